@@ -1,0 +1,83 @@
+"""Everything HDF knows about a particular backbone, in one place.
+
+A backbone turns a clip into a feature map of shape `(B, T, h, w, C)` in several steps ("layers"); HDF runs the
+backbone's own modules and puts a DAM between some of them. A further backbone is one more class like
+[`VideoMAEBackbone`] and one more entry in `BACKBONES`.
+"""
+
+import torch
+from torch import nn
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
+
+
+def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    """`(height, width)` of an image or patch size given as one number or as two."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+class VideoMAEBackbone:
+    """VideoMAE (https://huggingface.co/papers/2203.12602) as a sequence of layers over a token map."""
+
+    model_class = VideoMAEModel
+    classifier_class = VideoMAEForVideoClassification
+    no_split_modules = ["VideoMAEEmbeddings", "VideoMAELayer"]
+
+    @staticmethod
+    def feature_map_size(config: VideoMAEConfig) -> tuple[int, int, int]:
+        """Size `(T, h, w)` of the feature map.
+
+        Raises:
+            ValueError: if the frames are not a multiple of the tubelet, or the image of the patch.
+        """
+        if config.num_frames < 1 or config.num_frames % config.tubelet_size:
+            raise ValueError(
+                f"`num_frames` is {config.num_frames}, which is not a positive multiple of the backbone's "
+                f"`tubelet_size` ({config.tubelet_size}); set `num_frames` to a multiple of it."
+            )
+        image, patch = _pair(config.image_size), _pair(config.patch_size)
+        if min(image) < 1 or image[0] % patch[0] or image[1] % patch[1]:
+            raise ValueError(
+                f"`image_size` is {config.image_size}, which is not a positive multiple of the backbone's "
+                f"`patch_size` ({config.patch_size}); set `image_size` to a multiple of it."
+            )
+        return config.num_frames // config.tubelet_size, image[0] // patch[0], image[1] // patch[1]
+
+    @staticmethod
+    def check_clips(config: VideoMAEConfig, pixel_values: torch.Tensor) -> None:
+        """Raises a `ValueError` if `pixel_values` is not of shape `(B, num_frames, num_channels, height, width)`."""
+        expected = (config.num_frames, config.num_channels, *_pair(config.image_size))
+        if pixel_values.ndim != 5 or tuple(pixel_values.shape[1:]) != expected:
+            raise ValueError(
+                f"`pixel_values` has shape {tuple(pixel_values.shape)}, but this model takes (batch, frames, channels, "
+                f"height, width) = (batch, {', '.join(map(str, expected))}). Prepare clips with its video processor."
+            )
+
+    @staticmethod
+    def embed(backbone: VideoMAEModel, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Clips `(B, F, 3, H, W)` to tokens `(B, T*h*w, C)`, the order in which a view is `(B, T, h, w, C)`."""
+        return backbone.embeddings(pixel_values, None)
+
+    @staticmethod
+    def layers(backbone: VideoMAEModel) -> nn.ModuleList:
+        """The layers, each a map from tokens `(B, T*h*w, C)` to tokens of the same shape."""
+        return backbone.encoder.layer
+
+    @staticmethod
+    def finish(backbone: VideoMAEModel, hidden_states: torch.Tensor) -> torch.Tensor:
+        """What the backbone does after its last layer: tokens `(B, T*h*w, C)` to tokens of the same shape."""
+        return hidden_states if backbone.layernorm is None else backbone.layernorm(hidden_states)
+
+    @staticmethod
+    def pooling_norm(config: VideoMAEConfig) -> nn.Module | None:
+        """The norm that the backbone's own classifier applies to mean-pooled features; None without mean pooling."""
+        return nn.LayerNorm(config.hidden_size) if config.use_mean_pooling else None
+
+    @staticmethod
+    def pool(norm: nn.Module | None, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Tokens `(B, T*h*w, C)` to features `(B, C)`, as the backbone's own classifier does."""
+        return hidden_states[:, 0] if norm is None else norm(hidden_states.mean(1))
+
+
+BACKBONES = {"videomae": VideoMAEBackbone}
+
+__all__ = ["BACKBONES", "VideoMAEBackbone"]

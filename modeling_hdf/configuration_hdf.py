@@ -1,0 +1,193 @@
+"""HDF model configuration."""
+
+import copy
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .backbone_hdf import BACKBONES
+
+EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+
+# Fields of the backbone that HDF shows, and takes, at the top level as well.
+_SHARED_FIELDS = ("num_frames", "image_size")
+
+
+def default_dam_layers(num_layers: int) -> list[int]:
+    """Layers (1-based) after which the paper's four stages end on a backbone of `num_layers` equal layers."""
+    return sorted({max(1, (2 * k * num_layers + 4) // 8) for k in range(1, 5)})  # floor(k L / 4 + 1/2)
+
+
+@strict
+class HDFConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`HDFModel`] and [`HDFForVideoClassification`], the Heterogeneity-aware Distributional Framework
+    for dynamic facial expression recognition (https://arxiv.org/abs/2507.15765).
+
+    Args:
+        backbone_config (`dict` or `VideoMAEConfig`, *optional*):
+            Configuration of the backbone. Defaults to VideoMAE-B. Supported model types: `"videomae"`.
+        num_frames (`int`, *optional*):
+            Frames of a clip. Reads and writes the backbone's own value; it must be a multiple of its `tubelet_size`.
+        image_size (`int` or `list[int]`, *optional*):
+            Height and width of a frame in pixels. Reads and writes the backbone's own value.
+        dam_layers (`list[int]`, *optional*):
+            Numbers (from 1) of the backbone layers that a DAM follows. Defaults to the ends of four equal groups of
+            layers (paper, Figure 2: one DAM after each stage); an empty list switches DAM off.
+        dam_variant (`"temporal"` or `"release"`, *optional*, defaults to `"temporal"`):
+            Axis of the Wasserstein and Compensate terms: `"temporal"` compares frames, as the paper describes;
+            `"release"` compares channel bins, as the authors' published fragment does.
+        dam_init (`"identity"` or `"paper"`, *optional*, defaults to `"identity"`):
+            `"identity"` starts every DAM as `y = x`, so that a pretrained backbone keeps its predictions; `"paper"`
+            starts at about `y = 0.83 x`.
+        dam_temporal (`bool`, *optional*, defaults to `True`):
+            Whether DAM has its temporal branch.
+        dam_frequency (`bool`, *optional*, defaults to `True`):
+            Whether DAM has its frequency branch.
+        dam_reduction (`int`, *optional*, defaults to 1):
+            Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution.
+        classifier_dropout (`float`, *optional*, defaults to 0.0):
+            Dropout probability before the classifier, 0 to 1.
+        id2label (`dict[int, str]`, *optional*):
+            Names of the classes. Defaults to happiness, sadness, neutral, anger, surprise, disgust, fear (DFEW's
+            order).
+
+    Raises:
+        ValueError: for a backbone that is not supported, frames or sizes that contradict each other or do not fit the
+            backbone, DAM layers outside the backbone, and unknown fields that start with `dam_`.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf import HDFConfig, HDFForVideoClassification
+
+    >>> config = HDFConfig(image_size=160)
+    >>> config.dam_layers
+    [3, 6, 9, 12]
+    >>> model = HDFForVideoClassification(config)
+    ```"""
+
+    model_type = "hdf"
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="videomae")}
+    # Not predictions: keeps `Trainer.predict` to the logits.
+    keys_to_ignore_at_inference = ["features", "hidden_states", "attentions"]
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    dam_layers: list[int] | tuple[int, ...] | None = None
+    dam_variant: Literal["temporal", "release"] = "temporal"
+    dam_init: Literal["identity", "paper"] = "identity"
+    dam_temporal: bool = True
+    dam_frequency: bool = True
+    dam_reduction: int = 1
+    classifier_dropout: float | int = 0.0
+
+    def __post_init__(self, **kwargs):
+        unknown = [name for name in kwargs if name.startswith("dam_")]
+        if unknown:
+            known = [name for name in type(self).__annotations__ if name.startswith("dam_")]
+            raise ValueError(f"Unknown fields {unknown} in HDFConfig; the DAM fields are {known}.")
+        self._share_fields_with_backbone({name: kwargs.pop(name, None) for name in _SHARED_FIELDS})
+
+        if self.id2label is None and kwargs.get("num_labels", len(EMOTIONS)) == len(EMOTIONS):
+            self.id2label = dict(enumerate(EMOTIONS))
+        if self.id2label is not None and self.label2id is None:
+            self.label2id = {name: int(index) for index, name in self.id2label.items()}
+
+        # A saved classifier lists only its own class; without this entry `AutoModel` cannot load it as remote code.
+        auto_map = kwargs.setdefault("auto_map", {})
+        auto_map.setdefault("AutoModel", "modeling_hdf.HDFModel")
+        super().__post_init__(**kwargs)
+
+        if self.dam_layers is None:
+            self.dam_layers = default_dam_layers(self.num_hidden_layers)
+        self.dam_layers = sorted(set(self.dam_layers))
+
+    def _share_fields_with_backbone(self, given: dict) -> None:
+        """Writes the shared fields given at the top level into `backbone_config`, which holds the only copy."""
+        backbone = self.backbone_config if self.backbone_config is not None else {}
+        model_type = backbone.model_type if isinstance(backbone, PreTrainedConfig) else backbone.get("model_type")
+        if (model_type or "videomae") not in BACKBONES:
+            raise ValueError(
+                f"`backbone_config` has model_type {model_type!r}; supported backbones are {sorted(BACKBONES)}."
+            )
+        if isinstance(backbone, PreTrainedConfig):
+            # An object cannot tell which values its user set: those that differ from the defaults count as set.
+            defaults = type(backbone)()
+            explicit = {n: getattr(backbone, n) for n in given if getattr(backbone, n) != getattr(defaults, n)}
+            backbone = copy.deepcopy(backbone)
+        else:
+            backbone = {"model_type": "videomae", **backbone}
+            explicit = {name: backbone[name] for name in given if name in backbone}
+        for name, value in given.items():
+            if value is None:
+                continue
+            if explicit.get(name, value) != value:
+                raise ValueError(
+                    f"`{name}` is {value}, but `backbone_config` says {explicit[name]}; give it in one of the two."
+                )
+            if isinstance(backbone, PreTrainedConfig):
+                setattr(backbone, name, value)
+            else:
+                backbone[name] = value
+        self.backbone_config = backbone
+
+    def validate_architecture(self):
+        """Checks that backbone, clip and DAM settings fit together."""
+        super().validate_architecture()
+        BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
+        outside = [number for number in self.dam_layers if not 1 <= number <= self.num_hidden_layers]
+        if outside:
+            raise ValueError(
+                f"`dam_layers` holds {outside}, but the backbone has layers 1 to {self.num_hidden_layers}; "
+                "numbers count from 1, and an empty list means no DAM."
+            )
+        if self.dam_layers and not (self.dam_temporal or self.dam_frequency):
+            raise ValueError("`dam_temporal` and `dam_frequency` are both off; set `dam_layers=[]` for a model without.")
+        if not 1 <= self.dam_reduction <= 49:
+            raise ValueError(f"`dam_reduction` is {self.dam_reduction}; it must be between 1 and 49.")
+        if not 0.0 <= self.classifier_dropout < 1.0:
+            raise ValueError(f"`classifier_dropout` is {self.classifier_dropout}; it must be at least 0 and below 1.")
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip."""
+        return self.backbone_config.num_frames
+
+    @num_frames.setter
+    def num_frames(self, value: int) -> None:
+        self._set_in_backbone("num_frames", value)
+
+    @property
+    def image_size(self) -> int | list[int] | tuple[int, int]:
+        """Height and width of a frame in pixels, as one number or as two."""
+        return self.backbone_config.image_size
+
+    @image_size.setter
+    def image_size(self, value: int | list[int] | tuple[int, int]) -> None:
+        self._set_in_backbone("image_size", value)
+
+    def _set_in_backbone(self, name: str, value) -> None:
+        changed = copy.deepcopy(self.backbone_config)
+        setattr(changed, name, value)
+        BACKBONES[changed.model_type].feature_map_size(changed)
+        self.backbone_config = changed
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels C of the feature map."""
+        return self.backbone_config.hidden_size
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Layers of the backbone."""
+        return self.backbone_config.num_hidden_layers
+
+    @property
+    def feature_map_size(self) -> tuple[int, int, int]:
+        """Size `(T, h, w)` of the feature map on which DAM works."""
+        return BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
+
+
+__all__ = ["HDFConfig"]

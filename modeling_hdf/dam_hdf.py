@@ -1,0 +1,314 @@
+"""DAM: Time-Frequency Distributional Attention Module.
+
+Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Recognition via Distributionally Robust
+Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.2 and the overview figure.
+
+DAM multiplies a feature map with a gate made of one number per frame and one per place, so it fits after any stage of
+any video backbone. Plain PyTorch: usable without the rest of the package.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+_DCT_SIZE = 7
+_NUM_FILTERS = _DCT_SIZE * _DCT_SIZE
+VARIANTS = ("temporal", "release")
+INITS = ("identity", "paper")
+
+
+def dct_bank() -> torch.Tensor:
+    """Orthonormal 7x7 DCT-II filters, of shape `(49, 1, 7, 7)`; filter `i` has row frequency `i % 7` and column
+    frequency `i // 7`."""
+    position = torch.arange(_DCT_SIZE, dtype=torch.float64) + 0.5
+    frequency = torch.arange(_DCT_SIZE, dtype=torch.float64)[:, None]
+    basis = torch.cos(math.pi * position * frequency / _DCT_SIZE) * math.sqrt(2 / _DCT_SIZE)
+    basis[0] /= math.sqrt(2)  # (frequency, position), rows of unit norm
+    bank = torch.einsum("ux,vy->vuxy", basis, basis)
+    return bank.reshape(_NUM_FILTERS, 1, _DCT_SIZE, _DCT_SIZE).float()
+
+
+class DAMTemporalBranch(nn.Module):
+    """Temporal branch: a gate per frame from how far each frame lies from the clip's distribution.
+
+    Args:
+        num_steps (`int`): time steps T of the feature map; the channels are pooled into as many bins.
+        variant (`str`): `"temporal"` compares frames, `"release"` compares the bins of one frame.
+        init (`str`): `"identity"` starts with a gate of exactly 1/2, `"paper"` with PyTorch's start values.
+    """
+
+    def __init__(self, num_steps: int, variant: str, init: str):
+        super().__init__()
+        self.num_steps = num_steps
+        self.variant = variant
+        self.init = init
+        self.average_weight = nn.Parameter(torch.empty(()))
+        self.max_weight = nn.Parameter(torch.empty(()))
+        self.pooled_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # gamma (T, K)
+        self.wasserstein_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # delta (T, K)
+        self.mix_weight = nn.Parameter(torch.empty(num_steps, num_steps))
+        self.query_weight = nn.Parameter(torch.empty(num_steps, num_steps))
+        self.query_bias = nn.Parameter(torch.empty(num_steps))
+        self.key_weight = nn.Parameter(torch.empty(num_steps, num_steps))
+        self.key_bias = nn.Parameter(torch.empty(num_steps))
+        self.value_weight = nn.Parameter(torch.empty(num_steps, num_steps))
+        self.value_bias = nn.Parameter(torch.empty(num_steps))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Puts the parameters at their start values."""
+        nn.init.constant_(self.average_weight, 0.5)
+        nn.init.constant_(self.max_weight, 0.5)
+        nn.init.ones_(self.pooled_gain)
+        nn.init.zeros_(self.wasserstein_gain)
+        bound = 1 / math.sqrt(self.num_steps)  # PyTorch's own default for linear layers
+        for parameter in (self.mix_weight, self.query_weight, self.query_bias, self.key_weight, self.key_bias):
+            nn.init.uniform_(parameter, -bound, bound)
+        for parameter in (self.value_weight, self.value_bias):
+            if self.init == "identity":
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def _distribution_terms(self, average: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Wasserstein and Compensate terms of `average` `(B, T, K)`, broadcastable to its shape."""
+        if self.variant == "release":
+            wasserstein = torch.linalg.vector_norm(average - average.mean(2, keepdim=True), dim=2, keepdim=True)
+            return wasserstein, F.pad(average.diff(dim=2).abs(), (1, 0))  # (B, T, 1), (B, T, K)
+        wasserstein = torch.linalg.vector_norm(average - average.mean(1, keepdim=True), dim=2, keepdim=True)
+        change = torch.linalg.vector_norm(average.diff(dim=1), dim=2, keepdim=True)  # (B, T-1, 1)
+        return wasserstein, F.pad(change, (0, 0, 1, 0))  # (B, T, 1), (B, T, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature map `(B, T, h, w, C)` to the gate `(B, T)`, between 0 and 1."""
+        # Space first: the mean over space and bin is the mean of means, and the small tensors stay small.
+        average = F.adaptive_avg_pool1d(x.mean((2, 3)), self.num_steps)  # (B, T, K)
+        maximum = F.adaptive_max_pool1d(x.amax((2, 3)), self.num_steps)  # (B, T, K)
+        wasserstein, change = self._distribution_terms(average)
+        pooled = self.average_weight * average + self.max_weight * maximum
+        score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
+        score = F.linear(score.transpose(1, 2), self.mix_weight).transpose(1, 2)  # over the time axis
+        query = F.linear(score, self.query_weight, self.query_bias)
+        key = F.linear(score, self.key_weight, self.key_bias)
+        value = F.linear(score, self.value_weight, self.value_bias)
+        attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.num_steps), dim=-1)  # (B, T, T)
+        return torch.sigmoid((attention @ value).mean(2))  # (B, T)
+
+
+class DAMFrequencyBranch(nn.Module):
+    """Frequency branch: a gate per place from DCT responses made robust inside a small ball around them.
+
+    Args:
+        reduction (`int`): channel reduction of the attention; 1 is a single convolution.
+        init (`str`): `"identity"` starts with a gate of exactly 1/2, `"paper"` with PyTorch's start values.
+    """
+
+    def __init__(self, reduction: int, init: str):
+        super().__init__()
+        self.init = init
+        # Not persistent: it is a formula. `reset_parameters` fills it, also after a load from the meta device.
+        self.register_buffer("dct_bank", torch.empty(_NUM_FILTERS, 1, _DCT_SIZE, _DCT_SIZE), persistent=False)
+        self.noise = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
+        self.noise_gain = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
+        self.radius_gain = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
+        self.clean_weight = nn.Parameter(torch.empty(()))
+        self.perturbed_weight = nn.Parameter(torch.empty(()))
+        self.tanh_slope = nn.Parameter(torch.empty(()))
+        self.tanh_gain = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
+        self.tanh_bias = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
+        hidden = _NUM_FILTERS // reduction
+        self.reduce_weight = (
+            nn.Parameter(torch.empty(hidden, _NUM_FILTERS, _DCT_SIZE, _DCT_SIZE)) if reduction > 1 else None
+        )
+        self.attend_weight = nn.Parameter(torch.empty(1, hidden, _DCT_SIZE, _DCT_SIZE))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Puts the parameters and the DCT bank at their start values."""
+        with torch.no_grad():
+            self.dct_bank.copy_(dct_bank())
+        nn.init.normal_(self.noise, std=0.1)
+        nn.init.ones_(self.noise_gain)
+        nn.init.zeros_(self.radius_gain)
+        for weight in (self.clean_weight, self.perturbed_weight, self.tanh_slope):
+            nn.init.constant_(weight, 0.5)
+        nn.init.ones_(self.tanh_gain)
+        nn.init.zeros_(self.tanh_bias)
+        if self.reduce_weight is not None:
+            nn.init.kaiming_uniform_(self.reduce_weight, a=math.sqrt(5))  # PyTorch's own default for convolutions
+        if self.init == "identity":
+            nn.init.zeros_(self.attend_weight)
+        else:
+            nn.init.kaiming_uniform_(self.attend_weight, a=math.sqrt(5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature map `(B, T, h, w, C)` to the gate `(B, h, w)`, between 0 and 1."""
+        # Every channel meets the same filters, so the sum over channels may come first.
+        response = self._filter(x.sum(-1).mean(1, keepdim=True), self.dct_bank)  # (B, 49, h, w)
+        deviation = response - response.mean((2, 3), keepdim=True)
+        radius = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True)  # (B, 49, 1, 1)
+        step = self.noise * self.noise_gain + 0.05 * self.radius_gain * radius
+        perturbed = response + response.sign() * step
+        response = (self.clean_weight * response + self.perturbed_weight * perturbed) / 2
+        spread = torch.sqrt(response.var(1, keepdim=True) + 1e-6)  # (B, 1, h, w), over the filters
+        response = torch.tanh(self.tanh_slope / (spread + 1e-6) * response) * self.tanh_gain + self.tanh_bias
+        if self.reduce_weight is not None:
+            response = F.relu(self._filter(response, self.reduce_weight))
+        return torch.sigmoid(self._filter(response, self.attend_weight))[:, 0]  # (B, h, w)
+
+    @staticmethod
+    def _filter(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, weight, padding=_DCT_SIZE // 2)
+
+
+class DAM(nn.Module):
+    r"""
+    Time-Frequency Distributional Attention Module:
+    `y = x * (w_t * (1 + g_t[b, t]) + w_s * (1 + g_s[b, h, w])) / 2`, with learned scalars `w_t` and `w_s`.
+
+    Args:
+        num_steps (`int`): time steps T of the feature map, at least 1.
+        variant (`"temporal"` or `"release"`): axis of the Wasserstein and Compensate terms. `"temporal"` compares
+            frames, as the paper says; `"release"` compares channel bins, as the authors' published fragment does.
+        init (`"identity"` or `"paper"`): `"identity"` starts as `y = x`; `"paper"` with w_t 0.8 and w_s 0.3.
+        temporal (`bool`): whether to build the temporal branch g_t.
+        frequency (`bool`): whether to build the frequency branch g_s. With one branch off, the other alone gives
+            `y = x * w * (1 + g)`.
+        reduction (`int`): channel reduction of the frequency attention, 1 to 49.
+
+    Raises:
+        ValueError: for values outside these ranges, and in `forward` for a map of another shape.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_hdf import DAM
+
+    >>> dam = DAM(num_steps=8)
+    >>> x = torch.randn(2, 8, 14, 14, 768)  # (B, T, h, w, C)
+    >>> torch.allclose(dam(x), x)
+    True
+    ```"""
+
+    def __init__(
+        self,
+        num_steps: int,
+        *,
+        variant: str = "temporal",
+        init: str = "identity",
+        temporal: bool = True,
+        frequency: bool = True,
+        reduction: int = 1,
+    ):
+        super().__init__()
+        if num_steps < 1:
+            raise ValueError(f"`num_steps` is {num_steps}; a feature map has at least 1 time step.")
+        if variant not in VARIANTS:
+            raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
+        if init not in INITS:
+            raise ValueError(f"`init` is {init!r}; choose one of {INITS}.")
+        if not (temporal or frequency):
+            raise ValueError("`temporal` and `frequency` are both off, which leaves nothing of DAM.")
+        if not 1 <= reduction <= _NUM_FILTERS:
+            raise ValueError(f"`reduction` is {reduction}; it must be between 1 and {_NUM_FILTERS}.")
+        self.num_steps = num_steps
+        self.init = init
+        self.temporal = DAMTemporalBranch(num_steps, variant, init) if temporal else None
+        self.temporal_weight = nn.Parameter(torch.empty(())) if temporal else None
+        self.frequency = DAMFrequencyBranch(reduction, init) if frequency else None
+        self.frequency_weight = nn.Parameter(torch.empty(())) if frequency else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Puts `w_t` and `w_s` at their start values; the branches look after their own."""
+        identity = self.init == "identity"
+        if self.temporal_weight is not None:
+            nn.init.constant_(self.temporal_weight, 2 / 3 if identity else 0.8)
+        if self.frequency_weight is not None:
+            nn.init.constant_(self.frequency_weight, 2 / 3 if identity else 0.3)
+
+    def gates(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Gates g_t `(B, T)` and g_s `(B, h, w)` of the map `x` `(B, T, h, w, C)`; None for a branch that is off."""
+        return (
+            None if self.temporal is None else self.temporal(x),
+            None if self.frequency is None else self.frequency(x),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature map `(B, T, h, w, C)`, with any B, h, w and C, to a feature map of the same shape and dtype."""
+        if x.ndim != 5 or x.shape[1] != self.num_steps:
+            raise ValueError(
+                f"DAM takes maps of shape (B, T, h, w, C) with T = {self.num_steps}, but got {tuple(x.shape)}."
+            )
+        temporal_gate, frequency_gate = self.gates(x)
+        scales = []
+        if temporal_gate is not None:
+            scales.append((self.temporal_weight * (1 + temporal_gate))[:, :, None, None, None])  # (B, T, 1, 1, 1)
+        if frequency_gate is not None:
+            scales.append((self.frequency_weight * (1 + frequency_gate))[:, None, :, :, None])  # (B, 1, h, w, 1)
+        # Summing the small gates first leaves the product as the only full-size tensor.
+        return x * (sum(scales) / len(scales)).to(x.dtype)
+
+
+# Names in the authors' released fragment -> names here.
+_RELEASE_NAMES = {
+    "t_weight": "temporal_weight",
+    "s_weight": "frequency_weight",
+    "temporal_robust.alpha": "temporal.average_weight",
+    "temporal_robust.beta": "temporal.max_weight",
+    "temporal_robust.gamma": "temporal.pooled_gain",
+    "temporal_robust.delta": "temporal.wasserstein_gain",
+    "fc_t.weight": "temporal.mix_weight",
+    **{
+        f"temporal_attn.{short}.{kind}": f"temporal.{name}_{kind}"
+        for short, name in (("q", "query"), ("k", "key"), ("v", "value"))
+        for kind in ("weight", "bias")
+    },
+    "adv_branch.noise": "frequency.noise",
+    "adv_branch.alpha": "frequency.noise_gain",
+    "adv_branch.beta": "frequency.radius_gain",
+    "al": "frequency.clean_weight",
+    "be": "frequency.perturbed_weight",
+    "dynamic_tanh.alpha": "frequency.tanh_slope",
+    "dynamic_tanh.gamma": "frequency.tanh_gain",
+    "dynamic_tanh.beta": "frequency.tanh_bias",
+    "freq_attn.net.weight": "frequency.attend_weight",
+    "freq_attn.net.0.weight": "frequency.reduce_weight",
+    "freq_attn.net.2.weight": "frequency.attend_weight",
+}
+
+
+def convert_release_state_dict(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Renames and reshapes the parameters of one released DAM module for [`DAM.load_state_dict`].
+
+    Args:
+        state (`dict[str, torch.Tensor]`): parameters under their names in the authors' released fragment, such as
+            `"temporal_robust.gamma"` of shape `(1, T, K, 1, 1)`.
+
+    Returns:
+        `dict[str, torch.Tensor]`: the same numbers under this module's names and shapes.
+
+    Raises:
+        KeyError: for a name that the release does not have.
+    """
+    unknown = sorted(set(state) - set(_RELEASE_NAMES))
+    if unknown:
+        raise KeyError(f"Not parameters of the released DAM: {unknown}; known are {sorted(_RELEASE_NAMES)}.")
+    return {_RELEASE_NAMES[name]: _reshape_release(_RELEASE_NAMES[name], tensor) for name, tensor in state.items()}
+
+
+def _reshape_release(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Drops the release's singleton axes: scalars, `(T, K)` maps and one value per filter."""
+    leaf = name.rsplit(".", 1)[-1]
+    if leaf in ("pooled_gain", "wasserstein_gain"):
+        return tensor.reshape(tensor.shape[1], tensor.shape[2])
+    if leaf in ("noise", "noise_gain", "radius_gain", "tanh_gain", "tanh_bias"):
+        return tensor.reshape(_NUM_FILTERS, 1, 1)
+    scalars = ("temporal_weight", "frequency_weight", "average_weight", "max_weight", "clean_weight")
+    return tensor.reshape(()) if leaf in (*scalars, "perturbed_weight", "tanh_slope") else tensor
+
+
+__all__ = ["DAM", "convert_release_state_dict", "dct_bank"]

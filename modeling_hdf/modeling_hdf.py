@@ -1,0 +1,297 @@
+"""PyTorch HDF model: a video backbone with DAM layers and a classifier of facial expressions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .backbone_hdf import BACKBONES
+from .configuration_hdf import HDFConfig
+from .dam_hdf import DAM, DAMFrequencyBranch, DAMTemporalBranch
+
+# Arguments of `from_pretrained` that say where a checkpoint lies; the configuration is read with them too.
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
+@dataclass
+class HDFVideoClassifierOutput(ModelOutput):
+    """
+    Output of [`HDFForVideoClassification`].
+
+    Args:
+        loss (`torch.Tensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+            Cross-entropy, the mean over the batch.
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`):
+            Classification scores before softmax.
+        features (`torch.Tensor` of shape `(batch_size, hidden_size)`):
+            Pooled features before the classifier and its dropout.
+        hidden_states (`tuple[torch.Tensor]`, *optional*, returned with `output_hidden_states=True`):
+            Input of the first backbone layer and the output of each, after the DAM that may follow it, each of shape
+            `(batch_size, T*h*w, hidden_size)`.
+        attentions (`tuple[torch.Tensor]`, *optional*, returned with `output_attentions=True`):
+            Attention weights of each backbone layer, each of shape `(batch_size, num_heads, T*h*w, T*h*w)`; empty
+            with an attention implementation that does not return them, such as sdpa.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    features: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class HDFPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and loading shared by the HDF models."""
+
+    config_class = HDFConfig
+    base_model_prefix = "hdf"
+    main_input_name = "pixel_values"
+    input_modalities = ("video",)
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean over the batch, so gradient accumulation has to average it
+    _no_split_modules = ["DAM", *{name for backbone in BACKBONES.values() for name in backbone.no_split_modules}]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    # The backbone records its attentions; hidden states are collected in `HDFModel.forward`, behind each DAM.
+    _can_record_outputs = {"attentions": OutputRecorder(nn.Module, layer_name="backbone")}
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The backbone initialises itself. Loaded parameters are left alone: transformers guards `torch.nn.init`.
+        if isinstance(module, (DAM, DAMTemporalBranch, DAMFrequencyBranch)):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear) and module is getattr(self, "classifier", None):
+            init.normal_(module.weight, std=self.config.backbone_config.initializer_range)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+    @classmethod
+    def from_backbone_pretrained(cls, name_or_path: str, **kwargs) -> "HDFPreTrainedModel":
+        """
+        Builds a model on the weights of a backbone checkpoint; DAM, and the head where there is none, start fresh.
+
+        A checkpoint of the backbone's own classifier keeps its head and labels, unless `id2label` or `num_labels` is
+        given; any other checkpoint gets the seven emotions, or the labels given.
+
+        Args:
+            name_or_path (`str`): folder or Hub repository of a VideoMAE checkpoint (pretraining, base or
+                classification).
+            kwargs: fields of [`HDFConfig`]; everything else goes to `from_pretrained` (`dtype`, `device_map`,
+                `revision`, ...).
+
+        Raises:
+            ValueError: if the checkpoint is not of a supported backbone, or a field does not fit it.
+
+        Example:
+
+        ```python
+        >>> from modeling_hdf import HDFForVideoClassification
+
+        >>> model = HDFForVideoClassification.from_backbone_pretrained("MCG-NJU/videomae-base", image_size=160)
+        ```"""
+        if "device_map" in kwargs:
+            raise ValueError("`from_backbone_pretrained` builds on the CPU: leave `device_map` out and move the model.")
+        hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        backbone_config = AutoConfig.from_pretrained(name_or_path, **hub_arguments)
+        if backbone_config.model_type not in BACKBONES:
+            raise ValueError(
+                f"{name_or_path} is a {backbone_config.model_type!r} checkpoint; supported are {sorted(BACKBONES)}."
+            )
+        fields = set(HDFConfig.__annotations__) | {"num_frames", "image_size", "id2label", "label2id", "num_labels"}
+        given = {name: kwargs.pop(name) for name in list(kwargs) if name in fields}
+        has_head = any(name.endswith("ForVideoClassification") for name in backbone_config.architectures or ())
+        keeps_labels = has_head and "id2label" not in given and "num_labels" not in given
+        if keeps_labels:
+            given |= {"id2label": backbone_config.id2label, "label2id": backbone_config.label2id}
+        for name in ("num_frames", "image_size"):
+            setattr(backbone_config, name, given.pop(name, getattr(backbone_config, name)))
+        config = HDFConfig(backbone_config=backbone_config, **given)
+
+        # The checkpoint goes through the backbone's own class, which knows its older formats.
+        kind = BACKBONES[backbone_config.model_type]
+        source_class = kind.classifier_class if has_head else kind.model_class
+        source = source_class.from_pretrained(name_or_path, config=backbone_config, **kwargs)
+        model = cls._from_config(config, dtype=source.dtype, attn_implementation=source.config._attn_implementation)
+        model.base_model.backbone.load_state_dict(source.base_model.state_dict())
+        if has_head and isinstance(model, HDFForVideoClassification):
+            model.load_head(source, with_classifier=keeps_labels)
+        return model
+
+
+class HDFModel(HDFPreTrainedModel):
+    """
+    Backbone with DAM layers and no head.
+
+    Args:
+        config ([`HDFConfig`]): configuration of the model.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_hdf import HDFConfig, HDFModel
+
+    >>> model = HDFModel(HDFConfig())
+    >>> outputs = model(torch.randn(1, 16, 3, 224, 224))
+    >>> list(outputs.last_hidden_state.shape)
+    [1, 1568, 768]
+    ```"""
+
+    def __init__(self, config: HDFConfig):
+        super().__init__(config)
+        self.backbone_kind = BACKBONES[config.backbone_config.model_type]
+        self.backbone = self.backbone_kind.model_class(config.backbone_config)
+        num_steps = config.feature_map_size[0]
+        self.dam = nn.ModuleDict(
+            {
+                str(number): DAM(
+                    num_steps,
+                    variant=config.dam_variant,
+                    init=config.dam_init,
+                    temporal=config.dam_temporal,
+                    frequency=config.dam_frequency,
+                    reduction=config.dam_reduction,
+                )
+                for number in config.dam_layers
+            }
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.get_input_embeddings()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        output_hidden_states: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_frames, 3, height, width)`):
+                Clips prepared by [`HDFVideoProcessor`].
+            output_hidden_states (`bool`, *optional*):
+                Whether to return the hidden states of all layers.
+
+        Returns:
+            [`~transformers.modeling_outputs.BaseModelOutput`]: `last_hidden_state` of shape
+            `(batch_size, T*h*w, hidden_size)`; viewed as `(batch_size, T, h, w, hidden_size)` it is the feature map.
+
+        Raises:
+            ValueError: if `pixel_values` has another shape than the configuration asks for.
+        """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        self.backbone_kind.check_clips(self.config.backbone_config, pixel_values)
+        feature_map_size = self.config.feature_map_size
+
+        hidden_states = self.backbone_kind.embed(self.backbone, pixel_values)  # (B, T*h*w, C)
+        all_hidden_states = [hidden_states] if output_hidden_states else None
+        for number, layer in enumerate(self.backbone_kind.layers(self.backbone), start=1):
+            hidden_states = layer(hidden_states)
+            if str(number) in self.dam:
+                feature_map = hidden_states.unflatten(1, feature_map_size)  # (B, T, h, w, C), a view
+                hidden_states = self.dam[str(number)](feature_map).flatten(1, 3)  # (B, T*h*w, C)
+            if output_hidden_states:
+                all_hidden_states.append(hidden_states)
+
+        return BaseModelOutput(
+            last_hidden_state=self.backbone_kind.finish(self.backbone, hidden_states),
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+        )
+
+
+class HDFForVideoClassification(HDFPreTrainedModel):
+    """
+    HDF with a linear classifier on the pooled features: classifies a clip of a face as one of seven expressions.
+
+    Args:
+        config ([`HDFConfig`]): configuration of the model.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+
+    >>> processor = HDFVideoProcessor.from_pretrained("org/hdf-dfew")
+    >>> model = HDFForVideoClassification.from_pretrained("org/hdf-dfew")
+    >>> logits = model(**processor("face.mp4", return_tensors="pt")).logits
+    >>> model.config.id2label[logits.argmax(-1).item()]
+    'happiness'
+    ```"""
+
+    def __init__(self, config: HDFConfig):
+        super().__init__(config)
+        self.hdf = HDFModel(config)
+        self.fc_norm = self.hdf.backbone_kind.pooling_norm(config.backbone_config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def load_head(self, source: PreTrainedModel, with_classifier: bool) -> None:
+        """Copies the pooling norm, and the classifier if asked for, of the backbone's own classification model."""
+        if self.fc_norm is not None:
+            self.fc_norm.load_state_dict(source.fc_norm.state_dict())
+        if with_classifier:
+            self.classifier.load_state_dict(source.classifier.state_dict())
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> HDFVideoClassifierOutput:
+        """
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_frames, 3, height, width)`):
+                Clips prepared by [`HDFVideoProcessor`].
+            labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                Classes, 0 to `config.num_labels - 1`; with them the output holds the cross-entropy. DSM belongs to
+                [`HDFTrainer`].
+
+        Raises:
+            ValueError: if `pixel_values` has another shape than the configuration asks for, or a label lies outside
+                the range (checked on the CPU; on a GPU the check would stall it).
+        """
+        outputs: BaseModelOutput = self.hdf(pixel_values, **kwargs)
+        features = self.hdf.backbone_kind.pool(self.fc_norm, outputs.last_hidden_state)  # (B, C)
+        logits = self.classifier(self.dropout(features))  # (B, num_labels)
+
+        loss = None
+        if labels is not None:
+            self._check_labels(labels)
+            loss = F.cross_entropy(logits.float(), labels)
+        return HDFVideoClassifierOutput(
+            loss=loss,
+            logits=logits,
+            features=features,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _check_labels(self, labels: torch.Tensor) -> None:
+        if torch.compiler.is_compiling() or labels.device.type != "cpu":
+            return
+        wrong = labels[(labels < 0) | (labels >= self.config.num_labels)]
+        if len(wrong):
+            raise ValueError(
+                f"`labels` holds {wrong.tolist()}, but the model has classes 0 to {self.config.num_labels - 1}; "
+                "check that the labels of the dataset count from 0 and fit `id2label`."
+            )
+
+
+__all__ = ["HDFForVideoClassification", "HDFModel", "HDFPreTrainedModel"]

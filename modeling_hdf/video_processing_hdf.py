@@ -1,0 +1,232 @@
+"""Video processor of HDF: any video file or frame array to normalised clips of a fixed number of frames."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ChannelDimension, PILImageResampling
+from transformers.processing_utils import Unpack, VideosKwargs
+from transformers.utils import logging
+from transformers.video_processing_utils import BaseVideoProcessor
+from transformers.video_utils import VideoMetadata, make_batched_metadata
+
+from .video_reading_hdf import all_frames, frames_to_tensor, read_video, split_batch
+
+logger = logging.get_logger(__name__)
+
+
+class HDFVideoProcessor(BaseVideoProcessor):
+    r"""
+    Turns videos into the `pixel_values` of HDF: sample `num_frames` frames over the whole clip, resize, centre crop,
+    rescale, normalise.
+
+    A video is a path, an http(s) URL, the bytes of a file, a binary file object, an array or tensor of shape
+    `(num_frames, height, width, 3)` or `(num_frames, 3, height, width)`, or a list of PIL images or 3-D arrays.
+    A list of videos of any of these kinds, mixed or not, or a 5-D array, is a batch.
+
+    Sampling divides the presentation interval, from the start of the first frame to the end of the last, into
+    `num_frames` equal parts and takes the frame shown at the centre of each: the last that starts at or before it.
+    Without timestamps (frame arrays, raw streams) the same is done on frame indices: frame
+    `floor((i + 0.5) * total / num_frames)`. Nothing is random, and frames repeat in clips shorter than `num_frames`.
+
+    Pixels, of integer or float dtype alike, are expected within 0..255 and divided by 255; pass `do_rescale=False` for
+    floats within 0..1 (a warning reports floats that look rescaled already).
+
+    Args:
+        num_frames (`int`, defaults to 16): Frames per clip.
+        size (`dict[str, int]`, defaults to `{"shortest_edge": 224}`): Size after resizing, in pixels.
+        crop_size (`dict[str, int]`, defaults to `{"height": 224, "width": 224}`): Size of the centre crop, in pixels.
+        do_sample_frames (`bool`, defaults to `True`): Whether to sample; otherwise all frames are used unchanged.
+        kwargs: The other options of [`~transformers.BaseVideoProcessor`]: `do_resize`, `resample`, `do_center_crop`,
+            `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` (defaults: those of ImageNet).
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf import HDFVideoProcessor
+
+    >>> processor = HDFVideoProcessor(num_frames=16)
+    >>> processor(["smile.mp4", "frown.webm"], return_tensors="pt").pixel_values.shape
+    torch.Size([2, 16, 3, 224, 224])
+    ```
+    """
+
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size = {"shortest_edge": 224}
+    default_to_square = False
+    crop_size = {"height": 224, "width": 224}
+    do_resize = True
+    do_center_crop = True
+    do_rescale = True
+    rescale_factor = 1 / 255
+    do_normalize = True
+    do_convert_rgb = True
+    do_sample_frames = True
+    num_frames = 16
+    model_input_names = ["pixel_values"]
+
+    def __init__(self, **kwargs: Unpack[VideosKwargs]) -> None:
+        super().__init__(**kwargs)
+        if self.fps is not None:
+            raise ValueError("`fps` cannot be stored: HDF takes clips of a fixed length. Set `num_frames` instead.")
+        if self.num_frames < 1:
+            raise ValueError(f"`num_frames` must be at least 1, got {self.num_frames}.")
+
+    def preprocess(self, videos: Any, **kwargs: Unpack[VideosKwargs]) -> BatchFeature:
+        """Prepare one video or a batch for the model.
+
+        Args:
+            videos: one video or a list of videos, see the class.
+            kwargs: any option of the class, for this call alone; `fps` (frames per second to sample in place of
+                `num_frames`); `video_metadata` of frame arrays; `return_metadata`; `return_tensors`; `device`.
+
+        Returns:
+            `pixel_values` of shape `(batch_size, num_frames, 3, height, width)` with `return_tensors`, else a list of
+            `(num_frames, 3, height, width)` tensors.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError, TypeError, ValueError: naming the file, or the position in the list
+                as `videos[i]`; see [`read_video`] for files. Frame arrays raise for zero frames, channels other than
+                3, NaN or infinite values, and integers outside 0..255.
+        """
+        input_data_format = kwargs.pop("input_data_format", self.input_data_format)
+        given_metadata = kwargs.pop("video_metadata", None)
+        do_sample_frames = kwargs.pop("do_sample_frames", self.do_sample_frames)
+        if kwargs.get("fps") is not None:
+            kwargs.setdefault("num_frames", None)  # an `fps` in the call takes the place of the stored `num_frames`
+
+        videos = split_batch(videos)
+        given = [None] * len(videos) if given_metadata is None else make_batched_metadata(videos, given_metadata)
+        clips, metadata = [], []
+        for position, video in enumerate(videos):
+            name = f"videos[{position}]"
+            clip, clip_metadata = self.load_clip(
+                video,
+                num_frames=kwargs.get("num_frames"),
+                fps=kwargs.get("fps"),
+                do_sample_frames=do_sample_frames,
+                input_data_format=input_data_format,
+                metadata=given[position],
+                name=name,
+            )
+            if kwargs.get("do_rescale", self.do_rescale) and clip.is_floating_point() and 0 < clip.max() <= 1:
+                logger.warning(f"{name}: float pixels within 0..1 are rescaled again; pass `do_rescale=False`.")
+            clips.append(clip)
+            metadata.append(clip_metadata)
+
+        batch = super().preprocess(
+            clips,
+            do_sample_frames=False,
+            input_data_format=ChannelDimension.FIRST,
+            video_metadata=metadata,
+            **kwargs,
+        )
+        batch["pixel_values"] = batch.pop("pixel_values_videos")
+        return batch
+
+    def load_clip(
+        self,
+        video: Any,
+        num_frames: int | None = None,
+        fps: float | None = None,
+        do_sample_frames: bool | None = True,
+        input_data_format: str | ChannelDimension | None = None,
+        metadata: VideoMetadata | None = None,
+        name: str = "video",
+    ) -> tuple[torch.Tensor, VideoMetadata]:
+        """Read and sample one video without resizing or normalising it, as training transforms want it.
+
+        Args:
+            video: one video, see the class.
+            num_frames: frames to sample; `None` takes that of the processor.
+            fps: frames per second to sample in place of `num_frames`.
+            do_sample_frames: whether to sample; otherwise all frames are returned.
+            input_data_format: `"channels_first"` or `"channels_last"`, for frame arrays; inferred if `None`.
+            metadata: of frame arrays; gives the `fps` and `duration` that sampling by `fps` needs.
+            name: what errors call a video that has neither path nor URL.
+
+        Returns:
+            The frames, of shape `(num_frames, 3, height, width)`, uint8 (float32 for float arrays), and the metadata.
+
+        Raises:
+            as [`~HDFVideoProcessor.preprocess`].
+        """
+        sample = partial(self.sample_frames, num_frames=num_frames, fps=fps) if do_sample_frames else all_frames
+        if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(video, "read"):
+            frames, metadata = read_video(video, sample, name)
+            return torch.from_numpy(frames).movedim(-1, -3), metadata
+
+        frames = frames_to_tensor(video, input_data_format, name)
+        total, _, height, width = frames.shape
+        if metadata is None:
+            metadata = VideoMetadata(total_num_frames=total)
+        if metadata.total_num_frames != total:
+            raise ValueError(
+                f"{name}: `video_metadata` says total_num_frames={metadata.total_num_frames}, but has {total} frames."
+            )
+        indices = sample(metadata=metadata)
+        metadata = replace(metadata, height=height, width=width, frames_indices=indices.tolist())
+        return frames[torch.from_numpy(indices)], metadata
+
+    def sample_frames(
+        self,
+        metadata: VideoMetadata,
+        num_frames: int | None = None,
+        fps: float | None = None,
+        timestamps: np.ndarray | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """Indices of the frames shown at the centres of equal intervals.
+
+        Args:
+            metadata: gives `total_num_frames`, and `fps` or `duration` (in seconds) if `fps` is asked for.
+            num_frames: frames to sample; `None` takes that of the processor.
+            fps: frames per second to sample in place of `num_frames`, at least one frame.
+            timestamps: integers of shape `(total_num_frames + 1,)`, the start of each frame in presentation order and
+                the end of the last, in any unit; `None` samples by frame index.
+
+        Returns:
+            Frame indices of shape `(num_frames,)`, not decreasing.
+
+        Raises:
+            ValueError: if both `num_frames` and `fps` are given, either is not positive, or the duration is not known.
+        """
+        if fps is not None:
+            if num_frames is not None:
+                raise ValueError("`num_frames` and `fps` are mutually exclusive: pass one of them.")
+            if fps <= 0 or (metadata.duration is None and metadata.fps is None):
+                raise ValueError(f"Sampling by fps={fps} needs a rate above 0 and a video of known duration.")
+            duration = metadata.duration or metadata.total_num_frames / metadata.fps
+            num_frames = max(1, int(duration * fps))
+        num_frames = self.num_frames if num_frames is None else num_frames
+        if num_frames < 1:
+            raise ValueError(f"`num_frames` must be at least 1, got {num_frames}.")
+
+        # Integers keep centres that fall on the start of a frame exact: all times are multiplied by 2 * num_frames.
+        odd = 2 * np.arange(num_frames, dtype=np.int64) + 1
+        if timestamps is None:
+            return odd * metadata.total_num_frames // (2 * num_frames)
+        starts = (timestamps[:-1] - timestamps[0]) * (2 * num_frames)
+        return np.searchsorted(starts, odd * (timestamps[-1] - timestamps[0]), side="right") - 1
+
+    def fetch_videos(self, video_url_or_urls: Any, sample_indices_fn: Callable[..., np.ndarray] | None = None) -> Any:
+        """Decode one video file, or a list, with PyAV; all frames unless `sample_indices_fn` picks some.
+
+        Returns:
+            The frames of shape `(num_frames, height, width, 3)`, uint8, and the metadata; for a list, a tuple of
+            frames and a tuple of metadata. Raises as [`read_video`].
+        """
+        if isinstance(video_url_or_urls, list):
+            pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
+            return list(zip(*pairs, strict=True))
+        return read_video(video_url_or_urls, sample_indices_fn or all_frames)
+
+
+__all__ = ["HDFVideoProcessor"]
