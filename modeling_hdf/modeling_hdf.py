@@ -76,6 +76,14 @@ class HDFPreTrainedModel(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
+    def save_pretrained(self, save_directory, *, save_original_format: bool = False, **kwargs) -> None:
+        """As [`~transformers.PreTrainedModel.save_pretrained`], but under the names of the parameters.
+
+        transformers would write a backbone's weights under names of its older checkpoints, which the Trainer does not
+        find again when it resumes or loads the best checkpoint: the query and value biases would be lost.
+        """
+        super().save_pretrained(save_directory, save_original_format=save_original_format, **kwargs)
+
     @classmethod
     def from_backbone_pretrained(cls, name_or_path: str, **kwargs) -> "HDFPreTrainedModel":
         """

@@ -153,7 +153,9 @@ class _VideoFile:
                     if clip is None:
                         # A resolution that changes midway is scaled to that of the first frame, as players do.
                         size, matrix = (frame.width, frame.height), frame.side_data.get("DISPLAYMATRIX")
-                    picture = _upright(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]), matrix)
+                    # One thread: with several, FFmpeg's conversion of some formats differs from run to run.
+                    picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
+                    picture = _upright(picture, matrix)
                     if clip is None:
                         clip = np.empty((len(indices), *picture.shape), dtype=np.uint8)
                     clip[slots] = picture

@@ -1,0 +1,54 @@
+"""Classify videos with a trained model.
+
+python examples/predict.py outputs/synthetic face.mp4 other.webm
+python examples/predict.py org/hdf-dfew *.mp4 --top 3 --json predictions.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+
+
+@torch.inference_mode()
+def predict(model: HDFForVideoClassification, processor: HDFVideoProcessor, video: str) -> dict[str, float]:
+    """Probability of each class, highest first."""
+    inputs = processor(video, return_tensors="pt").to(model.device, model.dtype)
+    probabilities = model(**inputs).logits.float().softmax(-1)[0].tolist()
+    scores = {model.config.id2label[index]: value for index, value in enumerate(probabilities)}
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="folder or Hub repository of an HDF model")
+    parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
+    parser.add_argument("--top", type=int, default=3, help="classes to print per video (default 3)")
+    parser.add_argument("--json", type=Path, help="file to write all probabilities to")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+
+    processor = HDFVideoProcessor.from_pretrained(arguments.model)
+    model = HDFForVideoClassification.from_pretrained(arguments.model).to(arguments.device).eval()
+    predictions, failures = {}, {}
+    for video in arguments.videos:
+        try:
+            predictions[video] = predict(model, processor, video)
+        except (OSError, ValueError) as error:  # one bad file does not cost the others
+            failures[video] = str(error)
+            continue
+        best = list(predictions[video].items())[: arguments.top]
+        print(f"{video}: " + ", ".join(f"{name} {value:.3f}" for name, value in best))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(predictions, indent=2) + "\n")
+    for video, message in failures.items():
+        print(f"{video}: not classified: {message}")
+    if failures:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

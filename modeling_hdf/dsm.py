@@ -1,0 +1,212 @@
+"""DSM: Distribution-aware Scaling Module.
+
+Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Recognition via Distributionally Robust
+Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
+
+DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive loss
+and an information bottleneck, weighted by a gradient norm g. Everything is computed in float32, whatever the input.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+VARIANTS = ("figure", "release")
+SCALINGS = ("parameters", "features", "fixed")
+
+
+def _normalize(features: torch.Tensor) -> torch.Tensor:
+    """Rows `(N, C)` of unit length, in float32; a zero row stays zero."""
+    if features.ndim != 2:
+        raise ValueError(f"`features` has shape {tuple(features.shape)}; expected (N, C).")
+    return F.normalize(features.float(), dim=1, eps=1e-6)
+
+
+def robust_contrastive_loss(
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    temperature: float = 0.07,
+    eta: float = 0.2,
+    variant: str = "figure",
+) -> torch.Tensor:
+    r"""
+    Supervised contrastive loss whose negatives and positives are weighted by how far their cosine lies from `eta`:
+    `L(i) = -1/|P(i)| sum_p log( exp(s_ip) / sum_{a != i} w_ia exp(s_ia) )`, `s = cos / temperature`,
+    `w = exp(-(cos - eta)^2 / (2 eta^2))` without gradient. The weights can make it negative.
+
+    Args:
+        features (`torch.Tensor` of shape `(N, C)`): features, not normalised.
+        labels (`torch.Tensor` of shape `(N,)`): classes; samples of one class are each other's positives.
+        temperature (`float`): above 0.
+        eta (`float`): cosine with the largest weight, and the width of the weighting; above 0.
+        variant (`"figure"` or `"release"`): `"figure"` is the formula above, after the paper's overview figure.
+            `"release"` is the authors' published fragment, for comparison only: weights taken on shifted
+            similarities and normalised per row, multiplying the log-probability, with the pair of a sample with
+            itself kept; at temperature 0.07 that pair takes all the weight and the loss is numerically dead.
+
+    Returns:
+        `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if none has.
+
+    Raises:
+        ValueError: for features that are not `(N, C)`, or an unknown variant.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
+    with torch.autocast(features.device.type, enabled=False):
+        normalized = _normalize(features)
+        cosine = normalized @ normalized.T  # (N, N)
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
+        num_positives = positive.sum(1)  # (N,)
+        similarity = cosine / temperature
+        if variant == "figure":
+            # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
+            log_weight = -(cosine.detach() - eta).square() / (2 * eta**2)
+            # Not -inf: the gradient of a row without any pair would be NaN.
+            log_denominator = (similarity + log_weight).masked_fill(itself, -1e9).logsumexp(1)  # (N,)
+            log_probability = similarity - log_denominator[:, None]
+        else:
+            similarity = similarity - similarity.detach().amax(1, keepdim=True)
+            weight = torch.exp(-(similarity.detach() - eta).square() / (2 * eta**2))
+            weight = weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+            log_probability = weight * similarity.log_softmax(1)
+        anchor_loss = -torch.where(positive, log_probability, 0.0).sum(1) / num_positives.clamp(min=1)
+        return anchor_loss.sum() / (num_positives > 0).sum().clamp(min=1)
+
+
+def information_bottleneck(features: torch.Tensor) -> torch.Tensor:
+    """
+    Trace of the covariance (1/N) of the normalised features, `mean_i ||z_i - mean(z)||^2`, between 0 and 1.
+
+    Args:
+        features (`torch.Tensor` of shape `(N, C)`): features, not normalised.
+
+    Returns:
+        `torch.Tensor`: float32 scalar.
+    """
+    normalized = _normalize(features)
+    return (normalized - normalized.mean(0)).square().sum(1).mean()
+
+
+def adaptive_weights(
+    grad_norm: torch.Tensor | float, *, alpha: float, beta: float
+) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+    """
+    Weights of the two losses from a gradient norm `g >= 0`: `alpha * g / (g + 1)` and `beta / (g + 1)`. Large
+    gradients put weight on classification, small ones on the structure of the features.
+
+    Returns:
+        `(lambda_ce, lambda_sc)`, of the type of `grad_norm`.
+    """
+    return alpha * grad_norm / (grad_norm + 1), beta / (grad_norm + 1)
+
+
+@dataclass
+class DSMOutput:
+    """Result of [`DSM`]: `loss` carries the gradient, the other float32 scalars are detached."""
+
+    loss: torch.Tensor
+    loss_ce: torch.Tensor
+    loss_sc: torch.Tensor
+    lambda_ce: torch.Tensor
+    lambda_sc: torch.Tensor
+    grad_norm: torch.Tensor
+
+
+class DSM(nn.Module):
+    """
+    The scaled training loss of HDF.
+
+    Args:
+        variant (`str`): of [`robust_contrastive_loss`].
+        scaling (`"parameters"`, `"features"` or `"fixed"`): what g is. `"parameters"`: the norm last given to
+            [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
+            respect to the features of the present batch. `"fixed"`: no g; the weights are `alpha` and `beta`.
+        alpha (`float`): weight of cross-entropy, not negative.
+        beta (`float`): weight of the contrastive loss with its bottleneck, not negative.
+        temperature, eta (`float`): of [`robust_contrastive_loss`].
+        ib_weight (`float`): weight of the bottleneck beside the contrastive loss. The figure adds it; a negative
+            value subtracts it, as the release does.
+        label_smoothing (`float`): of the cross-entropy, 0 to 1.
+
+    Raises:
+        ValueError: for values outside these ranges.
+    """
+
+    def __init__(
+        self,
+        *,
+        variant: str = "figure",
+        scaling: str = "features",
+        alpha: float = 10.0,
+        beta: float = 0.1,
+        temperature: float = 0.07,
+        eta: float = 0.2,
+        ib_weight: float = 0.1,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
+        if scaling not in SCALINGS:
+            raise ValueError(f"`scaling` is {scaling!r}; choose one of {SCALINGS}.")
+        for name, value in (("temperature", temperature), ("eta", eta)):
+            if value <= 0:
+                raise ValueError(f"`{name}` is {value}; it must be above 0.")
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if value < 0:
+                raise ValueError(f"`{name}` is {value}; it must not be negative.")
+        self.variant = variant
+        self.scaling = scaling
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.eta = eta
+        self.ib_weight = ib_weight
+        self.label_smoothing = label_smoothing
+        self.register_buffer("grad_norm", torch.ones(()))
+
+    def update(self, grad_norm: torch.Tensor | float) -> None:
+        """Sets g for the next batches (`scaling="parameters"`); a norm that is not finite leaves it unchanged."""
+        grad_norm = torch.as_tensor(grad_norm, dtype=torch.float32, device=self.grad_norm.device).detach()
+        self.grad_norm.copy_(torch.where(grad_norm.isfinite(), grad_norm, self.grad_norm))
+
+    def forward(self, logits: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> DSMOutput:
+        """
+        Args:
+            logits (`torch.Tensor` of shape `(N, num_labels)`): scores computed from `features`.
+            features (`torch.Tensor` of shape `(N, C)`): pooled features, not normalised.
+            labels (`torch.LongTensor` of shape `(N,)`): classes.
+        """
+        loss_ce = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        loss_sc = robust_contrastive_loss(
+            features, labels, temperature=self.temperature, eta=self.eta, variant=self.variant
+        )
+        loss_sc = loss_sc + self.ib_weight * information_bottleneck(features)
+        grad_norm = self._measure(loss_ce + loss_sc, features)
+        if self.scaling == "fixed":
+            lambda_ce, lambda_sc = torch.full_like(grad_norm, self.alpha), torch.full_like(grad_norm, self.beta)
+        else:
+            lambda_ce, lambda_sc = adaptive_weights(grad_norm, alpha=self.alpha, beta=self.beta)
+        return DSMOutput(
+            loss=lambda_ce * loss_ce + lambda_sc * loss_sc,
+            loss_ce=loss_ce.detach(),
+            loss_sc=loss_sc.detach(),
+            lambda_ce=lambda_ce,
+            lambda_sc=lambda_sc,
+            grad_norm=grad_norm,
+        )
+
+    def _measure(self, unscaled_loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """The present g, a detached float32 scalar."""
+        if self.scaling != "features":
+            return self.grad_norm.clone()
+        # The graph ends at the features: this walks back through the head alone.
+        (gradient,) = torch.autograd.grad(unscaled_loss, features, retain_graph=True)
+        return torch.linalg.vector_norm(gradient.float())
+
+
+__all__ = ["DSM", "DSMOutput", "adaptive_weights", "information_bottleneck", "robust_contrastive_loss"]

@@ -1,0 +1,211 @@
+"""HDFTrainer: the Trainer of transformers with DSM as its loss and SAM as an option."""
+
+from dataclasses import dataclass, field
+
+import torch
+from accelerate.utils import DistributedType
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from .dsm import DSM, DSMOutput
+from .metrics import compute_metrics
+from .sam import SAMPerturbation
+
+
+@dataclass
+class HDFTrainingArguments(TrainingArguments):
+    """
+    Arguments of [`HDFTrainer`]: those of [`~transformers.TrainingArguments`] and the ones below.
+
+    Args:
+        dsm (`bool`, *optional*, defaults to `True`):
+            Whether to train with DSM. Without it the loss is plain cross-entropy.
+        dsm_variant (`str`, *optional*, defaults to `"figure"`):
+            Form of the robust contrastive loss: `"figure"` or `"release"`.
+        dsm_scaling (`str`, *optional*, defaults to `"features"`):
+            What weighs the two losses: the gradient norm of the `"parameters"` in the previous step, the gradient
+            norm at the `"features"` of the present batch, or nothing (`"fixed"`: `dsm_alpha` and `dsm_beta`).
+        dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy.
+        dsm_beta (`float`, *optional*, defaults to 0.1): weight of the contrastive loss.
+        dsm_temperature (`float`, *optional*, defaults to 0.07): temperature of the contrastive loss.
+        dsm_eta (`float`, *optional*, defaults to 0.2): cosine at which the contrastive weights peak.
+        dsm_ib_weight (`float`, *optional*, defaults to 0.1): weight of the information bottleneck; may be negative.
+        sam_rho (`float`, *optional*, defaults to 0.0):
+            Radius of SAM; 0 switches it off. The authors train with 0.05. Each step then takes two passes.
+
+    DSM sees one micro-batch at a time: with `gradient_accumulation_steps=n` a step is the exact mean of the losses of
+    its n micro-batches, which is not the loss of the n together (a contrastive loss compares samples). Prefer a
+    larger `per_device_train_batch_size`.
+    """
+
+    # A Trainer default that would drop the video columns of a dataset.
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not take."})
+    dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
+    dsm_variant: str = field(default="figure", metadata={"help": "Contrastive loss: figure or release."})
+    dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})
+    dsm_alpha: float = field(default=10.0, metadata={"help": "Weight of the cross-entropy."})
+    dsm_beta: float = field(default=0.1, metadata={"help": "Weight of the contrastive loss."})
+    dsm_temperature: float = field(default=0.07, metadata={"help": "Temperature of the contrastive loss."})
+    dsm_eta: float = field(default=0.2, metadata={"help": "Cosine at which the contrastive weights peak."})
+    dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
+    sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.build_dsm()  # raises for values out of range
+        if self.sam_rho < 0:
+            raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")
+
+    def build_dsm(self) -> DSM:
+        """The loss that these arguments describe."""
+        return DSM(
+            variant=self.dsm_variant,
+            scaling=self.dsm_scaling,
+            alpha=self.dsm_alpha,
+            beta=self.dsm_beta,
+            temperature=self.dsm_temperature,
+            eta=self.dsm_eta,
+            ib_weight=self.dsm_ib_weight,
+            label_smoothing=self.label_smoothing_factor,
+        )
+
+
+class DSMStateCallback(TrainerCallback, ExportableState):
+    """Puts the state of DSM into the trainer state of each checkpoint."""
+
+    def __init__(self, dsm: DSM | None = None):
+        self.dsm = dsm
+
+    def state(self) -> dict:
+        return {"args": {}, "attributes": {"grad_norm": self.dsm.grad_norm.item()}}
+
+
+class HDFTrainer(Trainer):
+    """
+    [`~transformers.Trainer`] that trains [`HDFForVideoClassification`] with DSM, and with SAM if asked to.
+
+    Takes the arguments of [`~transformers.Trainer`]. `args` is an [`HDFTrainingArguments`]; `compute_metrics` defaults
+    to WAR and UAR. Training logs gain `loss_ce`, `loss_sc`, `lambda_ce`, `lambda_sc` and `g`, the means since the last
+    log. Evaluation reports cross-entropy, whose value does not depend on how clips fall into batches. With `dsm=False`
+    and `sam_rho=0` every step is the stock Trainer's.
+
+    Raises:
+        ValueError: for SAM under FSDP or DeepSpeed, whose parameters are not whole on one device.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
+
+    >>> trainer = HDFTrainer(
+    ...     model=HDFForVideoClassification(HDFConfig()),
+    ...     args=HDFTrainingArguments(output_dir="outputs", sam_rho=0.05),
+    ...     train_dataset=train_dataset,  # rows with `pixel_values` (num_frames, 3, height, width) and `labels`
+    ...     eval_dataset=validation_dataset,
+    ... )
+    >>> trainer.train()
+    ```"""
+
+    # `compute_loss` returns a mean over the batch, which gradient accumulation has to average.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
+        args = args if args is not None else HDFTrainingArguments()
+        kwargs.setdefault("compute_metrics", compute_metrics)
+        super().__init__(model=model, args=args, **kwargs)
+        sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        if args.sam_rho > 0 and self.accelerator.distributed_type in sharded:
+            raise ValueError(
+                f"SAM does not work under {self.accelerator.distributed_type.value}, which splits the parameters; "
+                "train with `sam_rho=0`, or with DDP."
+            )
+        self.dsm = args.build_dsm().to(args.device)
+        if args.dsm:
+            self.add_callback(DSMStateCallback(self.dsm))
+        self._logged_dsm: list[DSMOutput] = []
+        self._micro_batches: list[dict] = []
+        self._in_second_pass = False
+        self._first_pass_norm: torch.Tensor | None = None
+
+    # ---- DSM ----
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise."""
+        if not (self.args.dsm and model.training):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        result = self.dsm(outputs.logits, outputs.features, labels)
+        if not self._in_second_pass:
+            self._logged_dsm.append(result)
+        return (result.loss, outputs) if return_outputs else result.loss
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """Called once per optimizer step with the norm before clipping; with SAM that of the first pass counts."""
+        grad_norm = super()._get_grad_norm(model, grad_norm)
+        if self._first_pass_norm is not None:
+            grad_norm = self._first_pass_norm
+        if self.args.dsm:
+            self.dsm.update(grad_norm)
+        return grad_norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._logged_dsm and "loss" in logs:
+            names = {
+                "loss_ce": "loss_ce",
+                "loss_sc": "loss_sc",
+                "lambda_ce": "lambda_ce",
+                "lambda_sc": "lambda_sc",
+                "g": "grad_norm",
+            }
+            means = torch.stack(
+                [torch.stack([getattr(r, name) for r in self._logged_dsm]).mean() for name in names.values()]
+            )
+            means = self.accelerator.reduce(means, "mean").tolist()
+            logs = {**logs, **dict(zip(names, means, strict=True))}
+            self._logged_dsm = []
+        super().log(logs, start_time)
+
+    def _load_callback_state(self):
+        super()._load_callback_state()
+        saved = self.state.stateful_callbacks.get(DSMStateCallback.__name__)
+        if self.args.dsm and saved:
+            # The Trainer may have replaced the callback by one that does not know this DSM.
+            self.remove_callback(DSMStateCallback)
+            self.add_callback(DSMStateCallback(self.dsm))
+            self.dsm.grad_norm.fill_(saved["attributes"]["grad_norm"])
+
+    # ---- SAM ----
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Keeps the micro-batches of the step for SAM's second pass."""
+        batch_samples, num_items_in_batch = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.args.sam_rho > 0:
+            self._micro_batches = batch_samples
+        return batch_samples, num_items_in_batch
+
+    def training_step(self, model: nn.Module, inputs: dict, num_items_in_batch=None) -> torch.Tensor:
+        """One micro-batch; with SAM the last one of a step is followed by the second pass over all of them."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.sam_rho == 0 or not self.accelerator.sync_gradients:
+            return loss
+        perturbation = SAMPerturbation(model.parameters(), self.args.sam_rho)
+        norm = perturbation.apply()
+        scaler = self.accelerator.scaler
+        self._first_pass_norm = norm if scaler is None else norm / scaler.get_scale()
+        # A norm that is not finite leaves the gradients to the loss scaler, which skips the step.
+        if norm.isfinite():
+            model.zero_grad()
+            self._in_second_pass = True
+            for batch in self._micro_batches[:-1]:
+                with self.accelerator.no_sync(model):
+                    super().training_step(model, batch, num_items_in_batch)
+            super().training_step(model, self._micro_batches[-1], num_items_in_batch)
+            self._in_second_pass = False
+            perturbation.undo()
+        return loss
+
+
+__all__ = ["HDFTrainer", "HDFTrainingArguments"]
