@@ -101,7 +101,7 @@ def adaptive_weights(
     Returns:
         `(lambda_ce, lambda_sc)`, of the type of `grad_norm`.
     """
-    return alpha * grad_norm / (grad_norm + 1), beta / (grad_norm + 1)
+    return alpha * (grad_norm / (grad_norm + 1)), beta / (grad_norm + 1)
 
 
 @dataclass

@@ -11,7 +11,12 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from transformers.utils.output_capturing import (
+    OutputRecorder,
+    capture_outputs,
+    resolve_hidden_states_indices,
+    selected_hidden_states,
+)
 
 from .backbone_hdf import BACKBONES
 from .configuration_hdf import HDFConfig
@@ -95,11 +100,12 @@ class HDFPreTrainedModel(PreTrainedModel):
         Args:
             name_or_path (`str`): folder or Hub repository of a VideoMAE checkpoint (pretraining, base or
                 classification).
-            kwargs: fields of [`HDFConfig`]; everything else goes to `from_pretrained` (`dtype`, `device_map`,
-                `revision`, ...).
+            kwargs: fields of [`HDFConfig`]; everything else goes to `from_pretrained` (`dtype`, `revision`,
+                `attn_implementation`, ...).
 
         Raises:
-            ValueError: if the checkpoint is not of a supported backbone, or a field does not fit it.
+            ValueError: if the checkpoint is not of a supported backbone, a field does not fit it, or `device_map` is
+                given: the model is built on the CPU.
 
         Example:
 
@@ -184,15 +190,15 @@ class HDFModel(HDFPreTrainedModel):
     def forward(
         self,
         pixel_values: torch.Tensor,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | list[int] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_frames, 3, height, width)`):
                 Clips prepared by [`HDFVideoProcessor`].
-            output_hidden_states (`bool`, *optional*):
-                Whether to return the hidden states of all layers.
+            output_hidden_states (`bool`, `int` or `list[int]`, *optional*):
+                Whether to return the hidden states: all of them, or those of some indices with `None` for the others.
 
         Returns:
             [`~transformers.modeling_outputs.BaseModelOutput`]: `last_hidden_state` of shape
@@ -205,21 +211,28 @@ class HDFModel(HDFPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         self.backbone_kind.check_clips(self.config.backbone_config, pixel_values)
         feature_map_size = self.config.feature_map_size
+        kept = self._kept_hidden_states(output_hidden_states)
 
         hidden_states = self.backbone_kind.embed(self.backbone, pixel_values)  # (B, T*h*w, C)
-        all_hidden_states = [hidden_states] if output_hidden_states else None
+        all_hidden_states = [hidden_states if 0 in kept else None]
         for number, layer in enumerate(self.backbone_kind.layers(self.backbone), start=1):
             hidden_states = layer(hidden_states)
             if str(number) in self.dam:
                 feature_map = hidden_states.unflatten(1, feature_map_size)  # (B, T, h, w, C), a view
                 hidden_states = self.dam[str(number)](feature_map).flatten(1, 3)  # (B, T*h*w, C)
-            if output_hidden_states:
-                all_hidden_states.append(hidden_states)
+            all_hidden_states.append(hidden_states if number in kept else None)
 
         return BaseModelOutput(
             last_hidden_state=self.backbone_kind.finish(self.backbone, hidden_states),
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
         )
+
+    def _kept_hidden_states(self, output_hidden_states: bool | int | list[int] | None) -> set[int]:
+        count = self.config.num_hidden_layers + 1
+        selected = selected_hidden_states(output_hidden_states)
+        if selected is None:
+            return set(range(count)) if output_hidden_states else set()
+        return resolve_hidden_states_indices(self, selected, count)
 
 
 class HDFForVideoClassification(HDFPreTrainedModel):

@@ -8,9 +8,18 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from .dsm import DSM, DSMOutput
+from .dsm import DSM
 from .metrics import compute_metrics
 from .sam import SAMPerturbation
+
+# What the training log says of DSM: name in the log, name in `DSMOutput`.
+_DSM_LOGS = {
+    "loss_ce": "loss_ce",
+    "loss_sc": "loss_sc",
+    "lambda_ce": "lambda_ce",
+    "lambda_sc": "lambda_sc",
+    "g": "grad_norm",
+}
 
 
 @dataclass
@@ -123,7 +132,8 @@ class HDFTrainer(Trainer):
         self.dsm = args.build_dsm().to(args.device)
         if args.dsm:
             self.add_callback(DSMStateCallback(self.dsm))
-        self._logged_dsm: list[DSMOutput] = []
+        self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=args.device)
+        self._num_summed = 0
         self._micro_batches: list[dict] = []
         self._in_second_pass = False
         self._first_pass_norm: torch.Tensor | None = None
@@ -134,12 +144,11 @@ class HDFTrainer(Trainer):
         """DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise."""
         if not (self.args.dsm and model.training):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs = dict(inputs)
-        labels = inputs.pop("labels")
-        outputs = model(**inputs)
-        result = self.dsm(outputs.logits, outputs.features, labels)
+        outputs = model(**inputs)  # with the labels, which the model checks
+        result = self.dsm(outputs.logits, outputs.features, inputs["labels"])
         if not self._in_second_pass:
-            self._logged_dsm.append(result)
+            self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
+            self._num_summed += 1
         return (result.loss, outputs) if return_outputs else result.loss
 
     def _get_grad_norm(self, model, grad_norm=None):
@@ -152,29 +161,22 @@ class HDFTrainer(Trainer):
         return grad_norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self._logged_dsm and "loss" in logs:
-            names = {
-                "loss_ce": "loss_ce",
-                "loss_sc": "loss_sc",
-                "lambda_ce": "lambda_ce",
-                "lambda_sc": "lambda_sc",
-                "g": "grad_norm",
-            }
-            means = torch.stack(
-                [torch.stack([getattr(r, name) for r in self._logged_dsm]).mean() for name in names.values()]
-            )
-            means = self.accelerator.reduce(means, "mean").tolist()
-            logs = {**logs, **dict(zip(names, means, strict=True))}
-            self._logged_dsm = []
+        if self._num_summed and "loss" in logs:
+            means = self.accelerator.reduce(self._dsm_sums / self._num_summed, "mean").tolist()
+            logs = {**logs, **dict(zip(_DSM_LOGS, means, strict=True))}
+            self._dsm_sums.zero_()
+            self._num_summed = 0
         super().log(logs, start_time)
 
     def _load_callback_state(self):
         super()._load_callback_state()
-        saved = self.state.stateful_callbacks.get(DSMStateCallback.__name__)
-        if self.args.dsm and saved:
+        if self.args.dsm:
             # The Trainer may have replaced the callback by one that does not know this DSM.
+            callback = DSMStateCallback(self.dsm)
             self.remove_callback(DSMStateCallback)
-            self.add_callback(DSMStateCallback(self.dsm))
+            self.add_callback(callback)
+            # A checkpoint trained without DSM holds no state of it, and the Trainer saves only what it finds here.
+            saved = self.state.stateful_callbacks.setdefault(DSMStateCallback.__name__, callback.state())
             self.dsm.grad_norm.fill_(saved["attributes"]["grad_norm"])
 
     # ---- SAM ----
@@ -195,16 +197,21 @@ class HDFTrainer(Trainer):
         norm = perturbation.apply()
         scaler = self.accelerator.scaler
         self._first_pass_norm = norm if scaler is None else norm / scaler.get_scale()
-        # A norm that is not finite leaves the gradients to the loss scaler, which skips the step.
         if norm.isfinite():
             model.zero_grad()
             self._in_second_pass = True
-            for batch in self._micro_batches[:-1]:
-                with self.accelerator.no_sync(model):
-                    super().training_step(model, batch, num_items_in_batch)
-            super().training_step(model, self._micro_batches[-1], num_items_in_batch)
-            self._in_second_pass = False
-            perturbation.undo()
+            try:
+                for batch in self._micro_batches[:-1]:
+                    with self.accelerator.no_sync(model):
+                        super().training_step(model, batch, num_items_in_batch)
+                super().training_step(model, self._micro_batches[-1], num_items_in_batch)
+            finally:
+                # Also after an interrupt: the perturbed weights must not be the ones that stay.
+                self._in_second_pass = False
+                perturbation.undo()
+        elif scaler is None:
+            # No step without a direction. A loss scaler needs to see the gradients, and skips the step itself.
+            model.zero_grad()
         return loss
 
 

@@ -56,7 +56,7 @@ class _VideoFile:
 
     def __init__(self, video: str | os.PathLike | bytes | BinaryIO, name: str):
         self.damage: list[str] = []  # what the last pass over the packets met
-        self.declared_duration: float | None = None  # seconds
+        self.declared_duration = 0.0  # seconds; 0 if the file declares none
         if isinstance(video, (str, os.PathLike)):
             self.name = os.fspath(video)
             is_url = self.name.lower().startswith(("http://", "https://"))
@@ -92,7 +92,9 @@ class _VideoFile:
             if not streams or streams[0].codec_context is None:
                 found = ", ".join(stream.type for stream in container.streams) or "nothing"
                 raise ValueError(f"{self.name}: holds no video stream that can be decoded (it holds: {found}).")
-            self.declared_duration = container.duration and container.duration / av.time_base
+            # Matroska counts from zero, others from the first frame: without the start, no file declares too much.
+            declared = (container.duration or 0) - max(container.start_time or 0, 0)
+            self.declared_duration = declared / av.time_base
             yield container, streams[0]
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
@@ -170,7 +172,7 @@ class _VideoFile:
                 f"{self.name}: {len(self.damage)} packets or frames are damaged ({self.damage[0]}); what cannot be "
                 "decoded is left out, and the frame before it is taken in its place."
             )
-        missing = (self.declared_duration or 0) - (metadata.duration or 0)
+        missing = self.declared_duration - (metadata.duration or self.declared_duration)
         if missing > _DURATION_TOLERANCE:
             logger.warning(
                 f"{self.name}: declares {self.declared_duration:.2f} s, but its pictures end {missing:.2f} s earlier; "

@@ -1,0 +1,123 @@
+"""What DAM and DSM cost beside a plain VideoMAE, as ratios measured in turn in one process.
+
+    python benchmarks/overhead.py --preset base_224 --rounds 7
+
+Each round times the plain model and HDF one after the other, so that a slow spell of the machine hits both; the figure is
+the median of the rounds' ratios. Memory is the peak of what PyTorch allocates during the measured call, weights excluded.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+from transformers import VideoMAEForVideoClassification, set_seed
+
+from modeling_hdf import HDFConfig, HDFForVideoClassification
+from modeling_hdf.configuration import configuration_path
+from modeling_hdf.dsm import DSM
+
+
+def seconds(call: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
+    """Peak of the memory allocated during `call`, above what was allocated before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        call()
+    # The public event list folds allocations into the operators; the raw one has each with its time.
+    allocations = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    allocated = peak = 0
+    for event in sorted(allocations, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak
+
+
+def compare(plain: Callable[[], object], ours: Callable[[], object], rounds: int, device: torch.device) -> dict:
+    """Time and memory ratios of `ours` to `plain`."""
+    plain(), ours()  # warm-up
+    ratios = []
+    for index in range(rounds):
+        # Alternate who goes first.
+        if index % 2:
+            ours_seconds, plain_seconds = seconds(ours, device), seconds(plain, device)
+        else:
+            plain_seconds, ours_seconds = seconds(plain, device), seconds(ours, device)
+        ratios.append(ours_seconds / plain_seconds)
+    return {
+        "time_ratio": round(statistics.median(ratios), 4),
+        "time_ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "memory_ratio": round(peak_bytes(ours, device) / peak_bytes(plain, device), 4),
+    }
+
+
+def training_step(model: torch.nn.Module, loss_function: Callable, pixel_values: torch.Tensor) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+    def step() -> None:
+        model.train()
+        loss_function(model(pixel_values)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="base_224", help="model preset (default base_224, VideoMAE-B)")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="file to write the result to")
+    arguments = parser.parse_args()
+
+    set_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = HDFConfig.from_pretrained(configuration_path("model", arguments.preset))
+    hdf = HDFForVideoClassification(config).to(device).eval()
+    backbone_config = config.backbone_config
+    backbone_config.num_labels = config.num_labels
+    plain = VideoMAEForVideoClassification(backbone_config).to(device).eval()
+    size = config.image_size
+    pixel_values = torch.randn(arguments.batch_size, config.num_frames, 3, size, size, device=device)
+    labels = torch.arange(arguments.batch_size, device=device) // 2  # pairs, so that anchors have a positive
+
+    dsm = DSM().to(device)
+    result = {
+        "preset": arguments.preset,
+        "batch_size": arguments.batch_size,
+        "rounds": arguments.rounds,
+        "device": device.type,
+    }
+    with torch.no_grad():
+        result["forward"] = compare(lambda: plain(pixel_values), lambda: hdf(pixel_values), arguments.rounds, device)
+    result["training_step"] = compare(
+        training_step(plain, lambda outputs: F.cross_entropy(outputs.logits, labels), pixel_values),
+        training_step(hdf, lambda outputs: dsm(outputs.logits, outputs.features, labels).loss, pixel_values),
+        arguments.rounds,
+        device,
+    )
+    text = json.dumps(result, indent=2)
+    print(text)
+    if arguments.json is not None:
+        arguments.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""WAR, UAR and the classification report against numpy loops and scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from transformers import EvalPrediction
+
+from modeling_hdf.metrics import classification_report, compute_metrics, uar, war
+
+NUM_CLASSES = 7
+NAMES = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
+# Classes that occur among the labels, and among the predictions.
+CASES = {
+    "all classes": (range(7), range(7)),
+    "classes missing from labels": ([0, 2, 5], range(7)),
+    "classes missing from predictions": (range(7), [1, 4]),
+    "no class in common": ([0, 1], [2, 3]),
+    "one class": ([3], [3, 6]),
+}
+
+
+def draw(case: str, num_clips: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    label_classes, predicted_classes = CASES[case]
+    labels, predictions = generator.choice(label_classes, num_clips), generator.choice(predicted_classes, num_clips)
+    # Right more often than by chance, and more so for some classes: WAR and UAR then differ.
+    right = (generator.random(num_clips) < 0.3) & np.isin(labels, predicted_classes) & (labels % 2 == 0)
+    return labels, np.where(right, labels, predictions)
+
+
+def count_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=int)
+    for label, prediction in zip(labels, predictions, strict=True):
+        matrix[label, prediction] += 1
+    return matrix
+
+
+def recalls(labels: np.ndarray, predictions: np.ndarray) -> list[float | None]:
+    matrix = count_matrix(labels, predictions)
+    return [matrix[c, c] / matrix[c].sum() if matrix[c].sum() else None for c in range(NUM_CLASSES)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_war_is_the_share_of_clips_that_are_right(case):
+    labels, predictions = draw(case)
+    right = sum(label == prediction for label, prediction in zip(labels, predictions, strict=True))
+    assert war(labels, predictions) == pytest.approx(right / len(labels), abs=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_uar_is_the_mean_recall_of_the_classes_present(case):
+    labels, predictions = draw(case)
+    present = [recall for recall in recalls(labels, predictions) if recall is not None]
+    assert uar(labels, predictions) == pytest.approx(sum(present) / len(present), abs=1e-12)
+    assert uar(labels, predictions) == pytest.approx(balanced_accuracy_score(labels, predictions), abs=1e-12)
+
+
+def test_war_follows_the_frequent_class_and_uar_does_not():
+    labels, predictions = np.array([0] * 9 + [1]), np.zeros(10, dtype=int)
+    assert war(labels, predictions) == pytest.approx(0.9)
+    assert uar(labels, predictions) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_report_agrees_with_counting(case):
+    labels, predictions = draw(case)
+    report = classification_report(labels, predictions, NAMES)
+    assert report["confusion_matrix"] == count_matrix(labels, predictions).tolist()
+    assert report["num_clips"] == 60
+    assert list(report["recall"]) == NAMES
+    expected = recalls(labels, predictions)
+    for name, recall in zip(NAMES, expected, strict=True):
+        assert report["recall"][name] == (None if recall is None else pytest.approx(recall, abs=1e-12))
+    assert report["war"] == pytest.approx((labels == predictions).mean(), abs=1e-12)
+    assert report["uar"] == pytest.approx(np.mean([recall for recall in expected if recall is not None]), abs=1e-12)
+
+
+def test_report_is_plain_json_and_takes_lists():
+    labels, predictions = draw("classes missing from labels")
+    report = classification_report(labels.tolist(), predictions.tolist(), NAMES)
+    assert json.loads(json.dumps(report)) == classification_report(labels, predictions, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions"),
+    [([], []), ([0, 1], [0]), ([[0], [1]], [[0], [1]])],
+    ids=["no clips", "different lengths", "two-dimensional"],
+)
+def test_report_refuses_labels_and_predictions_that_do_not_pair_up(labels, predictions):
+    with pytest.raises(ValueError, match="as many predictions as labels"):
+        classification_report(np.array(labels), np.array(predictions), NAMES)
+
+
+@pytest.mark.parametrize(("labels", "predictions"), [([0, 7], [0, 1]), ([0, 1], [0, 7]), ([-100, 1], [0, 1])])
+def test_report_refuses_classes_without_a_name(labels, predictions):
+    (unnamed,) = set(labels + predictions) - set(range(7))
+    with pytest.raises(ValueError, match=rf"\[{unnamed}\] have no name"):
+        classification_report(labels, predictions, NAMES)
+
+
+def test_trainer_metrics_are_war_and_uar_of_the_largest_logit():
+    labels, predictions = draw("classes missing from labels")
+    logits = np.random.default_rng(1).random((60, NUM_CLASSES))
+    logits[np.arange(60), predictions] += 1.0
+    metrics = compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
+    assert metrics == {"war": war(labels, predictions), "uar": uar(labels, predictions)}
+    assert metrics["war"] != metrics["uar"]
