@@ -1,0 +1,191 @@
+"""Clips of the CC0 parametric face, rendered on the reader's machine.
+
+They are for checking a pipeline end to end and for studying nuisance factors one by one. A model trained on them does
+not carry over to real faces, and no figure from them may stand beside a figure on DFEW, FERV39k or MAFW.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+
+from modeling_hdf.data.face_dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
+from modeling_hdf.data.face_renderer import render_clip
+from modeling_hdf.data.video_encoding import encode_mp4
+
+SPLITS = ("train", "validation", "test")
+# Streams of random numbers: 0 to 2 belong to the clips of each split, the next ones to what clips share.
+PERSON_STREAM, ORDER_STREAM = 5, 6
+
+
+@dataclass
+class SyntheticFacesConfig(datasets.BuilderConfig):
+    """What to render. Every field takes part in the name of the cache folder.
+
+    Args:
+        num_train: number of training clips, at least 7.
+        num_validation: number of validation clips, at least 7.
+        num_test: number of test clips, at least 7.
+        image_size: edge of the square frames in pixels, even, 32 to 512.
+        duration: mean length of a clip in seconds, 0.8 to 10; lengths vary by up to 10 %.
+        difficulty: factor on the range of every nuisance: 0 = no nuisance, 1 = all on, mildly, 2 = strong; at most 4.
+        seed: non-negative seed of everything random.
+
+    Raises:
+        ValueError: if a field is out of its range.
+    """
+
+    num_train: int = 3500
+    num_validation: int = 350
+    num_test: int = 700
+    image_size: int = 64
+    duration: float = 1.6
+    difficulty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for field in ("num_train", "num_validation", "num_test"):
+            if getattr(self, field) < len(LABELS):
+                raise ValueError(f"`{field}` must be at least 7 (one clip per class), got {getattr(self, field)}.")
+        if self.image_size % 2 or not 32 <= self.image_size <= 512:
+            raise ValueError(f"`image_size` must be even and from 32 to 512, got {self.image_size}.")
+        if not 0.8 <= self.duration <= 10.0:
+            raise ValueError(f"`duration` must be from 0.8 to 10 seconds, got {self.duration}.")
+        if not 0.0 <= self.difficulty <= 4.0:
+            raise ValueError(f"`difficulty` must be from 0 (no nuisance) to 4, got {self.difficulty}.")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must not be negative, got {self.seed}.")
+
+    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
+        """Name of the cache folder: all fields, those left at their default too, since a default may change."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(SyntheticFacesConfig)}
+        del fields["version"]  # a folder of its own
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return super().create_config_id({"fields": digest}, custom_features)
+
+
+def clip_factors(config: SyntheticFacesConfig, split: str, index: int) -> ClipFactors:
+    """Label, identity and factors of clip `index` of a split; a pure function of its arguments.
+
+    Each run of seven clips shows one person with each of the seven labels once, in random order. People differ between
+    splits.
+    """
+    split_id = SPLITS.index(split)
+    person, turn = divmod(index, len(LABELS))
+    identity = person * len(SPLITS) + split_id
+    order = np.random.default_rng([config.seed, ORDER_STREAM, identity]).permutation(len(LABELS))
+    skin = np.random.default_rng([config.seed, PERSON_STREAM, identity]).uniform()
+    return sample_factors(
+        np.random.default_rng([config.seed, split_id, index]),
+        label=LABELS[order[turn]],
+        identity=identity,
+        skin=skin,
+        difficulty=config.difficulty,
+        duration=config.duration,
+    )
+
+
+class SyntheticFaces(datasets.GeneratorBasedBuilder):
+    """Labelled clips of a parametric face that goes from neutral to an expression and back.
+
+    The seven classes are DFEW's, in DFEW's order. A neutral clip has the same talking, blinks and head motion as any
+    other, and no expression. Clips of one split never show a person of another.
+
+    Rendered in parallel on all usable cores and cached like any data set; the pixels are a function of the
+    configuration alone, whatever the number of processes.
+
+    Columns:
+        - `clip` (`Video(decode=False)`): `{"bytes": H.264 MP4, "path": "train_00012.mp4"}`, square frames.
+        - `label` (`ClassLabel`): happiness, sadness, neutral, anger, surprise, disgust, fear.
+        - `clip_id` (string): the name of the clip, unique over all splits.
+        - `identity` (int32): the person.
+        - one column per factor, all drawn independently of the label. With `d` the difficulty:
+
+    | column | unit | range |
+    |---|---|---|
+    | `duration` | s | 0.9 to 1.1 times the configured duration |
+    | `onset` | s | 0.10 to 0.28 of the duration; the face is neutral before |
+    | `speed` | apexes per s | 3 to 6 divided by the duration; 1 / rise time |
+    | `intensity` | factor on the apex | 0.8 to 1.2 |
+    | `asymmetry` | share taken from the left (+) or right (-) side | -0.3 to 0.3 |
+    | `yaw`, `pitch`, `roll` | degrees, mean over the clip | up to 10 d, 6 d, 4 d either way |
+    | `head_motion` | degrees, amplitude of the sway | 0.5 d to 2.5 d |
+    | `zoom` | factor on the face's size | 1 - 0.04 d to 1 + 0.04 d |
+    | `light` | degrees from the camera, + from the viewer's right | up to 40 d either way |
+    | `brightness` | factor on the light | 2^(-0.35 d) to 2^(0.35 d) |
+    | `background` | `grey`, `colour`, `gradient`, `blobs` | `grey` if d = 0 |
+    | `skin` | tone, 0 = light, 1 = dark; one per person | 0 to 1; 0.4 if d = 0 |
+    | `blinks` | number | 0 to 2 |
+    | `talking` | strength of mouth motion by speech | 0 (60 % of the clips), else 0.15 d to 0.45 d, at most 1 |
+    | `noise` | standard deviation in 8-bit levels | d to 5 d |
+    | `compression` | constant rate factor of x264 | 18 to 18 + 8 d, at most 51 |
+    | `fps` | frames per second | 11 - 4 d (at least 4) to 11 + 5 d |
+
+    See [`SyntheticFacesConfig`] for the arguments.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.data import SyntheticFaces
+    >>> builder = SyntheticFaces(num_train=700, num_validation=70, num_test=70)
+    >>> builder.download_and_prepare()
+    >>> train = builder.as_dataset(split="train")
+    ```
+    """
+
+    # Raise it whenever a change alters pixels, factors or columns: it is part of the cache folder's name.
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = SyntheticFacesConfig
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kwargs.setdefault("dataset_name", "synthetic_faces")
+        super().__init__(*args, **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        features = {
+            "clip": datasets.Video(decode=False),
+            "label": datasets.ClassLabel(names=list(LABELS)),
+            "clip_id": datasets.Value("string"),
+        }
+        types = {str: "string", int: "int32", float: "float64"}
+        for field in dataclasses.fields(ClipFactors):
+            if field.name != "label":
+                features[field.name] = datasets.Value(types[field.type])
+        features["background"] = datasets.ClassLabel(names=list(BACKGROUNDS))
+        return datasets.DatasetInfo(
+            description="Synthetic dynamic facial expressions, rendered from a CC0 parametric face.",
+            features=datasets.Features(features),
+            license="CC0-1.0",
+        )
+
+    def download_and_prepare(self, *args: Any, num_proc: int | None = None, **kwargs: Any) -> None:
+        """Render and cache all splits; nothing is downloaded. `num_proc` defaults to the number of usable cores."""
+        if num_proc is None:
+            num_proc = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        super().download_and_prepare(*args, num_proc=num_proc, **kwargs)
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        generators = []
+        for split in SPLITS:
+            count = getattr(self.config, f"num_{split}")
+            # `datasets` hands each process its share of the one list.
+            generator = datasets.SplitGenerator(split, gen_kwargs={"split": split, "indices": list(range(count))})
+            generator.split_info.num_examples = count  # the length of the progress bar
+            generators.append(generator)
+        return generators
+
+    def _generate_examples(self, split: str, indices: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in indices:
+            factors = clip_factors(self.config, split, index)
+            clip_seed = (SPLITS.index(split), index)
+            frames = render_clip(factors, self.config.image_size, self.config.seed, clip_seed)
+            clip_id = f"{split}_{index:05d}"
+            clip = {"bytes": encode_mp4(frames, factors.fps, factors.compression), "path": f"{clip_id}.mp4"}
+            yield index, {"clip": clip, "clip_id": clip_id, **dataclasses.asdict(factors)}
