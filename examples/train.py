@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from datasets import Dataset
 from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
@@ -107,6 +108,7 @@ def main() -> None:
             report["controls"][f"{order}_war"] = trainer.predict(control).metrics["test_war"]
     if trainer.is_world_process_zero():
         write_results(Path(training.output_dir), trainer, script, report)
+        write_test_clips(Path(training.output_dir) / "test_clips", splits["test"])
 
 
 def write_results(folder: Path, trainer: HDFTrainer, script: ScriptArguments, report: dict) -> None:
@@ -126,6 +128,15 @@ def write_results(folder: Path, trainer: HDFTrainer, script: ScriptArguments, re
     for name, value in report.get("controls", {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")
+
+
+def write_test_clips(folder: Path, rows: Dataset) -> None:
+    """One test clip per class as a file, to try `examples/predict.py` on."""
+    folder.mkdir(exist_ok=True)
+    labels = rows["label"][:]
+    for index, name in enumerate(rows.features["label"].names):
+        row = rows[labels.index(index)]
+        (folder / f"{name}_{row['clip_id']}.mp4").write_bytes(row["clip"]["bytes"])
 
 
 if __name__ == "__main__":

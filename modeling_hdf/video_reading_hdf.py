@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from huggingface_hub.utils import httpx
 from transformers.image_utils import ChannelDimension, is_pil_image
 from transformers.utils import logging
@@ -146,6 +147,7 @@ class _VideoFile:
         the ticks `expected`, one after the other, or are too few.
         """
         clip, last = None, int(indices.max())
+        converter = VideoReformatter()  # one for the clip: setting one up costs more than converting a small frame
         with self._open() as (container, stream):
             for index, frame in enumerate(self._frames(container, stream)):
                 if expected is not None and frame.pts != expected[index]:
@@ -156,8 +158,8 @@ class _VideoFile:
                         # A resolution that changes midway is scaled to that of the first frame, as players do.
                         size, matrix = (frame.width, frame.height), frame.side_data.get("DISPLAYMATRIX")
                     # One thread: with several, FFmpeg's conversion of some formats differs from run to run.
-                    picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1)
-                    picture = _upright(picture, matrix)
+                    picture = converter.reformat(frame, width=size[0], height=size[1], format="rgb24", threads=1)
+                    picture = _upright(picture.to_ndarray(), matrix)
                     if clip is None:
                         clip = np.empty((len(indices), *picture.shape), dtype=np.uint8)
                     clip[slots] = picture
