@@ -10,7 +10,7 @@ from torch import nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
 
-def _pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+def as_pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     """`(height, width)` of an image or patch size given as one number or as two."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
@@ -34,7 +34,7 @@ class VideoMAEBackbone:
                 f"`num_frames` is {config.num_frames}, which is not a positive multiple of the backbone's "
                 f"`tubelet_size` ({config.tubelet_size}); set `num_frames` to a multiple of it."
             )
-        image, patch = _pair(config.image_size), _pair(config.patch_size)
+        image, patch = as_pair(config.image_size), as_pair(config.patch_size)
         if min(image) < 1 or image[0] % patch[0] or image[1] % patch[1]:
             raise ValueError(
                 f"`image_size` is {config.image_size}, which is not a positive multiple of the backbone's "
@@ -45,11 +45,12 @@ class VideoMAEBackbone:
     @staticmethod
     def check_clips(config: VideoMAEConfig, pixel_values: torch.Tensor) -> None:
         """Raises a `ValueError` if `pixel_values` is not of shape `(B, num_frames, num_channels, height, width)`."""
-        expected = (config.num_frames, config.num_channels, *_pair(config.image_size))
+        expected = (config.num_frames, config.num_channels, *as_pair(config.image_size))
         if pixel_values.ndim != 5 or tuple(pixel_values.shape[1:]) != expected:
             raise ValueError(
-                f"`pixel_values` has shape {tuple(pixel_values.shape)}, but this model takes (batch, frames, channels, "
-                f"height, width) = (batch, {', '.join(map(str, expected))}). Prepare clips with its video processor."
+                f"`pixel_values` has shape {tuple(pixel_values.shape)}, but this model takes (batch, frames, "
+                f"channels, height, width) = (batch, {', '.join(map(str, expected))}); "
+                "prepare clips with its video processor."
             )
 
     @staticmethod

@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .backbone_hdf import BACKBONES
+from .backbone_hdf import BACKBONES, as_pair
 
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 
@@ -55,8 +55,10 @@ class HDFConfig(PreTrainedConfig):
             order).
 
     Raises:
-        ValueError: for a backbone that is not supported, frames or sizes that contradict each other or do not fit the
-            backbone, DAM layers outside the backbone, and unknown fields that start with `dam_`.
+        ValueError: for a backbone that is not supported, two different values of `num_frames` or `image_size`, and
+            unknown fields that start with `dam_`.
+        huggingface_hub.errors.StrictDataclassError: for values of a wrong type or out of range, and frames, sizes or
+            DAM layers that do not fit the backbone.
 
     Example:
 
@@ -123,7 +125,7 @@ class HDFConfig(PreTrainedConfig):
         for name, value in given.items():
             if value is None:
                 continue
-            if explicit.get(name, value) != value:
+            if as_pair(explicit.get(name, value)) != as_pair(value):
                 raise ValueError(
                     f"`{name}` is {value}, but `backbone_config` says {explicit[name]}; give it in one of the two."
                 )
@@ -144,7 +146,9 @@ class HDFConfig(PreTrainedConfig):
                 "numbers count from 1, and an empty list means no DAM."
             )
         if self.dam_layers and not (self.dam_temporal or self.dam_frequency):
-            raise ValueError("`dam_temporal` and `dam_frequency` are both off; set `dam_layers=[]` for a model without.")
+            raise ValueError(
+                "`dam_temporal` and `dam_frequency` are both off; set `dam_layers=[]` for a model without."
+            )
         if not 1 <= self.dam_reduction <= 49:
             raise ValueError(f"`dam_reduction` is {self.dam_reduction}; it must be between 1 and 49.")
         if not 0.0 <= self.classifier_dropout < 1.0:

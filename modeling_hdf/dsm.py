@@ -3,8 +3,9 @@
 Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Recognition via Distributionally Robust
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
 
-DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive loss
-and an information bottleneck, weighted by a gradient norm g. Everything is computed in float32, whatever the input.
+DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive
+loss and an information bottleneck, weighted by a gradient norm g. Everything is computed in float32, whatever the
+input.
 """
 
 from dataclasses import dataclass
@@ -204,8 +205,13 @@ class DSM(nn.Module):
         """The present g, a detached float32 scalar."""
         if self.scaling != "features":
             return self.grad_norm.clone()
-        # The graph ends at the features: this walks back through the head alone.
-        (gradient,) = torch.autograd.grad(unscaled_loss, features, retain_graph=True)
+        if not features.requires_grad:
+            raise ValueError(
+                '`scaling="features"` needs features that take a gradient; with a frozen backbone use "fixed".'
+            )
+        # The graph ends at the features: this walks back through the head alone. Autocast would round it.
+        with torch.autocast(features.device.type, enabled=False):
+            (gradient,) = torch.autograd.grad(unscaled_loss, features, retain_graph=True)
         return torch.linalg.vector_norm(gradient.float())
 
 

@@ -115,7 +115,9 @@ class HDFPreTrainedModel(PreTrainedModel):
         >>> model = HDFForVideoClassification.from_backbone_pretrained("MCG-NJU/videomae-base", image_size=160)
         ```"""
         if "device_map" in kwargs:
-            raise ValueError("`from_backbone_pretrained` builds on the CPU: leave `device_map` out and move the model.")
+            raise ValueError(
+                "`from_backbone_pretrained` builds on the CPU: leave `device_map` out and move the model."
+            )
         hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         backbone_config = AutoConfig.from_pretrained(name_or_path, **hub_arguments)
         if backbone_config.model_type not in BACKBONES:
@@ -140,7 +142,7 @@ class HDFPreTrainedModel(PreTrainedModel):
         model.base_model.backbone.load_state_dict(source.base_model.state_dict())
         if has_head and isinstance(model, HDFForVideoClassification):
             model.load_head(source, with_classifier=keeps_labels)
-        return model
+        return model.eval()  # as `from_pretrained` does
 
 
 class HDFModel(HDFPreTrainedModel):
@@ -163,6 +165,7 @@ class HDFModel(HDFPreTrainedModel):
     ```"""
 
     def __init__(self, config: HDFConfig):
+        config.validate()  # again: `from_pretrained(..., dam_layers=...)` sets fields of a finished configuration
         super().__init__(config)
         self.backbone_kind = BACKBONES[config.backbone_config.model_type]
         self.backbone = self.backbone_kind.model_class(config.backbone_config)

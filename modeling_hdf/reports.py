@@ -57,7 +57,9 @@ def plot_training_curves(log_history: list[dict], path: str | Path) -> None:
     for key, (axes, label) in curves.items():
         points = [(entry["epoch"], entry[key]) for entry in log_history if key in entry]
         if points:
-            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
+            # WAR and UAR coincide where classes are balanced: dashes let both be seen.
+            style = {"marker": "." if len(points) < 40 else None, "linestyle": "--" if key == "eval_uar" else "-"}
+            axes.plot(*zip(*points, strict=True), label=label, **style)
     losses.set(xlabel="epoch", ylabel="loss")
     scores.set(xlabel="epoch", ylabel="score", ylim=(0, 1))
     for axes in (losses, scores):

@@ -106,6 +106,17 @@ def value_and_gradient(function, features: torch.Tensor) -> tuple[torch.Tensor, 
     return value.detach(), features.grad
 
 
+def within_autocast(function):
+    """`function` in a bf16 autocast region; the backward pass belongs outside."""
+
+    def call(features: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (features @ features.T).dtype == torch.bfloat16  # the region is in force
+            return function(features)
+
+    return call
+
+
 def assert_close(actual: torch.Tensor, expected, tolerance: float) -> None:
     """Equal to `tolerance` of the largest expected value."""
     expected = np.asarray(expected)
@@ -150,15 +161,15 @@ def test_contrastive_loss_defaults_are_the_figure_at_temperature_007_and_eta_02(
 
 @pytest.mark.parametrize(("temperature", "eta"), [(0.07, 0.02), (0.005, 0.2)])
 def test_figure_keeps_full_precision_where_exponentials_run_out(temperature, eta):
-    # One class spread over opposite directions, so that all weights or exponentials of a row are extreme.
-    features = torch.tensor([[1.0, 0.1, 0.0], [-1.0, 0.05, 0.1], [-0.9, -0.2, 0.3], [0.1, 0.0, 1.0]])
+    # All near one line: every cosine is close to 1 or -1, far from eta.
+    features = torch.tensor([[1.0, 0.1, 0.0], [-1.0, 0.05, 0.1], [-0.9, -0.2, 0.05], [2.0, 0.0, 0.1]])
     labels = [0, 0, 1, 1]
     exact = features.double().numpy()
 
     cosine = torch.tensor(cosines(exact), dtype=torch.float32)
     weighted = torch.exp(-((cosine - eta) ** 2) / (2 * eta**2)) * torch.exp(cosine / temperature)
     naive = torch.log(torch.exp(cosine / temperature) / weighted.fill_diagonal_(0).sum(1, keepdim=True))
-    assert not naive[[0, 1, 2, 3], [1, 0, 3, 2]].isfinite().all()
+    assert not naive[[0, 1, 2, 3], [1, 0, 3, 2]].isfinite().any()
 
     reference = partial(figure_loss, labels=labels, temperature=temperature, eta=eta, weights_at=exact)
     value, gradient = value_and_gradient(
@@ -332,22 +343,25 @@ def test_dsm_state_survives_its_state_dict():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("variant", ["figure", "release"])
 @pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_losses_and_gradients_are_finite_on_any_batch(case, variant, dtype):
     make, labels = DEGENERATE[case]
     labels = torch.tensor(labels)
     features = make(draw).to(dtype)
     contrastive = partial(robust_contrastive_loss, labels=labels, variant=variant)
-    for function in (contrastive, information_bottleneck):
-        value, gradient = value_and_gradient(function, features)
-        assert value.dtype == torch.float32 and gradient.dtype == dtype
-        assert value.isfinite() and gradient.isfinite().all()
-    for scaling in SCALINGS:
-        classifier, leaf = head().to(dtype), features.clone().requires_grad_()
-        dsm = DSM(variant=variant, scaling=scaling)
-        result = dsm(classifier(leaf), leaf, labels)
-        result.loss.backward()
-        for tensor in (*vars(result).values(), leaf.grad, classifier.weight.grad, classifier.bias.grad):
-            assert tensor.isfinite().all()
+    # Also within the backward pass: a NaN that a later mask hides would stop anyone who looks for another one.
+    with torch.autograd.detect_anomaly():
+        for function in (contrastive, information_bottleneck):
+            value, gradient = value_and_gradient(function, features)
+            assert value.dtype == torch.float32 and gradient.dtype == dtype
+            assert value.isfinite() and gradient.isfinite().all()
+        for scaling in SCALINGS:
+            classifier, leaf = head().to(dtype), features.clone().requires_grad_()
+            dsm = DSM(variant=variant, scaling=scaling)
+            result = dsm(classifier(leaf), leaf, labels)
+            result.loss.backward()
+            for tensor in (*vars(result).values(), leaf.grad, classifier.weight.grad, classifier.bias.grad):
+                assert tensor.isfinite().all()
 
 
 @pytest.mark.parametrize("variant", ["figure", "release"])
@@ -371,9 +385,7 @@ def test_losses_inside_an_autocast_region_equal_those_outside(variant):
     )
     for function in functions:
         value, gradient = value_and_gradient(function, features)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert (features @ features.T).dtype == torch.bfloat16  # the region is in force
-            cast_value, cast_gradient = value_and_gradient(function, features)
+        cast_value, cast_gradient = value_and_gradient(within_autocast(function), features)
         assert torch.equal(value, cast_value)
         assert torch.equal(gradient, cast_gradient)
 
@@ -393,3 +405,11 @@ def test_losses_inside_an_autocast_region_equal_those_outside(variant):
 def test_dsm_refuses_values_out_of_range(name, value):
     with pytest.raises(ValueError, match=f"`{name}` is "):
         DSM(**{name: value})
+
+
+def test_dsm_says_what_to_do_when_frozen_features_have_no_gradient_to_measure():
+    features, labels = draw(4), torch.tensor([0, 0, 1, 1])
+    logits = head()(features)
+    with pytest.raises(ValueError, match='with a frozen backbone use "fixed"'):
+        DSM(scaling="features")(logits, features, labels)
+    assert DSM(scaling="fixed")(logits, features, labels).loss.requires_grad

@@ -1,0 +1,116 @@
+"""The example scripts as a user runs them, on a handful of clips."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForVideoClassification, pipeline
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+EMOTIONS = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
+
+
+def run(script, *arguments, check=True):
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=check, timeout=300)
+
+
+def train(folder, *arguments, check=True):
+    small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
+    short = ("--num_train_epochs", 2, "--per_device_train_batch_size", 7, "--logging_steps", 1, "--use_cpu", "true")
+    return run(
+        "train.py", "--output_dir", folder, "--dataset_overrides", json.dumps(small), *short, *arguments, check=check
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train(folder, "--seed", 3)
+    return folder
+
+
+def test_training_leaves_weights_metrics_pictures_and_card(trained):
+    assert "hdf.dam.2.temporal.mix_weight" in load_file(trained / "model.safetensors")
+    metrics = json.loads((trained / "metrics.json").read_text())
+    matrix = np.array(metrics["confusion_matrix"])
+    assert matrix.shape == (7, 7) and matrix.sum() == metrics["num_clips"] == 7
+    assert metrics["war"] == pytest.approx(np.trace(matrix) / 7)
+    assert metrics["uar"] == pytest.approx(np.mean(np.diag(matrix) / matrix.sum(1)))
+    assert metrics["recall"] == pytest.approx(dict(zip(EMOTIONS, np.diag(matrix) / matrix.sum(1), strict=True)))
+    assert metrics["seed"] == 3 and "--seed 3" in metrics["command"]
+    assert set(metrics["controls"]) == {"first_war", "shuffled_war"}
+    for name in ("config.json", "video_preprocessor_config.json", "confusion_matrix.png", "training_curves.png"):
+        assert (trained / name).stat().st_size > 0
+    assert f"{metrics['war']:.4f}" in (trained / "README.md").read_text()
+
+
+def test_training_applies_dsm_and_dam_as_the_recipe_says(trained):
+    (checkpoint,) = trained.glob("checkpoint-*")
+    history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    assert {"loss_ce", "loss_sc", "lambda_ce", "lambda_sc", "g"} <= set(history[0])
+    assert json.loads((trained / "config.json").read_text())["dam_layers"] == [1, 2, 3]
+
+
+def test_arguments_override_the_recipe(tmp_path):
+    train(tmp_path, "--dsm", "false", "--model_overrides", '{"dam_layers": []}', "--frame_controls", "false")
+    (checkpoint,) = tmp_path.glob("checkpoint-*")
+    history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    assert "loss_ce" not in history[0]
+    assert not any(".dam." in name for name in load_file(tmp_path / "model.safetensors"))
+    assert "controls" not in json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_prediction_of_the_script_equals_that_of_the_pipeline(trained, tmp_path):
+    clips = sorted((trained / "test_clips").glob("*.mp4"))
+    assert [clip.name.split("_")[0] for clip in clips] == sorted(EMOTIONS)
+    output = run("predict.py", trained, *clips, "--json", tmp_path / "out.json", "--top", 2)
+    predictions = json.loads((tmp_path / "out.json").read_text())
+    classify = pipeline("video-classification", model=str(trained))
+    for clip, line in zip(clips, output.stdout.splitlines(), strict=True):
+        expected = {entry["label"]: entry["score"] for entry in classify(str(clip), top_k=7)}
+        assert predictions[str(clip)] == pytest.approx(expected, abs=1e-6)
+        best = sorted(expected, key=expected.get, reverse=True)
+        assert line == f"{clip}: " + ", ".join(f"{name} {expected[name]:.3f}" for name in best[:2])
+
+
+def test_prediction_names_a_bad_file_and_still_classifies_the_others(trained, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"not a video")
+    good = next((trained / "test_clips").glob("*.mp4"))
+    output = run("predict.py", trained, bad, good, check=False)
+    assert output.returncode == 1
+    assert f"{bad}: not classified" in output.stdout and f"{good}: " in output.stdout
+
+
+def test_training_starts_from_an_hdf_or_a_videomae_checkpoint(trained, tmp_path):
+    start = AutoModelForVideoClassification.from_pretrained(trained)
+    train(tmp_path / "hdf", "--model_name_or_path", trained, "--learning_rate", 0)
+    again = AutoModelForVideoClassification.from_pretrained(tmp_path / "hdf")
+    for name, parameter in start.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], parameter, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--recipe", "nowhere"), "nowhere"),
+        (("--preset", "huge"), "huge"),
+        (("--dataset", "imagenet"), "imagenet"),
+        (("--dsm_eta", "0"), "eta"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, arguments, message):
+    output = train(tmp_path, *arguments, check=False)
+    assert output.returncode != 0 and message in output.stderr.splitlines()[-1]
+
+
+def test_a_recipe_with_an_unknown_argument_is_refused(tmp_path):
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("preset: tiny\nlearning_rat: 1.0\n")
+    output = train(tmp_path, "--recipe", recipe, check=False)
+    assert output.returncode == 2 and "learning_rat" in output.stderr

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+from modeling_hdf import HDFConfig
+from modeling_hdf.hub import write_model_card
+
+METRICS = {
+    "dataset": "synthetic",
+    "split": "test",
+    "num_clips": 43,
+    "war": 0.71239,
+    "uar": 0.68765,
+    "recall": {"happiness": 0.81234, "sadness": None},
+    "confusion_matrix": [[1, 0], [0, 0]],
+    "seed": 17,
+    "command": "accelerate launch examples/train.py --seed 17",
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    HDFConfig(num_frames=8, id2label={0: "happiness", 1: "sadness"}).save_pretrained(tmp_path)
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    return tmp_path
+
+
+def test_card_states_the_numbers_of_the_metrics_file(run):
+    card = ModelCard.load(write_model_card(run))
+    results = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert results == {"WAR": 0.7124, "UAR": 0.6876}
+    assert card.data.pipeline_tag == "video-classification"
+    assert card.data.library_name == "transformers"
+    assert card.data.license == "apache-2.0"
+    for text in ("0.7124", "0.6876", "| happiness | 0.8123 |", "| sadness | no clips |", "43 clips", METRICS["command"]):
+        assert text in card.text
+
+
+@pytest.mark.parametrize("dataset, synthetic", [("synthetic", True), ("dfew", False)])
+def test_card_of_a_model_from_rendered_faces_says_so(run, dataset, synthetic):
+    (run / "metrics.json").write_text(json.dumps(METRICS | {"dataset": dataset}))
+    assert ("Synthetic data only" in write_model_card(run).read_text()) == synthetic
+
+
+def test_controls_appear_only_if_measured(run):
+    assert "first frame alone" not in write_model_card(run).read_text()
+    (run / "metrics.json").write_text(json.dumps(METRICS | {"controls": {"first_war": 0.1512, "shuffled_war": 0.6}}))
+    assert "WAR 0.1512" in write_model_card(run).read_text()
+
+
+@pytest.mark.parametrize("field", ["war", "uar", "recall", "command"])
+def test_a_missing_number_raises_instead_of_a_card_without_it(run, field):
+    (run / "metrics.json").write_text(json.dumps({key: value for key, value in METRICS.items() if key != field}))
+    with pytest.raises(KeyError, match=field):
+        write_model_card(run)
+    assert not (run / "README.md").exists()
