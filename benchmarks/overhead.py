@@ -2,8 +2,9 @@
 
     python benchmarks/overhead.py --preset base_224 --rounds 7
 
-Each round times the plain model and HDF one after the other, so that a slow spell of the machine hits both; the figure is
-the median of the rounds' ratios. Memory is the peak of what PyTorch allocates during the measured call, weights excluded.
+Each round times the plain model and HDF one after the other, so that a slow spell of the machine hits both; the figure
+is the median of the rounds' ratios. Memory is the peak of what PyTorch allocates during the measured call, weights
+excluded.
 """
 
 import argparse

@@ -1,15 +1,17 @@
 """Fixtures shared by all tests. Tests need no network, and each starts from the same seed."""
 
+import gc
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from tiny_models import move_dam_weights, save_backbone, tiny_config  # noqa: E402
 from transformers import set_seed  # noqa: E402
 
 from modeling_hdf import HDFForVideoClassification  # noqa: E402
-from tiny_models import save_backbone, tiny_config  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +29,6 @@ def clips() -> torch.Tensor:
 @pytest.fixture
 def model() -> HDFForVideoClassification:
     """A tiny classifier in evaluation mode with every DAM parameter away from its start value."""
-    from tiny_models import move_dam_weights
-
     return move_dam_weights(HDFForVideoClassification(tiny_config())).eval()
 
 
@@ -42,3 +42,11 @@ def backbone_checkpoint(request, tmp_path_factory) -> tuple[str, str]:
 def classification_checkpoint(tmp_path_factory) -> str:
     """Folder of a tiny VideoMAE classification checkpoint with five classes."""
     return save_backbone("classification", tmp_path_factory.mktemp("classification"))
+
+
+@pytest.fixture(scope="module")
+def short_garbage_collections() -> Iterator[None]:
+    """The Trainer collects garbage in each `train()`, which takes longer than these trainings themselves."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -33,7 +33,14 @@ def test_card_states_the_numbers_of_the_metrics_file(run):
     assert card.data.pipeline_tag == "video-classification"
     assert card.data.library_name == "transformers"
     assert card.data.license == "apache-2.0"
-    for text in ("0.7124", "0.6876", "| happiness | 0.8123 |", "| sadness | no clips |", "43 clips", METRICS["command"]):
+    for text in (
+        "0.7124",
+        "0.6876",
+        "| happiness | 0.8123 |",
+        "| sadness | no clips |",
+        "43 clips",
+        METRICS["command"],
+    ):
         assert text in card.text
 
 

@@ -16,9 +16,13 @@ def rows():
     """Three clips of 10 frames, each frame with a grey level of its own, darker on the left."""
     clips = []
     for start in (20, 60, 100):
-        frames = np.broadcast_to(start + 10 * np.arange(10)[:, None, None, None], (10, 32, 32, 3)).astype(np.uint8).copy()
+        frames = (
+            np.broadcast_to(start + 10 * np.arange(10)[:, None, None, None], (10, 32, 32, 3)).astype(np.uint8).copy()
+        )
         frames[:, :, :16] -= 20
-        clips.append({"clip": {"bytes": encode_mp4(frames, fps=10, crf=1), "path": f"{start}.mp4"}, "label": start // 40})
+        clips.append(
+            {"clip": {"bytes": encode_mp4(frames, fps=10, crf=1), "path": f"{start}.mp4"}, "label": start // 40}
+        )
     return clips
 
 
@@ -67,7 +71,9 @@ def test_frame_order_must_be_known(rows, processor):
 def test_cached_clips_are_decoded_once(rows, processor, monkeypatch):
     calls = []
     load_clip = processor.load_clip
-    monkeypatch.setattr(processor, "load_clip", lambda *args, **kwargs: calls.append(args) or load_clip(*args, **kwargs))
+    monkeypatch.setattr(
+        processor, "load_clip", lambda *args, **kwargs: calls.append(args) or load_clip(*args, **kwargs)
+    )
     dataset = ClipDataset(rows, processor, cache=True)
     first, second = dataset[1], dataset[1]
     assert len(calls) == 1 and torch.equal(first["clip"], second["clip"])

