@@ -10,9 +10,16 @@ from torch import nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
 
-def as_pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
-    """`(height, width)` of an image or patch size given as one number or as two."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tuple[int, int]:
+    """`(height, width)` of an image or patch size given as one positive whole number or as two.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else ()
+    if len(pair) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in pair):
+        raise ValueError(f"`{name}` is {size!r}; it must be one positive whole number or two (height, width).")
+    return pair
 
 
 class VideoMAEBackbone:
@@ -29,18 +36,26 @@ class VideoMAEBackbone:
         Raises:
             ValueError: if the frames are not a multiple of the tubelet, or the image of the patch.
         """
+        if config.tubelet_size < 1:
+            raise ValueError(f"`tubelet_size` is {config.tubelet_size}; it must be at least 1.")
         if config.num_frames < 1 or config.num_frames % config.tubelet_size:
             raise ValueError(
                 f"`num_frames` is {config.num_frames}, which is not a positive multiple of the backbone's "
                 f"`tubelet_size` ({config.tubelet_size}); set `num_frames` to a multiple of it."
             )
-        image, patch = as_pair(config.image_size), as_pair(config.patch_size)
-        if min(image) < 1 or image[0] % patch[0] or image[1] % patch[1]:
+        image, patch = as_pair(config.image_size, "image_size"), as_pair(config.patch_size, "patch_size")
+        if image[0] % patch[0] or image[1] % patch[1]:
             raise ValueError(
-                f"`image_size` is {config.image_size}, which is not a positive multiple of the backbone's "
+                f"`image_size` is {config.image_size}, which is not a multiple of the backbone's "
                 f"`patch_size` ({config.patch_size}); set `image_size` to a multiple of it."
             )
         return config.num_frames // config.tubelet_size, image[0] // patch[0], image[1] // patch[1]
+
+    @staticmethod
+    def prepare_for_new_head(config: VideoMAEConfig) -> None:
+        """Changes what a pretraining checkpoint says of pooling: its published ones would classify by one token, a
+        corner of the first frames. Fine-tuning VideoMAE pools the mean of all tokens."""
+        config.use_mean_pooling = True
 
     @staticmethod
     def check_clips(config: VideoMAEConfig, pixel_values: torch.Tensor) -> None:

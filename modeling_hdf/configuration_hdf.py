@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .backbone_hdf import BACKBONES, as_pair
+from .backbone_hdf import BACKBONES
 
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 
@@ -18,6 +18,11 @@ _SHARED_FIELDS = ("num_frames", "image_size")
 def default_dam_layers(num_layers: int) -> list[int]:
     """Layers (1-based) after which the paper's four stages end on a backbone of `num_layers` equal layers."""
     return sorted({max(1, (2 * k * num_layers + 4) // 8) for k in range(1, 5)})  # floor(k L / 4 + 1/2)
+
+
+def _comparable(size: int | list[int] | tuple[int, int]) -> tuple:
+    """224, [224, 224] and (224, 224) as the same value."""
+    return tuple(size) if isinstance(size, (list, tuple)) else (size, size)
 
 
 @strict
@@ -86,12 +91,11 @@ class HDFConfig(PreTrainedConfig):
     classifier_dropout: float | int = 0.0
 
     def __post_init__(self, **kwargs):
-        unknown = [name for name in kwargs if name.startswith("dam_")]
-        if unknown:
-            known = [name for name in type(self).__annotations__ if name.startswith("dam_")]
-            raise ValueError(f"Unknown fields {unknown} in HDFConfig; the DAM fields are {known}.")
+        self._refuse_unknown_dam_fields(kwargs)
         self._share_fields_with_backbone({name: kwargs.pop(name, None) for name in _SHARED_FIELDS})
 
+        if self.id2label is None and self.label2id is not None:
+            self.id2label = {int(index): name for name, index in self.label2id.items()}
         if self.id2label is None and kwargs.get("num_labels", len(EMOTIONS)) == len(EMOTIONS):
             self.id2label = dict(enumerate(EMOTIONS))
         if self.id2label is not None and self.label2id is None:
@@ -105,6 +109,26 @@ class HDFConfig(PreTrainedConfig):
         if self.dam_layers is None:
             self.dam_layers = default_dam_layers(self.num_hidden_layers)
         self.dam_layers = sorted(set(self.dam_layers))
+
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs) -> "HDFConfig":
+        """As [`~transformers.PreTrainedConfig.from_dict`], but refuses another model's configuration and unknown DAM
+        fields instead of passing over them."""
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(
+                f"This is the configuration of a {model_type!r} model, not of HDF. To build HDF on the weights of a "
+                "backbone use `HDFForVideoClassification.from_backbone_pretrained`."
+            )
+        cls._refuse_unknown_dam_fields(kwargs)
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def _refuse_unknown_dam_fields(cls, given: dict) -> None:
+        known = [name for name in cls.__annotations__ if name.startswith("dam_")]
+        unknown = [name for name in given if name.startswith("dam_") and name not in known]
+        if unknown:
+            raise ValueError(f"Unknown fields {unknown} in HDFConfig; the DAM fields are {known}.")
 
     def _share_fields_with_backbone(self, given: dict) -> None:
         """Writes the shared fields given at the top level into `backbone_config`, which holds the only copy."""
@@ -125,7 +149,7 @@ class HDFConfig(PreTrainedConfig):
         for name, value in given.items():
             if value is None:
                 continue
-            if as_pair(explicit.get(name, value)) != as_pair(value):
+            if _comparable(explicit.get(name, value)) != _comparable(value):
                 raise ValueError(
                     f"`{name}` is {value}, but `backbone_config` says {explicit[name]}; give it in one of the two."
                 )
@@ -139,6 +163,8 @@ class HDFConfig(PreTrainedConfig):
         """Checks that backbone, clip and DAM settings fit together."""
         super().validate_architecture()
         BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
+        if self.dam_layers is None:
+            raise ValueError("`dam_layers` was set to None after the model was configured; give a list of layers.")
         outside = [number for number in self.dam_layers if not 1 <= number <= self.num_hidden_layers]
         if outside:
             raise ValueError(

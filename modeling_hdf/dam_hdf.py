@@ -84,8 +84,9 @@ class DAMTemporalBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, T)`, between 0 and 1."""
         # Space first: the mean over space and bin is the mean of means, and the small tensors stay small.
-        average = F.adaptive_avg_pool1d(x.mean((2, 3)), self.num_steps)  # (B, T, K)
-        maximum = F.adaptive_max_pool1d(x.amax((2, 3)), self.num_steps)  # (B, T, K)
+        dtype = self.mix_weight.dtype  # that of the map may be another
+        average = F.adaptive_avg_pool1d(x.mean((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
+        maximum = F.adaptive_max_pool1d(x.amax((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
         wasserstein, change = self._distribution_terms(average)
         pooled = self.average_weight * average + self.max_weight * maximum
         score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
@@ -146,7 +147,8 @@ class DAMFrequencyBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, h, w)`, between 0 and 1."""
         # Every channel meets the same filters, so the sum over channels may come first.
-        response = self._filter(x.sum(-1).mean(1, keepdim=True), self.dct_bank)  # (B, 49, h, w)
+        pooled = x.sum(-1).mean(1, keepdim=True).to(self.attend_weight.dtype)  # (B, 1, h, w)
+        response = self._filter(pooled, self.dct_bank)  # (B, 49, h, w)
         deviation = response - response.mean((2, 3), keepdim=True)
         radius = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True)  # (B, 49, 1, 1)
         step = self.noise * self.noise_gain + 0.05 * self.radius_gain * radius

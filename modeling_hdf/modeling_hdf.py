@@ -32,7 +32,7 @@ class HDFVideoClassifierOutput(ModelOutput):
     Output of [`HDFForVideoClassification`].
 
     Args:
-        loss (`torch.Tensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+        loss (scalar `torch.Tensor`, *optional*, returned when `labels` is given):
             Cross-entropy, the mean over the batch.
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`):
             Classification scores before softmax.
@@ -95,13 +95,13 @@ class HDFPreTrainedModel(PreTrainedModel):
         Builds a model on the weights of a backbone checkpoint; DAM, and the head where there is none, start fresh.
 
         A checkpoint of the backbone's own classifier keeps its head and labels, unless `id2label` or `num_labels` is
-        given; any other checkpoint gets the seven emotions, or the labels given.
+        given; any other checkpoint gets the seven emotions, or the labels given, on the mean of all tokens.
 
         Args:
             name_or_path (`str`): folder or Hub repository of a VideoMAE checkpoint (pretraining, base or
                 classification).
-            kwargs: fields of [`HDFConfig`]; everything else goes to `from_pretrained` (`dtype`, `revision`,
-                `attn_implementation`, ...).
+            kwargs: fields of [`HDFConfig`], with `backbone_config` a `dict` of changes to the backbone's; everything
+                else goes to `from_pretrained` (`dtype`, `revision`, `attn_implementation`, ...).
 
         Raises:
             ValueError: if the checkpoint is not of a supported backbone, a field does not fit it, or `device_map` is
@@ -115,27 +115,28 @@ class HDFPreTrainedModel(PreTrainedModel):
         >>> model = HDFForVideoClassification.from_backbone_pretrained("MCG-NJU/videomae-base", image_size=160)
         ```"""
         if "device_map" in kwargs:
-            raise ValueError(
-                "`from_backbone_pretrained` builds on the CPU: leave `device_map` out and move the model."
-            )
+            raise ValueError("`from_backbone_pretrained` builds on the CPU: leave `device_map` out, then move it.")
         hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         backbone_config = AutoConfig.from_pretrained(name_or_path, **hub_arguments)
         if backbone_config.model_type not in BACKBONES:
             raise ValueError(
                 f"{name_or_path} is a {backbone_config.model_type!r} checkpoint; supported are {sorted(BACKBONES)}."
             )
+        kind = BACKBONES[backbone_config.model_type]
+        has_head = any(name.endswith("ForVideoClassification") for name in backbone_config.architectures or ())
+        if cls is not HDFModel and not has_head:
+            kind.prepare_for_new_head(backbone_config)
         fields = set(HDFConfig.__annotations__) | {"num_frames", "image_size", "id2label", "label2id", "num_labels"}
         given = {name: kwargs.pop(name) for name in list(kwargs) if name in fields}
-        has_head = any(name.endswith("ForVideoClassification") for name in backbone_config.architectures or ())
         keeps_labels = has_head and "id2label" not in given and "num_labels" not in given
         if keeps_labels:
             given |= {"id2label": backbone_config.id2label, "label2id": backbone_config.label2id}
-        for name in ("num_frames", "image_size"):
-            setattr(backbone_config, name, given.pop(name, getattr(backbone_config, name)))
+        shared = {name: given.pop(name) for name in ("num_frames", "image_size") if name in given}
+        for name, value in {**given.pop("backbone_config", {}), **shared}.items():
+            setattr(backbone_config, name, value)
         config = HDFConfig(backbone_config=backbone_config, **given)
 
         # The checkpoint goes through the backbone's own class, which knows its older formats.
-        kind = BACKBONES[backbone_config.model_type]
         source_class = kind.classifier_class if has_head else kind.model_class
         source = source_class.from_pretrained(name_or_path, config=backbone_config, **kwargs)
         model = cls._from_config(config, dtype=source.dtype, attn_implementation=source.config._attn_implementation)
@@ -186,6 +187,7 @@ class HDFModel(HDFPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
+        """The backbone's patch embedding."""
         return self.backbone.get_input_embeddings()
 
     @merge_with_config_defaults
@@ -318,4 +320,4 @@ class HDFForVideoClassification(HDFPreTrainedModel):
             )
 
 
-__all__ = ["HDFForVideoClassification", "HDFModel", "HDFPreTrainedModel"]
+__all__ = ["HDFForVideoClassification", "HDFModel", "HDFPreTrainedModel", "HDFVideoClassifierOutput"]

@@ -231,3 +231,40 @@ def test_presets_load_and_build(path):
 def test_presets_are_the_size_their_name_says(name, feature_map_size, hidden_size):
     config = HDFConfig.from_pretrained(next(path for path in PRESETS if path.stem == name))
     assert (config.feature_map_size, config.hidden_size) == (feature_map_size, hidden_size)
+
+
+def test_another_models_configuration_is_refused_with_the_way_to_start_from_it(tmp_path):
+    VideoMAEConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="'videomae' model, not of HDF.*from_backbone_pretrained"):
+        HDFConfig.from_pretrained(tmp_path)
+
+
+def test_an_unknown_dam_field_is_refused_also_beside_a_saved_configuration(tmp_path):
+    HDFConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"\['dam_layer'\].*dam_layers"):
+        HDFConfig.from_pretrained(tmp_path, dam_layer=[1])
+
+
+def test_label2id_alone_names_the_classes():
+    config = HDFConfig(label2id={"calm": 0, "tense": 1})
+    assert config.id2label == {0: "calm", 1: "tense"} and config.num_labels == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tubelet_size": 0}, "`tubelet_size` is 0"),
+        ({"patch_size": 0}, "one positive whole number"),
+        ({"image_size": [224]}, "one positive whole number"),
+        ({"image_size": [224, 224, 224]}, "one positive whole number"),
+    ],
+)
+def test_backbone_sizes_that_are_none_are_named(fields, message):
+    with pytest.raises(Exception, match=message):
+        HDFConfig(backbone_config=fields)
+
+
+def test_layers_set_to_none_afterwards_are_named(tmp_path):
+    HDFConfig().save_pretrained(tmp_path)
+    with pytest.raises(Exception, match="`dam_layers` was set to None"):
+        HDFConfig.from_pretrained(tmp_path, dam_layers=None).validate()

@@ -353,3 +353,11 @@ def test_bad_options_are_named(options, message):
 def test_maps_of_another_shape_raise(shape):
     with pytest.raises(ValueError, match=r"T = 4, but got \("):
         DAM(4)(torch.randn(shape))
+
+
+def test_a_bf16_map_meets_a_float32_dam():
+    dam = DAM(4, init="paper")
+    x = torch.randn(2, 4, 5, 3, 8)
+    output = dam(x.bfloat16())
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), dam(x.bfloat16().float()), rtol=1e-2, atol=1e-2)

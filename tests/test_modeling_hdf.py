@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import BACKBONE_LABELS, move_dam_weights, randomize, tiny_backbone_config, tiny_config
 from torch import nn
-from transformers import VideoMAEForVideoClassification, VideoMAEModel, ViTConfig
+from transformers import VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel, ViTConfig
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel
 from modeling_hdf.configuration_hdf import EMOTIONS
@@ -484,3 +484,22 @@ def test_clips_of_another_shape_raise(model_class, shape):
 def test_labels_out_of_range_raise(model, clips, wrong):
     with pytest.raises(ValueError, match=rf"`labels` holds \[{wrong}\], but the model has classes 0 to 6"):
         model(clips, labels=torch.tensor([0, wrong, 6]))
+
+
+def test_a_pretraining_checkpoint_that_pools_one_token_is_classified_by_the_mean_of_all(tmp_path, clips):
+    VideoMAEForPreTraining(tiny_backbone_config(use_mean_pooling=False)).save_pretrained(tmp_path)
+    model = HDFForVideoClassification.from_backbone_pretrained(tmp_path)
+    outputs = model(clips, output_hidden_states=True)
+    expected = nn.functional.layer_norm(outputs.hidden_states[-1].mean(1), (12,))
+    torch.testing.assert_close(outputs.features, expected)
+
+
+def test_backbone_start_takes_changes_to_the_backbone(tmp_path, classification_checkpoint):
+    fields = {"hidden_dropout_prob": 0.25}
+    model = HDFForVideoClassification.from_backbone_pretrained(classification_checkpoint, backbone_config=fields)
+    assert model.hdf.backbone.encoder.layer[0].output.dropout.p == 0.25
+
+
+def test_a_backbone_checkpoint_loaded_as_hdf_points_to_the_right_call(classification_checkpoint):
+    with pytest.raises(ValueError, match="from_backbone_pretrained"):
+        HDFForVideoClassification.from_pretrained(classification_checkpoint)
