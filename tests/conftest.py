@@ -50,3 +50,12 @@ def short_garbage_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def poisoned_memory():
+    """Fills all uninitialised memory with NaN, so that nothing left uninitialised can pass by luck."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(4).isnan().all() and torch.empty_like(torch.ones(4)).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
