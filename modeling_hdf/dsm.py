@@ -8,6 +8,7 @@ loss and an information bottleneck, weighted by a gradient norm g. Everything is
 input.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 VARIANTS = ("figure", "release")
+# Similarity of a sample with itself: out of any sum, yet finite.
+_NO_PAIR = torch.finfo(torch.float32).min / 2
 SCALINGS = ("parameters", "features", "fixed")
 
 
@@ -23,6 +26,12 @@ def _normalize(features: torch.Tensor) -> torch.Tensor:
     if features.ndim != 2:
         raise ValueError(f"`features` has shape {tuple(features.shape)}; expected (N, C).")
     return F.normalize(features.float(), dim=1, eps=1e-6)
+
+
+def _check_widths(temperature: float, eta: float) -> None:
+    for name, value in (("temperature", temperature), ("eta", eta)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"`{name}` is {value}; it must be a number above 0.")
 
 
 def robust_contrastive_loss(
@@ -52,10 +61,11 @@ def robust_contrastive_loss(
         `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if none has.
 
     Raises:
-        ValueError: for features that are not `(N, C)`, or an unknown variant.
+        ValueError: for features that are not `(N, C)`, an unknown variant, or numbers out of range.
     """
     if variant not in VARIANTS:
         raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
+    _check_widths(temperature, eta)
     with torch.autocast(features.device.type, enabled=False):
         normalized = _normalize(features)
         cosine = normalized @ normalized.T  # (N, N)
@@ -67,7 +77,7 @@ def robust_contrastive_loss(
             # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
             log_weight = -(cosine.detach() - eta).square() / (2 * eta**2)
             # Not -inf: the gradient of a row without any pair would be NaN.
-            log_denominator = (similarity + log_weight).masked_fill(itself, -1e9).logsumexp(1)  # (N,)
+            log_denominator = (similarity + log_weight).masked_fill(itself, _NO_PAIR).logsumexp(1)  # (N,)
             log_probability = similarity - log_denominator[:, None]
         else:
             similarity = similarity - similarity.detach().amax(1, keepdim=True)
@@ -154,12 +164,14 @@ class DSM(nn.Module):
             raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
         if scaling not in SCALINGS:
             raise ValueError(f"`scaling` is {scaling!r}; choose one of {SCALINGS}.")
-        for name, value in (("temperature", temperature), ("eta", eta)):
-            if value <= 0:
-                raise ValueError(f"`{name}` is {value}; it must be above 0.")
+        _check_widths(temperature, eta)
         for name, value in (("alpha", alpha), ("beta", beta)):
-            if value < 0:
+            if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` is {value}; it must not be negative.")
+        if not math.isfinite(ib_weight):
+            raise ValueError(f"`ib_weight` is {ib_weight}; it must be a finite number.")
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"`label_smoothing` is {label_smoothing}; it must be between 0 and 1.")
         self.variant = variant
         self.scaling = scaling
         self.alpha = alpha
@@ -175,18 +187,30 @@ class DSM(nn.Module):
         grad_norm = torch.as_tensor(grad_norm, dtype=torch.float32, device=self.grad_norm.device).detach()
         self.grad_norm.copy_(torch.where(grad_norm.isfinite(), grad_norm, self.grad_norm))
 
-    def forward(self, logits: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> DSMOutput:
+    def forward(
+        self,
+        logits: torch.Tensor,
+        features: torch.Tensor,
+        labels: torch.Tensor,
+        soft_labels: torch.Tensor | None = None,
+        is_mixed: torch.Tensor | None = None,
+    ) -> DSMOutput:
         """
         Args:
             logits (`torch.Tensor` of shape `(N, num_labels)`): scores computed from `features`.
             features (`torch.Tensor` of shape `(N, C)`): pooled features, not normalised.
             labels (`torch.LongTensor` of shape `(N,)`): classes.
+            soft_labels (`torch.Tensor` of shape `(N, num_labels)`, *optional*): targets of the cross-entropy in place
+                of `labels`, rows adding up to 1: those of mixup and cutmix.
+            is_mixed (`torch.BoolTensor` of shape `(N,)`, *optional*): samples without a class of their own. They
+                take part in the cross-entropy alone, neither in the contrastive loss nor in the bottleneck.
+
+        Raises:
+            ValueError: if every sample is mixed, or `scaling="features"` meets features without gradient.
         """
-        loss_ce = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        loss_sc = robust_contrastive_loss(
-            features, labels, temperature=self.temperature, eta=self.eta, variant=self.variant
-        )
-        loss_sc = loss_sc + self.ib_weight * information_bottleneck(features)
+        targets = labels if soft_labels is None else soft_labels
+        loss_ce = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
+        loss_sc = self._feature_loss(features, labels, is_mixed)
         grad_norm = self._measure(loss_ce + loss_sc, features)
         if self.scaling == "fixed":
             lambda_ce, lambda_sc = torch.full_like(grad_norm, self.alpha), torch.full_like(grad_norm, self.beta)
@@ -200,6 +224,19 @@ class DSM(nn.Module):
             lambda_sc=lambda_sc,
             grad_norm=grad_norm,
         )
+
+    def _feature_loss(
+        self, features: torch.Tensor, labels: torch.Tensor, is_mixed: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Contrastive loss and bottleneck of the samples that are not mixed, a float32 scalar."""
+        if is_mixed is not None:
+            features, labels = features[~is_mixed], labels[~is_mixed]
+            if not len(labels):
+                raise ValueError("Every sample is mixed: DSM needs samples with a class of their own.")
+        loss_sc = robust_contrastive_loss(
+            features, labels, temperature=self.temperature, eta=self.eta, variant=self.variant
+        )
+        return loss_sc + self.ib_weight * information_bottleneck(features)
 
     def _measure(self, unscaled_loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """The present g, a detached float32 scalar."""

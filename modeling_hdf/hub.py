@@ -7,6 +7,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .configuration_hdf import HDFConfig
+from .reports import evaluation_title
 
 
 def write_model_card(folder: str | Path) -> Path:
@@ -31,7 +32,7 @@ def write_model_card(folder: str | Path) -> Path:
     evaluation = {
         "task_type": "video-classification",
         "dataset_type": dataset,
-        "dataset_name": dataset,
+        "dataset_name": evaluation_title(metrics),
         "dataset_split": metrics["split"],
     }
     data = ModelCardData(
@@ -54,11 +55,15 @@ def write_model_card(folder: str | Path) -> Path:
             backbone="VideoMAE",
             labels=list(config.id2label.values()),
             synthetic=dataset == "synthetic",
+            evaluation=evaluation_title(metrics),
             num_frames=config.num_frames,
             image_size=config.image_size,
             **{
                 key: metrics[key]
-                for key in ("dataset", "split", "num_clips", "seed", "war", "uar", "recall", "command")
+                for key in (
+                    *("dataset", "split", "peer_protocol", "temporal_sampling", "num_views"),
+                    *("num_clips", "seed", "war", "uar", "recall", "command"),
+                )
             },
             controls=metrics.get("controls"),
         )

@@ -1,13 +1,17 @@
 """HDFTrainer: the Trainer of transformers with DSM as its loss and SAM as an option."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from accelerate.utils import DistributedType
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from .data.samplers import SAMPLERS, build_sampler
 from .dsm import DSM
 from .metrics import compute_metrics
 from .sam import SAMPerturbation
@@ -42,6 +46,13 @@ class HDFTrainingArguments(TrainingArguments):
         dsm_ib_weight (`float`, *optional*, defaults to 0.1): weight of the information bottleneck; may be negative.
         sam_rho (`float`, *optional*, defaults to 0.0):
             Radius of SAM; 0 switches it off. The authors train with 0.05. Each step then takes two passes.
+        sampler (`str`, *optional*, defaults to `"random"`):
+            Order of the training clips: `"random"` (that of `train_sampling_strategy`), `"balanced"` (classes equally
+            often, with replacement) or `"per_class"` (classes in turn, `samples_per_class` clips of each). The last
+            two need a training dataset with `labels`, such as [`ClipDataset`].
+        samples_per_class (`int`, *optional*, defaults to 4):
+            Clips per class drawn with `sampler="per_class"`, at least 2. The batch of each process must be a multiple
+            of it; every clip of the batch then has positives for the contrastive loss within its own process.
 
     DSM sees one micro-batch at a time: with `gradient_accumulation_steps=n` a step is the exact mean of the losses of
     its n micro-batches, which is not the loss of the n together (a contrastive loss compares samples). Prefer a
@@ -59,12 +70,36 @@ class HDFTrainingArguments(TrainingArguments):
     dsm_eta: float = field(default=0.2, metadata={"help": "Cosine at which the contrastive weights peak."})
     dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
     sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
+    sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
+    samples_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
 
     def __post_init__(self):
         super().__post_init__()
         self.build_dsm()  # raises for values out of range
-        if self.sam_rho < 0:
+        if not 0 <= self.sam_rho < math.inf:
             raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")
+        self._check_sampler()
+
+    def _check_sampler(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"`sampler` is {self.sampler!r}; choose one of {SAMPLERS}.")
+        if self.sampler != "random" and self.train_sampling_strategy != "random":
+            raise ValueError(
+                f"`sampler` is {self.sampler!r} and `train_sampling_strategy` {self.train_sampling_strategy!r}: both "
+                "give the order of the clips; leave one of them at 'random'."
+            )
+        if self.sampler != "per_class":
+            return
+        if self.samples_per_class < 2:
+            raise ValueError(f"`samples_per_class` is {self.samples_per_class}; a clip needs a partner: at least 2.")
+        batch_size = self.per_device_train_batch_size
+        if self.accelerator_config.split_batches:  # each batch is cut into one piece per process
+            batch_size //= self.world_size
+        if batch_size % self.samples_per_class:
+            raise ValueError(
+                f"A process has batches of {batch_size} clips, which is no multiple of `samples_per_class`="
+                f"{self.samples_per_class}: groups of one class would be cut. Change one of them."
+            )
 
     def build_dsm(self) -> DSM:
         """The loss that these arguments describe."""
@@ -86,8 +121,29 @@ class DSMStateCallback(TrainerCallback, ExportableState):
     def __init__(self, dsm: DSM | None = None):
         self.dsm = dsm
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.global_step == 0:  # not a resume: nothing is left of an earlier `train()`
+            self.dsm.update(1.0)
+
     def state(self) -> dict:
+        """What the checkpoint keeps."""
         return {"args": {}, "attributes": {"grad_norm": self.dsm.grad_norm.item()}}
+
+
+class EpochCallback(TrainerCallback):
+    """
+    Tells our sampler, and a training dataset with `set_epoch`, which epoch begins.
+
+    accelerate tells only one of the two, and no sampler behind the batches that a resume of several processes skips.
+    """
+
+    def __init__(self):
+        self.sampler: Sampler | None = None
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        for receiver in (train_dataloader.dataset, self.sampler):
+            if hasattr(receiver, "set_epoch"):
+                receiver.set_epoch(int(state.epoch))
 
 
 class HDFTrainer(Trainer):
@@ -121,6 +177,10 @@ class HDFTrainer(Trainer):
 
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
         args = args if args is not None else HDFTrainingArguments()
+        if not isinstance(args, HDFTrainingArguments):
+            raise TypeError(f"`args` is a {type(args).__name__}; HDFTrainer takes HDFTrainingArguments.")
+        if args.dsm and kwargs.get("compute_loss_func") is not None:
+            raise ValueError("DSM is the loss: with `compute_loss_func` give `dsm=False`.")
         kwargs.setdefault("compute_metrics", compute_metrics)
         super().__init__(model=model, args=args, **kwargs)
         sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -130,6 +190,8 @@ class HDFTrainer(Trainer):
                 "train with `sam_rho=0`, or with DDP."
             )
         self.dsm = args.build_dsm().to(args.device)
+        self._epoch_callback = EpochCallback()
+        self.add_callback(self._epoch_callback)
         if args.dsm:
             self.add_callback(DSMStateCallback(self.dsm))
         self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=args.device)
@@ -138,14 +200,38 @@ class HDFTrainer(Trainer):
         self._in_second_pass = False
         self._first_pass_norm: torch.Tensor | None = None
 
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.sampler == "random":
+            return super()._get_train_sampler(dataset)
+        if not hasattr(dataset, "labels"):
+            raise ValueError(
+                f"`sampler={self.args.sampler!r}` needs the class of each clip: give the training dataset an "
+                "attribute `labels`, as `ClipDataset` has."
+            )
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = build_sampler(self.args.sampler, dataset.labels, self.args.samples_per_class, seed)
+        self._epoch_callback.sampler = sampler
+        return sampler
+
     # ---- DSM ----
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise."""
+        """
+        DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise. `inputs` may
+        hold the `soft_labels` and `is_mixed` of [`ClipMixing`].
+        """
+        mixed = {name: inputs[name] for name in ("soft_labels", "is_mixed") if name in inputs}
+        inputs = {name: value for name, value in inputs.items() if name not in mixed}
         if not (self.args.dsm and model.training):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            if not mixed:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            outputs = model(**inputs)
+            smoothing = self.args.label_smoothing_factor
+            loss = F.cross_entropy(outputs.logits.float(), mixed["soft_labels"], label_smoothing=smoothing)
+            return (loss, outputs) if return_outputs else loss
         outputs = model(**inputs)  # with the labels, which the model checks
-        result = self.dsm(outputs.logits, outputs.features, inputs["labels"])
+        result = self.dsm(outputs.logits, outputs.features, inputs["labels"], **mixed)
         if not self._in_second_pass:
             self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
             self._num_summed += 1

@@ -8,7 +8,8 @@ number of sampled frames and not with the length of the video.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from io import SEEK_END, BytesIO, TextIOBase
 from typing import Any, BinaryIO
 
@@ -52,7 +53,39 @@ def _timeline(
     return VideoMetadata(len(starts), fps=fps, duration=duration, video_backend="pyav"), timestamps
 
 
-class _VideoFile:
+@dataclass
+class StreamedFrame:
+    """A frame of [`VideoFile.stream`], converted to RGB only when asked for.
+
+    Attributes:
+        start: when it is shown, in seconds; `None` if the file does not say.
+        duration: how long it is shown, in seconds; `None` or 0 if the file does not say.
+    """
+
+    start: Fraction | None
+    duration: Fraction | None
+    _frame: av.VideoFrame
+    _converters: dict[tuple[int, int], VideoReformatter]  # one for each size, shared by the frames of a pass
+    _size: tuple[int, int]
+    _matrix: av.buffer.Buffer | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, upright."""
+        return self._size if _is_on_its_side(self._matrix) else self._size[::-1]
+
+    def rgb(self, max_side: int | None = None) -> np.ndarray:
+        """uint8 RGB of shape `(height, width, 3)`, upright, scaled down to a longer side of `max_side` pixels."""
+        scale = min(1.0, (max_side or max(self._size)) / max(self._size))
+        width, height = (max(1, round(side * scale)) for side in self._size)
+        converter = self._converters.setdefault((width, height), VideoReformatter())
+        picture = converter.reformat(
+            self._frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1
+        )
+        return np.ascontiguousarray(_upright(picture.to_ndarray(), self._matrix))
+
+
+class VideoFile:
     """A video file, opened anew for each pass over it. Raises as [`read_video`]."""
 
     def __init__(self, video: str | os.PathLike | bytes | BinaryIO, name: str):
@@ -167,19 +200,37 @@ class _VideoFile:
                     return clip
         return None
 
-    def report(self, metadata: VideoMetadata) -> None:
-        """Warn of damage and of an early end: both leave fewer frames than were recorded."""
+    def stream(self) -> Iterator[StreamedFrame]:
+        """All frames in presentation order, holding one at a time.
+
+        As in [`VideoFile.decode`], a resolution that changes midway is scaled to that of the first frame.
+        """
+        converters, size, matrix = {}, None, None
+        with self._open() as (container, stream):
+            for frame in self._frames(container, stream):
+                if size is None:
+                    size, matrix = (frame.width, frame.height), frame.side_data.get("DISPLAYMATRIX")
+                start = None if frame.pts is None else frame.pts * frame.time_base
+                duration = frame.duration * frame.time_base if frame.duration else None
+                yield StreamedFrame(start, duration, frame, converters, size, matrix)
+            if size is None:
+                raise ValueError(f"{self.name}: no frame can be decoded ({[*self.damage, 'zero frames'][0]}).")
+
+    def problems(self, duration: float | None) -> list[str]:
+        """Damage met in the last pass, and pictures that end after `duration` seconds, before the declared end."""
+        problems = []
         if self.damage:
-            logger.warning(
+            problems.append(
                 f"{self.name}: {len(self.damage)} packets or frames are damaged ({self.damage[0]}); what cannot be "
                 "decoded is left out, and the frame before it is taken in its place."
             )
-        missing = self.declared_duration - (metadata.duration or self.declared_duration)
+        missing = self.declared_duration - (duration or self.declared_duration)
         if missing > _DURATION_TOLERANCE:
-            logger.warning(
+            problems.append(
                 f"{self.name}: declares {self.declared_duration:.2f} s, but its pictures end {missing:.2f} s earlier; "
                 "the frames are sampled from those that are there."
             )
+        return problems
 
 
 def _download(url: str) -> bytes:
@@ -201,6 +252,14 @@ def _checked_path(path: str) -> str:
     return path
 
 
+def _is_on_its_side(matrix: av.buffer.Buffer | None) -> bool:
+    """Whether a display matrix, see [`_upright`], makes columns of rows."""
+    if matrix is None:
+        return False
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5].tolist()
+    return abs(b) + abs(c) > abs(a) + abs(d)
+
+
 def _upright(picture: np.ndarray, matrix: av.buffer.Buffer | None) -> np.ndarray:
     """Apply a display matrix, rounded to quarter turns and mirrorings, to a picture of shape `(height, width, 3)`.
 
@@ -209,7 +268,7 @@ def _upright(picture: np.ndarray, matrix: av.buffer.Buffer | None) -> np.ndarray
     if matrix is None:
         return picture
     a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
+    if _is_on_its_side(matrix):
         picture = picture.swapaxes(0, 1)
         a, d = c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
@@ -237,7 +296,7 @@ def read_video(
         ValueError: if the video cannot be downloaded or read, is empty, has no video stream, or no frame of it can be
             decoded. Damage to a part of it is no error: the rest is used, and a warning names the file.
     """
-    file = _VideoFile(video, name)
+    file = VideoFile(video, name)
     metadata, timestamps = file.timeline_of_packets()
     clip = None
     if timestamps is not None:
@@ -250,7 +309,8 @@ def read_video(
         clip = file.decode(indices, expected=None)
     if clip is None:
         raise ValueError(f"{file.name}: two passes of the decoder gave different frames; re-encode the file.")
-    file.report(metadata)
+    for problem in file.problems(metadata.duration):
+        logger.warning(problem)
     height, width = clip.shape[1:3]
     return clip, replace(metadata, height=height, width=width, frames_indices=indices.tolist())
 
@@ -333,4 +393,4 @@ def frames_to_tensor(video: Any, input_data_format: str | ChannelDimension | Non
     return pixels.to(torch.uint8)
 
 
-__all__ = ["all_frames", "frames_to_tensor", "read_video", "split_batch"]
+__all__ = ["StreamedFrame", "VideoFile", "all_frames", "frames_to_tensor", "read_video", "split_batch"]

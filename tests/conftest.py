@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: models this small only wait for more
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

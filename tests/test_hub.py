@@ -8,7 +8,11 @@ from modeling_hdf.hub import write_model_card
 
 METRICS = {
     "dataset": "synthetic",
+    "fold": None,
     "split": "test",
+    "peer_protocol": False,
+    "temporal_sampling": "uniform",
+    "num_views": 1,
     "num_clips": 43,
     "war": 0.71239,
     "uar": 0.68765,
@@ -56,7 +60,19 @@ def test_controls_appear_only_if_measured(run):
     assert "WAR 0.1512" in write_model_card(run).read_text()
 
 
-@pytest.mark.parametrize("field", ["war", "uar", "recall", "command"])
+def test_card_says_which_fold_how_many_views_and_how_the_model_was_selected(run):
+    plain = write_model_card(run).read_text()
+    assert "Peer protocol" not in plain and "views" not in plain and "fold" not in plain
+    marks = {"dataset": "dfew", "fold": 3, "peer_protocol": True, "num_views": 2, "temporal_sampling": "dense"}
+    (run / "metrics.json").write_text(json.dumps(METRICS | marks))
+    card = ModelCard.load(write_model_card(run))
+    title = "dfew fold 3, test split, 2 views, PEER PROTOCOL: model selected on this split"
+    assert title in card.text and "**Peer protocol.**" in card.text
+    assert "dense sampling and the probabilities of 2 temporal views" in card.text
+    assert [result.dataset_name for result in card.data.eval_results] == [title, title]
+
+
+@pytest.mark.parametrize("field", ["war", "uar", "recall", "command", "peer_protocol", "fold"])
 def test_a_missing_number_raises_instead_of_a_card_without_it(run, field):
     (run / "metrics.json").write_text(json.dumps({key: value for key, value in METRICS.items() if key != field}))
     with pytest.raises(KeyError, match=field):

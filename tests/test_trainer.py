@@ -247,3 +247,26 @@ def test_without_dsm_accumulating_four_micro_batches_equals_one_batch(tmp_path, 
         assert [entry[name] for entry in step_logs(accumulated)] == pytest.approx(
             [entry[name] for entry in step_logs(whole)], rel=1e-5
         )
+
+
+def test_a_second_training_starts_dsm_afresh(tmp_path):
+    rows = build_rows(8)
+    trainer = build_trainer(tmp_path, rows, dsm_scaling="parameters", **DSM_OPTIONS)
+    trainer.train()
+    assert trainer.dsm.grad_norm != 1
+    trainer.train()
+    assert [entry for entry in step_logs(trainer) if entry["step"] == 1][-1]["g"] == 1
+
+
+def test_a_loss_function_beside_dsm_is_refused(tmp_path):
+    def zero(outputs, labels, num_items_in_batch=None):
+        return outputs.logits.sum() * 0
+
+    with pytest.raises(ValueError, match="compute_loss_func.*dsm=False"):
+        build_trainer(tmp_path, build_rows(4), trainer={"compute_loss_func": zero})
+    build_trainer(tmp_path, build_rows(4), trainer={"compute_loss_func": zero}, dsm=False)
+
+
+def test_arguments_of_the_stock_trainer_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="TrainingArguments; HDFTrainer takes HDFTrainingArguments"):
+        HDFTrainer(model=build_model(), args=TrainingArguments(output_dir=str(tmp_path)))

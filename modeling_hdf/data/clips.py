@@ -1,70 +1,139 @@
-"""From dataset rows to training batches: decoding, sampling, flipping, and the collator."""
+"""From dataset rows to training batches: decoding, sampling, augmentation, and the collator."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import datasets
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import BaseVideoProcessor
+
+from modeling_hdf.data.clip_io import load_clip
+from modeling_hdf.data.mixing import ClipMixing
+from modeling_hdf.data.samplers import Draw
+from modeling_hdf.data.sampling import TemporalSampling
+from modeling_hdf.data.transforms import fit_clip
 
 FrameOrder = Literal["shown", "first", "shuffled"]
 
 
 class ClipDataset(Dataset):
     """
-    Sampled clips of a dataset whose rows hold a video in `clip` and a class in `label`.
+    Sampled clips of a dataset whose rows hold a clip in `clip` and a class in `label`.
 
     Args:
-        rows (`Sequence[dict]`): rows such as those of [`SyntheticFaces`]: `clip` is `{"bytes", "path"}` of an encoded
-            video, `label` an integer from 0.
-        processor ([`HDFVideoProcessor`]): decodes and samples; its `num_frames` is the length of a clip.
-        flip (`bool`, *optional*, defaults to `False`): whether to mirror each clip, all its frames alike, with
-            probability 1/2. For training only.
+        rows (`Dataset` or `Sequence[dict]`): rows that [`load_clip`] reads, `label` an integer from 0.
+        processor ([`HDFVideoProcessor`]): its `num_frames` is the length of a clip.
+        sampling ([`TemporalSampling`], *optional*): which frames; uniform, as the processor samples, by default.
+        training (`bool`, *optional*, defaults to `False`): whether frames and augmentation are random. Without it an
+            item is one fixed view of its clip.
+        augmentation (`Callable`, *optional*): what [`build_augmentation`] gives: from a decoded clip to one of the
+            model's size, random by torch's global generator. For training only; by default [`fit_clip`].
         frame_order (`str`, *optional*, defaults to `"shown"`): `"first"` repeats the first frame, `"shuffled"` puts
             the frames in a fixed random order per clip: controls of what a model draws from a single frame and from
             order.
         cache (`bool`, *optional*, defaults to `False`): whether to keep every decoded clip in memory
-            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process.
+            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Not
+            for random frames.
+        seed (`int`, *optional*, defaults to 0): of everything random.
 
-    Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`.
+    Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's
+    size, and in training `"seed"`, which [`ClipMixing`] draws from. What is random is a function of `seed`, the epoch
+    ([`~ClipDataset.set_epoch`]), the index, and how often a [`Draw`] came up before: the same in whichever worker
+    process an item is made, and after a resume. The clip itself is never replaced by another; one that cannot be read
+    raises, see [`load_clip`].
+
+    Raises:
+        ValueError: for an unknown frame order, an augmentation outside training, a cache of random frames, or a
+            sampling of another length than the processor's.
     """
 
     def __init__(
         self,
-        rows: Sequence[dict],
+        rows: datasets.Dataset | Sequence[dict],
         processor: BaseVideoProcessor,
         *,
-        flip: bool = False,
+        sampling: TemporalSampling | None = None,
+        training: bool = False,
+        augmentation: Callable[[torch.Tensor], torch.Tensor] | None = None,
         frame_order: FrameOrder = "shown",
         cache: bool = False,
+        seed: int = 0,
     ):
+        sampling = sampling or TemporalSampling(num_frames=processor.num_frames)
         if frame_order not in ("shown", "first", "shuffled"):
             raise ValueError(f"`frame_order` is {frame_order!r}; choose 'shown', 'first' or 'shuffled'.")
+        if augmentation is not None and not training:
+            raise ValueError("`augmentation` is for training: pass `training=True` with it.")
+        if cache and training and sampling.is_random:
+            raise ValueError(f"`cache` keeps the frames of a clip, and {sampling.kind!r} sampling draws new ones.")
+        if sampling.num_frames != processor.num_frames:
+            raise ValueError(f"`sampling` takes {sampling.num_frames} frames, `processor` {processor.num_frames}.")
         self.rows = rows
         self.processor = processor
-        self.flip = flip
+        self.sampling = sampling
+        self.training = training
+        self.augmentation = augmentation
         self.frame_order = frame_order
+        self.seed = seed
         self.cache: dict[int, tuple[torch.Tensor, int]] | None = {} if cache else None
+        self._view = (0, 1)
+        # Shared with worker processes, which may outlive an epoch.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict:
-        clip, label = self._decoded(index)
-        if self.frame_order == "first":
-            clip = clip[:1].expand_as(clip)
-        elif self.frame_order == "shuffled":
-            clip = clip[torch.randperm(len(clip), generator=torch.Generator().manual_seed(index))]
-        if self.flip and torch.rand(()) < 0.5:
-            clip = clip.flip(-1)
-        return {"clip": clip, "label": label}
+    @property
+    def labels(self) -> list[int]:
+        """Class of each clip; decodes nothing."""
+        if isinstance(self.rows, datasets.Dataset):
+            return self.rows["label"][:]
+        return [row["label"] for row in self.rows]
 
-    def _decoded(self, index: int) -> tuple[torch.Tensor, int]:
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses what is random in the items to come; reaches worker processes that already run."""
+        self._epoch.fill_(epoch)
+
+    def with_view(self, number: int, num_views: int) -> "ClipDataset":
+        """The same clips in another view of [`TemporalSampling.view`], without cache; not while training."""
+        if self.training:
+            raise ValueError("Views belong to evaluation; this dataset is for training.")
+        viewed = copy.copy(self)
+        viewed.cache, viewed._view = None, (number, num_views)
+        return viewed
+
+    def __getitem__(self, index: int) -> dict:
+        if not self.training:
+            clip, label = self._decoded(index, self.sampling.view(*self._view))
+            return {"clip": fit_clip(self._ordered(clip, index), self.processor), "label": label}
+        occurrence = index.occurrence if isinstance(index, Draw) else 0
+        generator = np.random.default_rng([self.seed, self._epoch.item(), index, occurrence])
+        clip, label = self._decoded(index, self.sampling.draw(generator))
+        clip = self._ordered(clip, index)
+        if self.augmentation is None:
+            clip = fit_clip(clip, self.processor)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(generator.integers(2**63)))
+                clip = self.augmentation(clip)
+        return {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
+
+    def _ordered(self, clip: torch.Tensor, index: int) -> torch.Tensor:
+        if self.frame_order == "first":
+            return clip[:1].expand_as(clip)
+        if self.frame_order == "shuffled":
+            return clip[torch.randperm(len(clip), generator=torch.Generator().manual_seed(int(index)))]
+        return clip
+
+    def _decoded(self, index: int, sample: Callable[..., np.ndarray]) -> tuple[torch.Tensor, int]:
         if self.cache is not None and index in self.cache:
             return self.cache[index]
-        row = self.rows[index]
-        video = row["clip"]["bytes"] if row["clip"]["bytes"] is not None else row["clip"]["path"]
-        clip, _ = self.processor.load_clip(video, name=str(row["clip"]["path"]))
+        row = self.rows[int(index)]
+        # The layout (F, H, W, 3) stays in memory: torchvision resizes it faster than (F, 3, H, W).
+        clip = torch.from_numpy(load_clip(row, sample=sample)).movedim(-1, -3)
         if self.cache is not None:
             self.cache[index] = (clip, row["label"])
         return clip, row["label"]
@@ -72,18 +141,21 @@ class ClipDataset(Dataset):
 
 class ClipCollator:
     """
-    Batches the items of [`ClipDataset`]: resizes, crops and normalises with the video processor.
+    Batches the items of [`ClipDataset`], normalised by the video processor.
 
     Args:
         processor ([`HDFVideoProcessor`]): the processor that inference uses too.
         num_labels (`int`): number of classes; a label outside `0 ... num_labels - 1` raises a `ValueError`.
+        mixing ([`ClipMixing`], *optional*): mixes training batches; those of evaluation, without seeds, never.
 
-    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`. Safe in worker processes.
+    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, and what [`ClipMixing`] adds.
+    Safe in worker processes: it keeps no state, and what is random follows from the seeds of the items.
     """
 
-    def __init__(self, processor: BaseVideoProcessor, num_labels: int):
+    def __init__(self, processor: BaseVideoProcessor, num_labels: int, mixing: ClipMixing | None = None):
         self.processor = processor
         self.num_labels = num_labels
+        self.mixing = mixing
 
     def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
         labels = [item["label"] for item in items]
@@ -92,8 +164,13 @@ class ClipCollator:
             raise ValueError(
                 f"`label` holds {wrong}, but the model has classes 0 to {self.num_labels - 1}; labels count from 0."
             )
-        batch = self.processor([item["clip"] for item in items], do_sample_frames=False, return_tensors="pt")
-        return {"pixel_values": batch["pixel_values"], "labels": torch.tensor(labels)}
+        clips = [item["clip"] for item in items]
+        as_they_are = {"do_sample_frames": False, "do_resize": False, "do_center_crop": False}
+        pixel_values = self.processor(clips, **as_they_are, return_tensors="pt")["pixel_values"]
+        batch = {"pixel_values": pixel_values, "labels": torch.tensor(labels)}
+        if self.mixing is not None and all("seed" in item for item in items):
+            batch.update(self.mixing(pixel_values, batch["labels"], [item["seed"] for item in items]))
+        return batch
 
 
 __all__ = ["ClipCollator", "ClipDataset"]

@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.data import ClipCollator, ClipDataset, encode_mp4
+from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build_augmentation, clips, encode_mp4
+from modeling_hdf.data.clip_io import load_clip
+from modeling_hdf.data.samplers import Draw
 
 
 @pytest.fixture
@@ -14,16 +16,16 @@ def processor():
 @pytest.fixture
 def rows():
     """Three clips of 10 frames, each frame with a grey level of its own, darker on the left."""
-    clips = []
+    made = []
     for start in (20, 60, 100):
         frames = (
             np.broadcast_to(start + 10 * np.arange(10)[:, None, None, None], (10, 32, 32, 3)).astype(np.uint8).copy()
         )
         frames[:, :, :16] -= 20
-        clips.append(
+        made.append(
             {"clip": {"bytes": encode_mp4(frames, fps=10, crf=1), "path": f"{start}.mp4"}, "label": start // 40}
         )
-    return clips
+    return made
 
 
 def brightness(clip):
@@ -36,18 +38,19 @@ def test_items_hold_the_frames_at_the_centres_of_equal_intervals(rows, processor
     shown = np.array([1, 3, 6, 8])  # ten frames in four intervals: centres at 1.25, 3.75, 6.25 and 8.75
     for index, start in enumerate((20, 60, 100)):
         item = dataset[index]
-        assert item["clip"].shape == (4, 3, 32, 32) and item["clip"].dtype == torch.uint8
+        assert item["clip"].shape == (4, 3, 16, 16) and item["clip"].dtype == torch.uint8
         np.testing.assert_allclose(brightness(item["clip"]), start - 10 + 10 * shown, atol=3)
         assert item["label"] == index
 
 
 def test_flip_mirrors_all_frames_of_a_clip_alike_and_about_half_the_clips(rows, processor):
-    dataset = ClipDataset(rows, processor, flip=True, cache=True)
-    torch.manual_seed(0)
+    flip = build_augmentation("flip", processor)
+    dataset = ClipDataset(rows, processor, training=True, augmentation=flip, cache=True)
     flipped = []
-    for _ in range(60):
+    for epoch in range(60):
+        dataset.set_epoch(epoch)
         clip = dataset[0]["clip"].float()
-        left_is_darker = clip[..., :16].mean((1, 2, 3)) < clip[..., 16:].mean((1, 2, 3))
+        left_is_darker = clip[..., :8].mean((1, 2, 3)) < clip[..., 8:].mean((1, 2, 3))
         assert left_is_darker.all() or not left_is_darker.any()
         flipped.append(not left_is_darker[0])
     assert 15 <= sum(flipped) <= 45
@@ -70,10 +73,7 @@ def test_frame_order_must_be_known(rows, processor):
 
 def test_cached_clips_are_decoded_once(rows, processor, monkeypatch):
     calls = []
-    load_clip = processor.load_clip
-    monkeypatch.setattr(
-        processor, "load_clip", lambda *args, **kwargs: calls.append(args) or load_clip(*args, **kwargs)
-    )
+    monkeypatch.setattr(clips, "load_clip", lambda *args, **kwargs: calls.append(args) or load_clip(*args, **kwargs))
     dataset = ClipDataset(rows, processor, cache=True)
     first, second = dataset[1], dataset[1]
     assert len(calls) == 1 and torch.equal(first["clip"], second["clip"])
@@ -97,3 +97,103 @@ def test_an_unreadable_clip_is_named(rows, processor):
     rows[0]["clip"]["bytes"] = b"no video"
     with pytest.raises(ValueError, match="20.mp4"):
         ClipDataset(rows, processor)[0]
+
+
+# ---- Training: what is random ----
+
+
+@pytest.fixture
+def training_clips(rows, processor):
+    """Training clips with random frames and a random flip."""
+    return ClipDataset(
+        rows,
+        processor,
+        sampling=TemporalSampling("segments", 4),
+        training=True,
+        augmentation=build_augmentation("flip", processor),
+        seed=5,
+    )
+
+
+# Epoch, occurrence and seed, one of them away from (0, 0, 5) at a time.
+KEYS = [
+    *((epoch, 0, 5) for epoch in range(1, 11)),
+    *((0, occurrence, 5) for occurrence in range(1, 11)),
+    *((0, 0, seed) for seed in range(6, 16)),
+]
+
+
+def test_a_training_item_is_a_function_of_seed_epoch_index_and_occurrence(training_clips, rows, processor):
+    def item(epoch=0, index=0, occurrence=0, seed=5):
+        training_clips.seed = seed
+        training_clips.set_epoch(epoch)
+        draw = Draw(index)
+        draw.occurrence = occurrence
+        return training_clips[draw]
+
+    torch.manual_seed(1)
+    reference = [item(epoch, occurrence=occurrence, seed=seed) for epoch, occurrence, seed in KEYS]
+    torch.manual_seed(2)
+    for (epoch, occurrence, seed), expected in zip(KEYS[::-1], reference[::-1], strict=True):
+        again = item(epoch, occurrence=occurrence, seed=seed)
+        assert torch.equal(again["clip"], expected["clip"]) and again["seed"] == expected["seed"]
+    assert len({one["seed"] for one in reference}) == len(KEYS)
+    for varied in (slice(0, 10), slice(10, 20), slice(20, 30)):  # each key alone changes the frames
+        assert len({one["clip"].numpy().tobytes() for one in reference[varied]}) > 5
+    assert item()["seed"] == training_clips[0]["seed"]  # a plain index is its first draw
+
+
+def test_making_items_leaves_the_global_random_state_alone(training_clips):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    training_clips[0], training_clips[1]
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_worker_processes_make_the_same_items_and_hear_of_a_new_epoch(training_clips, context):
+    loader = torch.utils.data.DataLoader(
+        training_clips,
+        batch_size=1,
+        num_workers=1,
+        persistent_workers=True,
+        collate_fn=list,
+        multiprocessing_context=context,
+    )
+    seeds = []
+    for epoch in range(2):
+        training_clips.set_epoch(epoch)
+        from_workers = [items[0] for items in loader]
+        for item, index in zip(from_workers, range(3), strict=True):
+            assert torch.equal(item["clip"], training_clips[index]["clip"])
+            assert item["seed"] == training_clips[index]["seed"]
+        seeds += [item["seed"] for item in from_workers]
+    assert len(set(seeds)) == 6
+
+
+def test_evaluation_is_not_random_and_carries_no_seed(rows, processor):
+    dataset = ClipDataset(rows, processor, sampling=TemporalSampling("segments", 4))
+    first = dataset[1]
+    dataset.set_epoch(3)
+    assert torch.equal(dataset[1]["clip"], first["clip"]) and "seed" not in first
+    assert torch.equal(first["clip"], ClipDataset(rows, processor)[1]["clip"])
+
+
+def test_labels_are_known_without_decoding(rows, processor):
+    for row in rows:
+        row["clip"]["bytes"] = b"no video"
+    assert ClipDataset(rows, processor).labels == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augmentation": lambda clip: clip}, "training=True"),
+        ({"training": True, "cache": True, "sampling": TemporalSampling("segments", 4)}, "`cache`.*'segments'"),
+        ({"sampling": TemporalSampling("uniform", 6)}, "`sampling` takes 6 frames, `processor` 4"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(rows, processor, options, message):
+    with pytest.raises(ValueError, match=message):
+        ClipDataset(rows, processor, **options)

@@ -1,0 +1,43 @@
+"""The `hdf` command.
+
+    hdf data check dfew --data-dir DFEW --fold 1
+    hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
+
+`hdf COMMAND --help` explains each command. Exit codes: 0 if it went well, 1 if a check failed or the input is bad,
+2 for a wrong call.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .data_cli import add_check_parser, add_publish_parser
+from .faces_cli import add_faces_parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `func`, which takes the parsed arguments and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="hdf", description="HDF: dynamic facial expression recognition.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    data = commands.add_parser("data", help="check, prepare and publish datasets")
+    data_commands = data.add_subparsers(metavar="COMMAND", required=True)
+    add_check_parser(data_commands)
+    add_faces_parser(data_commands)
+    add_publish_parser(data_commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the `hdf` command and returns its exit code."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return parsed.func(parsed)
+    except (OSError, ValueError) as error:
+        print(f"hdf: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

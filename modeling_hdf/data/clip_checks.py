@@ -1,0 +1,124 @@
+"""Looking at every listed clip: which are missing, empty, unreadable or short."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from tqdm.auto import tqdm
+
+from modeling_hdf.data.clip_io import FRAME_SUFFIXES, list_frames, read_frame
+from modeling_hdf.data.listing import ListedClip
+from modeling_hdf.video_reading_hdf import VideoFile
+
+SHORT = 16  # frames; a shorter clip cannot fill a model's 16 frames without repeating some
+UNUSABLE = ("missing", "empty", "unreadable")
+
+Depth = Literal["listing", "quick", "full"]
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """What lies at the place of a clip.
+
+    Attributes:
+        path: the video file; `None` for frames.
+        frames: the ordered frame files; `None` for a video.
+        num_frames: number of frames; `None` if not counted.
+        problem: `"missing"`, `"empty"` or `"unreadable"`; `None` if the clip is usable.
+        detail: what is wrong, with the path.
+    """
+
+    path: str | None = None
+    frames: list[str] | None = None
+    num_frames: int | None = None
+    problem: str | None = None
+    detail: str = ""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the clip is usable and known to have fewer than 16 frames."""
+        return self.problem is None and self.num_frames is not None and self.num_frames < SHORT
+
+
+def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
+    """
+    Finds out what lies at `path`.
+
+    Args:
+        path (`str`): a video file or a folder of frames.
+        depth (`str`, *optional*, defaults to `"listing"`): `"listing"` lists frame folders and opens no file;
+            `"quick"` also reads the packet headers of videos and the size of each frame file, and decodes the first
+            frame; `"full"` decodes every frame.
+    """
+    try:
+        if os.path.isdir(path):
+            return _inspect_frames(path, depth)
+        if os.stat(path).st_size == 0:
+            return ClipFiles(problem="empty", detail=f"{path}: the video is empty (0 bytes)")
+        if path.lower().endswith(FRAME_SUFFIXES):
+            return ClipFiles(problem="unreadable", detail=f"{path}: is a picture, not a clip")
+        return _inspect_video(path, depth)
+    except (FileNotFoundError, NotADirectoryError):
+        return ClipFiles(problem="missing", detail=f"{path}: no such file or folder")
+    except OSError as error:
+        return ClipFiles(problem="unreadable", detail=f"{path}: cannot be read ({error.strerror or error})")
+    except ValueError as error:
+        return ClipFiles(problem="unreadable", detail=str(error))
+
+
+def _inspect_frames(path: str, depth: Depth) -> ClipFiles:
+    frames = list_frames(path)
+    if not frames:
+        return ClipFiles(problem="empty", detail=f"{path}: the folder holds no frame ({', '.join(FRAME_SUFFIXES)})")
+    if depth != "listing":
+        for frame in frames:
+            if os.path.getsize(frame) == 0:
+                raise ValueError(f"{frame}: the frame is empty (0 bytes)")
+        for frame in frames if depth == "full" else frames[:1]:
+            read_frame(frame)
+    return ClipFiles(frames=frames, num_frames=len(frames))
+
+
+def _inspect_video(path: str, depth: Depth) -> ClipFiles:
+    if depth == "listing":
+        return ClipFiles(path=path)
+    video = VideoFile(path, path)
+    if depth == "full":
+        metadata, _ = video.timeline_of_frames()
+        problems = video.problems(metadata.duration)
+        if problems:
+            raise ValueError(f"{path}: {'; '.join(problems)}")
+    else:
+        metadata, _ = video.timeline_of_packets()
+        next(video.stream())
+    return ClipFiles(path=path, num_frames=metadata.total_num_frames)
+
+
+def inspect_clips(
+    clips: Iterable[ListedClip], depth: Depth = "listing", known: dict[str, ClipFiles] | None = None
+) -> dict[str, ClipFiles]:
+    """
+    Inspects many clips, several at a time, with a progress bar; see [`inspect_clip`].
+
+    Args:
+        clips (`Iterable[ListedClip]`): the clips.
+        depth (`str`, *optional*, defaults to `"listing"`): how closely to look.
+        known (`dict[str, ClipFiles]`, *optional*): earlier results, which are not looked at again; it is extended, so
+            that folds that share clips look at each clip once.
+
+    Returns:
+        `dict[str, ClipFiles]`: the result for each clip's path.
+    """
+    known = {} if known is None else known
+    paths = [path for path in dict.fromkeys(clip.path for clip in clips) if path not in known]
+    # Listing and decoding release the interpreter lock, so threads run side by side.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        results = pool.map(lambda path: inspect_clip(path, depth), paths)
+        bar = tqdm(results, total=len(paths), desc="looking at clips", disable=len(paths) < 1000 or None)
+        known.update(zip(paths, bar, strict=True))
+    return known
+
+
+__all__ = ["SHORT", "UNUSABLE", "ClipFiles", "inspect_clip", "inspect_clips"]

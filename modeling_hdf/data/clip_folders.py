@@ -1,0 +1,181 @@
+"""Where the clips of a dataset lie: folders found by name at any depth, and clips found by number within them."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from transformers.utils import logging
+
+from modeling_hdf.data.clip_io import VIDEO_SUFFIXES
+
+logger = logging.get_logger(__name__)
+
+_DEPTH = 5
+_MOST_SUBFOLDERS = 200  # a folder with more of them holds clips, not the folders looked for
+_CLIP_NAME = re.compile(rf"(\d+)({'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)})?", re.IGNORECASE)
+
+
+def existing_folder(path: str | os.PathLike | None, option: str) -> str:
+    """Absolute path of a folder that an option names.
+
+    Raises:
+        ValueError: if it is not given. FileNotFoundError: if there is no such folder.
+    """
+    if path is None:
+        raise ValueError(f"`{option}` is missing: the folder that holds the dataset.")
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"{path}: no such folder; `{option}` must be the folder that holds the dataset.")
+    return os.path.abspath(path)
+
+
+def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[str, list[str]]:
+    """
+    Folders whose names match, up to five levels below `root`, the shallowest first.
+
+    A folder that was unpacked into a folder of its own name (`original/original`) is found on both levels. Folders
+    that cannot be read are passed over with a warning.
+
+    Args:
+        root (`str` or `Path`): where to look.
+        patterns (`Mapping[str, str]`): regular expressions for whole names, case ignored, under a key each.
+
+    Returns:
+        `dict[str, list[str]]`: the folders found for each key, which may be none.
+    """
+    compiled = {key: re.compile(pattern, re.IGNORECASE) for key, pattern in patterns.items()}
+    found: dict[str, list[str]] = {key: [] for key in patterns}
+    level = _subfolders(os.fspath(root))
+    for depth in range(1, _DEPTH + 1):
+        next_level = []
+        for folder in level:
+            matches = [key for key, pattern in compiled.items() if pattern.fullmatch(os.path.basename(folder))]
+            for key in matches:
+                found[key].append(folder)
+            if depth < _DEPTH:
+                next_level += _subfolders(folder, compiled if matches else None)
+        level = next_level
+    return found
+
+
+def _subfolders(folder: str, only: Mapping[str, re.Pattern] | None = None) -> list[str]:
+    """Folders within a folder, none if they are too many; with `only`, those that match one of its patterns."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except PermissionError:
+        logger.warning(f"{folder}: cannot be read (no permission), so nothing is looked for in it.")
+        return []
+    if only is not None:
+        names = [name for name in names if any(pattern.fullmatch(name) for pattern in only.values())]
+    return [os.path.join(folder, name) for name in names] if len(names) <= _MOST_SUBFOLDERS else []
+
+
+def choose_clips(
+    data_dir: str, variants: Mapping[str, str], variant: str | None, clips_dir: str | None
+) -> tuple[list[str], list[str]]:
+    """
+    The folders that hold the clips, where a dataset may lie on disk in several forms.
+
+    Args:
+        data_dir (`str`): where to look.
+        variants (`Mapping[str, str]`): folder name (a regular expression) of each form, the preferred first.
+        variant (`str`, *optional*): the form to use; `None` takes the first that is there.
+        clips_dir (`str`, *optional*): a folder to use in place of any of them.
+
+    Returns:
+        The folders to look for clips in (several where one was unpacked into itself, or in parts), and notes on what
+        was chosen from what.
+
+    Raises:
+        FileNotFoundError: if there is none; the message lists the names looked for.
+    """
+    if clips_dir is not None:
+        return [clips_dir], [f"clips: {clips_dir}"]
+    found = {name: roots for name, roots in find_folders(data_dir, variants).items() if roots}
+    name = variant or next((name for name in variants if name in found), None)
+    if name not in found:
+        wanted = variants if name is None else {name: variants[name]}
+        raise FileNotFoundError(
+            f"{data_dir}: holds no folder of clips; looked for {', '.join(wanted.values())} up to {_DEPTH} levels "
+            "below (`clips_dir` names a folder of your own)."
+        )
+    notes = [f"clips: variant {name}, {', '.join(found[name])}"]
+    others = [other for other in found if other != name]
+    if others:
+        notes.append(f"also there, not used: {', '.join(others)} (`--variant` chooses)")
+    return found[name], notes
+
+
+class ClipIndex:
+    """
+    Finds clips by number in folders that hold them as video files or as folders of frames.
+
+    Names are compared as numbers, so that `1`, `00001` and `00001.mp4` are one clip however a split file pads it.
+
+    Args:
+        roots (`list[str]`): the folders; a clip is looked for in each, in order.
+    """
+
+    def __init__(self, roots: list[str]):
+        self.roots = roots
+        self.repeated: list[str] = []  # clips found in more than one root
+        self._entries: dict[str, dict[int, str]] = {}
+
+    def find(self, number: int, parent: str = "", expected: str | None = None) -> str:
+        """
+        Path of clip `number` in folder `parent` (relative to the roots); where it ought to be if there is none.
+
+        Raises:
+            ValueError: if one folder holds it twice, as `1` and `00001`, or as a folder and a video.
+            OSError: if the folder cannot be read; the message names it.
+        """
+        hits = []
+        for root in self.roots:
+            folder = os.path.join(root, parent) if parent else root
+            if folder not in self._entries:
+                self._entries[folder] = _numbered_entries(folder)
+            if number in self._entries[folder]:
+                hits.append(self._entries[folder][number])
+        if len(hits) > 1:
+            self.repeated.append(hits[0])
+        return hits[0] if hits else os.path.join(self.roots[0], parent, expected or str(number))
+
+
+def repetition_note(index: ClipIndex) -> list[str]:
+    """A note on clips that lie in more than one of the index's folders, if there are any."""
+    if not index.repeated:
+        return []
+    return [f"{len(index.repeated)} clips lie in more than one folder, such as {index.repeated[0]}; the first is used"]
+
+
+def _numbered_entries(folder: str) -> dict[int, str]:
+    if not os.path.isdir(folder):
+        return {}
+    found: dict[int, str] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = _CLIP_NAME.fullmatch(entry.name)
+            if match is None:
+                continue
+            number = int(match[1])
+            if number in found:
+                first, second = sorted((os.path.basename(found[number]), entry.name))
+                raise ValueError(f"{folder}: {first!r} and {second!r} are the same clip; remove one of them.")
+            found[number] = entry.path
+    return found
+
+
+def clip_number(text: str, place: str) -> int:
+    """Number of a clip such as `"00012"`, `"12"` or `"00012.mp4"`.
+
+    Raises:
+        ValueError: if it is none; the message names file and line.
+    """
+    match = _CLIP_NAME.fullmatch(Path(text).name)
+    if match is None:
+        raise ValueError(f"{place}: {text!r} is not the number of a clip.")
+    return int(match[1])
+
+
+__all__ = ["ClipIndex", "choose_clips", "clip_number", "existing_folder", "find_folders", "repetition_note"]

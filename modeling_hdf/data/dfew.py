@@ -1,0 +1,165 @@
+"""DFEW: clips of films in seven expressions, in five folds (Jiang et al., ACM MM 2020, arXiv 2008.05924)."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datasets
+import openpyxl
+
+from modeling_hdf.data.clip_checks import ClipFiles
+from modeling_hdf.data.clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
+from modeling_hdf.data.expression_builder import ExpressionBuilder, ExpressionConfig
+from modeling_hdf.data.labels import expression_name, resolve_labels
+from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
+from modeling_hdf.data.split_files import one_of
+
+_TRAIN_TEST = {
+    "fold1": (9356, 2341),
+    "fold2": (9356, 2341),
+    "fold3": (9357, 2340),
+    "fold4": (9358, 2339),
+    "fold5": (9361, 2336),
+}
+_CLASSES = (2445, 1894, 2669, 2173, 1469, 145, 902)
+
+
+@dataclass
+class DFEWConfig(ExpressionConfig):
+    """
+    Which fold of DFEW, from where; see [`ExpressionConfig`].
+
+    `data_dir` holds `EmoLabel_DataSplit/train(single-labeled)/set_1.csv` and so on, and the clips in one of these
+    forms; without `variant` the first there is: `clip_224x224` (aligned frames), `jpg_256` (the same under another
+    name), `clip_224x224_avi`, `clip_224x224_16f` (interpolated to 16 frames), `original` (the films' clips, not
+    cropped).
+
+    Args:
+        label_base: 1 if the numbers in the split files count from 1, as DFEW's own, 0 if from 0, as some rewritten
+            ones. `None` finds it from the numbers, and refuses files whose numbers do not tell.
+    """
+
+    label_base: int | None = None
+
+    dataset: ClassVar[str] = "DFEW"
+    folds: ClassVar[tuple[str, ...]] = tuple(_TRAIN_TEST)
+    variants: ClassVar[dict[str, str]] = {
+        "clip_224x224": "clip_224x224",
+        "jpg_256": "jpg_256",
+        "clip_224x224_avi": "clip_224x224_avi",
+        "clip_224x224_16f": "clip_224x(224_)?16f",
+        "original": "original",
+    }
+
+    def split_file(self, split: str) -> str:
+        """The split file of this fold."""
+        found = find_folders(self.data_dir, {"split": rf"{split}[ _]?\(?(single[-_ ]?label?led)?\)?"})["split"]
+        names = (f"set_{self.fold}.csv", f"{split}_set_{self.fold}.csv")
+        path = one_of([f"{folder}/{name}" for name in names for folder in found])
+        if path is None:
+            raise FileNotFoundError(
+                f"{self.data_dir}: holds no EmoLabel_DataSplit/{split}(single-labeled)/set_{self.fold}.csv."
+            )
+        return path
+
+    def read_listing(self) -> Listing:
+        """Reads the two split files of the fold and finds their clips by number."""
+        lines, files = self.read_split_files()
+        texts, places = [line.label for _, line in lines], [line.place for _, line in lines]
+        labels, base = resolve_labels(texts, places, self.label_names, self.label_base)
+        roots, notes = choose_clips(self.data_dir, self.variants, self.variant, self.clips_dir)
+        index = ClipIndex(roots)
+        clips = []
+        for (split, line), label in zip(lines, labels, strict=True):
+            number = clip_number(line.clip, line.place)
+            path = index.find(number, expected=f"{number:05d}")
+            clips.append(ListedClip(line.clip, label, split, path, line.place, fold=self.fold))
+        notes.append("labels are names" if base is None else f"labels count from {base}")
+        votes = self.votes_file()
+        notes.append("no annotation.xlsx: no votes" if votes is None else f"votes: {votes}")
+        files += [votes] if votes else []
+        return Listing(clips, self.label_names, files, notes + repetition_note(index))
+
+    def votes_file(self) -> str | None:
+        """`Annotation/annotation.xlsx`, if it is there."""
+        folders = find_folders(self.data_dir, {"annotation": "annotation"})["annotation"]
+        return one_of([f"{folder}/annotation.xlsx" for folder in (*folders, self.data_dir)])
+
+    def published(self) -> PublishedCounts:
+        """Counts of single-labelled clips with a detected face."""
+        train, test = _TRAIN_TEST[self.name]
+        return PublishedCounts({"train": train, "test": test, "all": sum(_CLASSES)}, {"all": _CLASSES})
+
+
+def read_votes(path: str | os.PathLike, labels: tuple[str, ...]) -> dict[int, list[int]]:
+    """
+    How many annotators chose each class, from DFEW's `annotation.xlsx`.
+
+    Its columns are the clip's number (`order`), one for each emotion (`1happy`, ..., `7fear`; matched by name), and
+    `label`.
+
+    Args:
+        path (`str` or `Path`): the workbook.
+        labels (`tuple[str, ...]`): the classes, in the order wanted.
+
+    Returns:
+        `dict[int, list[int]]`: votes in the order of `labels` for each clip number.
+
+    Raises:
+        ValueError: if a column is missing or a row holds no numbers; the message names the file and the row.
+    """
+    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        return dict(_vote_rows(workbook.active.iter_rows(values_only=True), path, labels))
+    finally:
+        workbook.close()
+
+
+def _vote_rows(rows: Iterator[tuple], path: str | os.PathLike, labels: tuple[str, ...]) -> Iterator[tuple]:
+    header = [str(cell or "").strip().lower() for cell in next(rows, ())]
+    emotions = [expression_name(cell.strip("0123456789.()_- ")) for cell in header]
+    missing = [label for label in labels if label not in emotions]
+    if missing or "order" not in header:
+        raise ValueError(f"{path}: names no column for {', '.join(missing) or 'order'}; it has {', '.join(header)}.")
+    columns = [header.index("order"), *(emotions.index(label) for label in labels)]
+    for number, row in enumerate(rows, start=2):
+        if all(cell is None for cell in row):
+            continue
+        try:
+            order, *votes = (int(row[column]) for column in columns)
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{path}, row {number}: expected a clip's number and its votes, got {row}.") from error
+        yield order, votes
+
+
+class DFEW(ExpressionBuilder):
+    """DFEW, one fold: 11,697 clips of films with one of seven expressions.
+
+    The data are licence-gated: ask the authors for a copy; none is downloaded. See [`ExpressionBuilder`] for columns
+    and splits and [`DFEWConfig`] for the arguments. `votes` is filled where `annotation.xlsx` is there. The
+    annotation names no person or film, so the validation split is cut clip by clip.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.data import DFEW
+    >>> builder = DFEW(config_name="fold1", data_dir="DFEW")
+    >>> builder.download_and_prepare()
+    >>> train = builder.as_dataset(split="train")
+    ```
+    """
+
+    BUILDER_CONFIG_CLASS = DFEWConfig
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        file = self.config.votes_file()
+        self._votes = read_votes(file, self.config.label_names) if file else {}
+        return super()._split_generators(dl_manager)
+
+    def _row(self, clip: ListedClip, files: ClipFiles) -> dict[str, Any]:
+        number = clip_number(clip.clip_id, clip.place)
+        return super()._row(clip, files) | {"votes": self._votes.get(number)}
+
+
+__all__ = ["DFEW", "DFEWConfig", "read_votes"]

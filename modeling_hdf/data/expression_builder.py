@@ -1,0 +1,228 @@
+"""What the builders of all real datasets share: one schema, the checks, the splits, and a cache that sees changes."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datasets
+from transformers.utils import logging
+
+from modeling_hdf.data.clip_checks import UNUSABLE, ClipFiles, Depth, inspect_clips
+from modeling_hdf.data.clip_folders import existing_folder
+from modeling_hdf.data.clip_report import ClipReport
+from modeling_hdf.data.labels import EXPRESSIONS
+from modeling_hdf.data.listing import Listing, PublishedCounts, check_listing, cut_split
+from modeling_hdf.data.split_files import SplitLine, read_split_file
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class ExpressionConfig(datasets.BuilderConfig):
+    """Where a dataset lies and how it is split. Every field takes part in the name of the cache folder.
+
+    Args:
+        data_dir: folder that holds the dataset, as it was unpacked.
+        validation_fraction: share of the training clips to cut for validation, above 0 and below 1.
+        peer_protocol: whether to cut no validation split and to select on the test split, as the literature does. The
+            `validation` split is then the test split, and every result must say so.
+        seed: non-negative seed of the cut.
+        max_missing: how many of the listed clips may be missing, empty or unreadable: a number of clips (`int`) or a
+            share (`float`). They are left out and reported; beyond it, preparing fails.
+        variant: which of the forms in which the dataset lies on disk to use; `None` takes the first there is.
+        clips_dir: folder with the clips, in place of those found in `data_dir`, such as face crops of one's own.
+
+    Raises:
+        ValueError: if a field is out of its range. FileNotFoundError: if a folder does not exist.
+    """
+
+    validation_fraction: float = 0.1
+    peer_protocol: bool = False
+    seed: int = 0
+    max_missing: int | float = 0
+    variant: str | None = None
+    clips_dir: str | None = None
+
+    dataset: ClassVar[str]
+    label_names: ClassVar[tuple[str, ...]] = EXPRESSIONS
+    folds: ClassVar[tuple[str, ...]] = ("default",)
+    variants: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.name not in self.folds:
+            raise ValueError(
+                f"{self.dataset} has the configurations {', '.join(self.folds)}: pass one as `config_name`."
+            )
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ValueError(f"`validation_fraction` must be above 0 and below 1, got {self.validation_fraction}.")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must not be negative, got {self.seed}.")
+        if self.max_missing < 0 or (isinstance(self.max_missing, float) and self.max_missing > 1):
+            raise ValueError(
+                f"`max_missing` must be a number of clips (int) or a share of them (float, 0 to 1), got "
+                f"{self.max_missing!r}."
+            )
+        if self.variant is not None and self.variant not in self.variants:
+            raise ValueError(f"`variant` is {self.variant!r}; {self.dataset} has {', '.join(self.variants)}.")
+        if self.variant is not None and self.clips_dir is not None:
+            raise ValueError("`variant` and `clips_dir` both say where the clips are: give one of them.")
+        self.data_dir = existing_folder(self.data_dir, "data_dir")
+        if self.clips_dir is not None:
+            self.clips_dir = existing_folder(self.clips_dir, "clips_dir")
+        self._listing: Listing | None = None
+
+    @property
+    def fold(self) -> int | None:
+        """Number of the fold, from 1; `None` for a dataset without folds."""
+        return int(self.name.removeprefix("fold")) if self.name.startswith("fold") else None
+
+    @property
+    def listing(self) -> Listing:
+        """What the annotation lists, read once, with the validation split cut."""
+        if self._listing is None:
+            listing = self.read_listing()
+            listing.clips, notes = check_listing(listing.clips)
+            listing.notes += notes
+            for split in ("train", "test"):
+                if not any(clip.split == split for clip in listing.clips):
+                    raise ValueError(f"{self.data_dir}: the annotation lists no clip for {split}.")
+            if not self.peer_protocol and not any(clip.split == "validation" for clip in listing.clips):
+                listing.clips = cut_split(
+                    listing.clips, "validation", self.validation_fraction, self.seed, listing.has_groups
+                )
+            self._listing = listing
+        return self._listing
+
+    def read_listing(self) -> Listing:
+        """Reads the annotation files and finds the clips."""
+        raise NotImplementedError
+
+    def split_file(self, split: str) -> str:
+        """Path of the file that lists the clips of `"train"` or `"test"`."""
+        raise NotImplementedError
+
+    def read_split_files(self) -> tuple[list[tuple[str, SplitLine]], list[str]]:
+        """Split and line of each clip, and the files."""
+        files = {split: self.split_file(split) for split in ("train", "test")}
+        lines = [(split, line) for split, file in files.items() for line in read_split_file(file)]
+        return lines, list(files.values())
+
+    def published(self) -> PublishedCounts:
+        """What the authors publish for this configuration."""
+        return PublishedCounts()
+
+    def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> ClipReport:
+        """Looks at every listed clip; see [`inspect_clips`]."""
+        listing = self.listing
+        return ClipReport(
+            name=self.dataset if self.fold is None else f"{self.dataset} {self.name}",
+            labels=listing.labels,
+            clips=listing.clips,
+            files=inspect_clips(listing.clips, depth, known),
+            published=self.published(),
+            notes=listing.notes,
+            max_missing=self.max_missing,
+            peer_protocol=self.peer_protocol,
+        )
+
+    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
+        """Name of the cache folder: all fields, the annotation files' contents, and which clips are there."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["version"]  # a folder of its own
+        fields["listing"] = self.listing.digest()
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return super().create_config_id({"fields": digest}, custom_features)
+
+
+class ExpressionBuilder(datasets.GeneratorBasedBuilder):
+    """Base of the builders of real datasets. Rows hold paths; [`load_clip`] reads the frames.
+
+    Columns:
+        - `clip`: `{"path": video file or None, "frames": ordered frame files or None}`; exactly one is set.
+        - `label` (`ClassLabel`): the expression, in our order.
+        - `clip_id` (string): name of the clip, as the split file writes it.
+        - `fold` (int32): number of the fold, from 1; `None` where there are none.
+        - `scene` (string): kind of scene; `None` where there are none.
+        - `votes` (list of int32): how many annotators chose each class, in the order of the classes; `None` where
+          that is not known.
+
+    Splits: `train`, `validation`, `test`. Clips that cannot be used are left out within `max_missing`, and reported;
+    none is ever replaced.
+
+    Attributes:
+        config: see [`ExpressionConfig`]; `config.peer_protocol` says whether validation is test.
+        report ([`ClipReport`]): what was found when the dataset was prepared or streamed; `None` before, and when the
+            table comes from the cache.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = ExpressionConfig
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.report: ClipReport | None = None
+        super().__init__(*args, **kwargs)
+
+    def _features(self) -> dict[str, Any]:
+        return {
+            "clip": {"path": datasets.Value("string"), "frames": datasets.List(datasets.Value("string"))},
+            "label": datasets.ClassLabel(names=list(self.config.listing.labels)),
+            "clip_id": datasets.Value("string"),
+            "fold": datasets.Value("int32"),
+            "scene": datasets.Value("string"),
+            "votes": datasets.List(datasets.Value("int32")),
+        }
+
+    def _info(self) -> datasets.DatasetInfo:
+        validation = f"{self.config.validation_fraction:.0%} of the training clips, seed {self.config.seed}"
+        if self.config.peer_protocol:
+            validation = "the test split (peer protocol: select on test)"
+        return datasets.DatasetInfo(
+            description=f"{self.config.dataset}, {self.config.name}. Validation: {validation}.",
+            features=datasets.Features(self._features()),
+        )
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        self.report = self.config.check("listing")
+        self.report.raise_for_failure()
+        for line in self.report.notes:
+            logger.info(f"{self.report.name}: {line}")
+        for line in self.report.problem_lines(kinds=UNUSABLE):
+            logger.warning(f"{self.report.name}: left out, {line}")
+        for line in self.report.problem_lines(num_names=0, kinds=("short",)):
+            logger.info(f"{self.report.name}: {line}")
+        rows: dict[str, list[dict]] = {"train": [], "validation": [], "test": []}
+        for clip in self.report.usable:
+            files = self.report.files[clip.path]
+            rows[clip.split].append(self._row(clip, files))
+        if self.config.peer_protocol:
+            rows["validation"] = rows["test"]
+        generators = []
+        for split, split_rows in rows.items():
+            if not split_rows:
+                raise ValueError(f"{self.report.name}: no clip is left for {split}.")
+            generator = datasets.SplitGenerator(split, gen_kwargs={"rows": split_rows})
+            generator.split_info.num_examples = len(split_rows)  # the length of the progress bar
+            generators.append(generator)
+        return generators
+
+    def _row(self, clip: Any, files: ClipFiles) -> dict[str, Any]:
+        return {
+            "clip": {"path": files.path, "frames": files.frames},
+            "label": clip.label,
+            "clip_id": clip.clip_id,
+            "fold": clip.fold,
+            "scene": clip.scene,
+            "votes": None,
+        }
+
+    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        # `datasets` hands each process its share of the rows, so keys come from the rows themselves.
+        for row in rows:
+            yield row["clip_id"], row
+
+
+__all__ = ["ExpressionBuilder", "ExpressionConfig"]

@@ -1,0 +1,134 @@
+"""Finding the clips of one's own data: in folders by class, or as a metadata file lists them."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeling_hdf.data.clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from modeling_hdf.data.split_files import read_metadata
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+_METADATA_SUFFIXES = (".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class FolderClip:
+    """A clip with its label as written; the other attributes as in [`ListedClip`]."""
+
+    clip_id: str
+    path: str
+    label: str
+    place: str
+    split: str = "train"
+    group: str | None = None
+    scene: str | None = None
+    fold: str | None = None
+
+
+def find_metadata(data_dir: str, name: str | None) -> str | None:
+    """
+    The metadata file: the one named, or the only CSV or JSON-lines file of the folder, or `None`.
+
+    Raises:
+        FileNotFoundError: if the named file does not exist. ValueError: if it is of another kind, or if there are
+            several to choose from.
+    """
+    if name is not None:
+        path = os.path.join(data_dir, name)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{path}: no such file; `metadata` must be a CSV or JSON-lines file.")
+        if not path.lower().endswith(_METADATA_SUFFIXES):
+            raise ValueError(f"{path}: `metadata` must be a CSV (.csv) or JSON-lines (.jsonl) file.")
+        return path
+    found = [path for path in sorted(Path(data_dir).iterdir()) if path.suffix.lower() in _METADATA_SUFFIXES]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ValueError(f"{data_dir}: holds several lists of clips ({names}); name one with `metadata`.")
+    return str(found[0]) if found else None
+
+
+def clips_of_metadata(metadata: str, data_dir: str) -> list[FolderClip]:
+    """
+    The clips of a CSV or JSON-lines file; see [`VideoFolderConfig`] for its columns.
+
+    Raises:
+        ValueError: if a row lacks path, label or, where others have one, a split; names an unknown split or a fold
+            that is no number; the message names file and line.
+    """
+    rows = read_metadata(metadata)
+    has_splits = any(row.get("split") for row in rows)
+    clips = []
+    for row in rows:
+        split = row.get("split") or ("" if has_splits else "train")
+        if split.lower() not in _SPLIT_NAMES:
+            raise ValueError(f"{row['place']}: `split` is {split!r}; it must be train, validation or test.")
+        fold = row.get("fold") or None
+        if fold is not None and not fold.isdigit():
+            raise ValueError(f"{row['place']}: `fold` must be a number, got {fold!r}.")
+        path = os.path.join(data_dir, row["path"])
+        clips.append(
+            FolderClip(
+                clip_id=row.get("clip_id") or row["path"],
+                path=path,
+                label=row["label"],
+                place=row["place"],
+                split=_SPLIT_NAMES[split.lower()],
+                group=row.get("group") or None,
+                scene=row.get("scene") or None,
+                fold=fold,
+            )
+        )
+    return clips
+
+
+def clips_of_tree(data_dir: str) -> list[FolderClip]:
+    """
+    The clips of folders by class, `<class>/<clip>` or `<split>/<class>/<clip>`.
+
+    Raises:
+        ValueError: if there is no class folder, if folders for splits and for classes are mixed, or if a class folder
+            holds pictures (a clip's frames must lie in a folder of their own) or no clip.
+        OSError: if a folder cannot be read.
+    """
+    own_name = os.path.basename(data_dir)
+    folders = _folders(data_dir)
+    if folders == [own_name]:  # unpacked into a folder of its own name
+        return clips_of_tree(os.path.join(data_dir, own_name))
+    if not folders:
+        raise ValueError(f"{data_dir}: holds neither a folder for each class nor a CSV or JSON-lines file.")
+    splits = [folder for folder in folders if folder.lower() in _SPLIT_NAMES]
+    if splits and splits != folders:
+        others = ", ".join(sorted(set(folders) - set(splits))[:5])
+        raise ValueError(f"{data_dir}: has folders for splits ({', '.join(splits)}) and others ({others}).")
+    clips = []
+    for split in splits or [""]:
+        for label in _folders(os.path.join(data_dir, split)):
+            relative = os.path.join(split, label)
+            clips += _clips_of_class(data_dir, relative, label, _SPLIT_NAMES[split.lower() or "train"])
+    return clips
+
+
+def _folders(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _clips_of_class(data_dir: str, relative: str, label: str, split: str) -> list[FolderClip]:
+    folder = os.path.join(data_dir, relative)
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    clips = []
+    for entry in sorted(visible, key=lambda entry: natural_key(entry.name)):
+        if entry.name.lower().endswith(FRAME_SUFFIXES) and entry.is_file():
+            raise ValueError(f"{entry.path}: is a picture; the frames of a clip must lie in a folder of their own.")
+        if entry.is_dir() or entry.name.lower().endswith(VIDEO_SUFFIXES):
+            clips.append(FolderClip(os.path.join(relative, entry.name), entry.path, label, folder, split))
+    if not clips:
+        raise ValueError(f"{folder}: holds no clip, neither a video nor a folder of frames.")
+    return clips
+
+
+__all__ = ["FolderClip", "clips_of_metadata", "clips_of_tree", "find_metadata"]

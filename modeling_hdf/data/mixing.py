@@ -1,0 +1,97 @@
+"""Mixup and cutmix of clips, beside a contrastive loss.
+
+Mixup (https://arxiv.org/abs/1710.09412) blends two clips, cutmix (https://arxiv.org/abs/1905.04899) puts a rectangle
+of one into all frames of the other; the target is the mixture of the two classes. Such a clip has no single class, so
+it has neither positives nor negatives and must stay out of a contrastive loss. Therefore a share of each batch is
+mixed and the rest is left alone:
+
+- cross-entropy sees all clips, with soft targets;
+- the contrastive loss and the information bottleneck see the clips left alone, and only those.
+
+The clips left alone are the first of the batch: the groups of [`PerClassSampler`] stay whole among them. One forward
+pass serves both, and no clip is computed twice. Without DSM the share may be 1, which is the usual mixup.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+
+class ClipMixing:
+    """
+    Mixes the last clips of a batch with others of the batch.
+
+    Args:
+        num_labels (`int`): number of classes.
+        mixup_alpha (`float`, *optional*, defaults to 0.0): mixup blends by `lambda ~ Beta(alpha, alpha)`; 0 is off.
+        cutmix_alpha (`float`, *optional*, defaults to 0.0): cutmix keeps a share `lambda ~ Beta(alpha, alpha)` of the
+            area; 0 is off. With both on, each clip takes one of the two with equal chance.
+        share (`float`, *optional*, defaults to 0.5): share of the batch to mix, rounded down to whole clips; above 0,
+            at most 1. With DSM it must leave clips of the batch alone.
+
+    Each clip has its own partner, lambda and rectangle; all frames of a clip are treated alike.
+
+    Raises:
+        ValueError: for values out of range, or both methods off.
+    """
+
+    def __init__(self, num_labels: int, *, mixup_alpha: float = 0.0, cutmix_alpha: float = 0.0, share: float = 0.5):
+        for name, value in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
+            if value < 0:
+                raise ValueError(f"`{name}` is {value}; it must be 0 (off) or above.")
+        if mixup_alpha == cutmix_alpha == 0:
+            raise ValueError("Neither mixup nor cutmix is on: set `mixup_alpha` or `cutmix_alpha` above 0.")
+        if not 0 < share <= 1:
+            raise ValueError(f"`share` is {share}; it must be above 0 and at most 1.")
+        self.num_labels = num_labels
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = cutmix_alpha
+        self.share = share
+
+    def __call__(
+        self, pixel_values: torch.Tensor, labels: torch.Tensor, seed: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            pixel_values (`torch.Tensor` of shape `(B, num_frames, 3, height, width)`): normalised clips.
+            labels (`torch.LongTensor` of shape `(B,)`): their classes.
+            seed (`Sequence[int]`): decides everything random.
+
+        Returns:
+            `dict`: `pixel_values` with the last `share * B` clips mixed, `soft_labels` `(B, num_labels)` float32, rows
+            adding up to 1, and `is_mixed` `(B,)` bool. A batch of one clip stays as it is.
+        """
+        generator = np.random.default_rng(seed)
+        batch_size = len(labels)
+        first = batch_size - int(self.share * batch_size) if batch_size > 1 else batch_size
+        soft_labels = F.one_hot(labels, self.num_labels).float()
+        mixed, mixed_labels = pixel_values.clone(), soft_labels.clone()
+        for index in range(first, batch_size):
+            partner = (index + int(generator.integers(1, batch_size))) % batch_size  # any other clip
+            kept = self._mix(mixed[index], pixel_values[partner], generator)
+            mixed_labels[index] = kept * soft_labels[index] + (1 - kept) * soft_labels[partner]
+        return {"pixel_values": mixed, "soft_labels": mixed_labels, "is_mixed": torch.arange(batch_size) >= first}
+
+    def _mix(self, clip: torch.Tensor, other: torch.Tensor, generator: np.random.Generator) -> float:
+        """Mixes `other` into `clip` in place, both `(num_frames, 3, height, width)`; returns the share that stays."""
+        if self.mixup_alpha == 0 or (self.cutmix_alpha > 0 and generator.random() < 0.5):
+            height, width = clip.shape[-2:]
+            edge = np.sqrt(1 - generator.beta(self.cutmix_alpha, self.cutmix_alpha))
+            top, bottom = _interval(generator.random(), edge, height)
+            left, right = _interval(generator.random(), edge, width)
+            clip[..., top:bottom, left:right] = other[..., top:bottom, left:right]
+            return 1 - (bottom - top) * (right - left) / (height * width)
+        kept = float(generator.beta(self.mixup_alpha, self.mixup_alpha))
+        clip.mul_(kept).add_(other, alpha=1 - kept)
+        return kept
+
+
+def _interval(centre: float, length: float, size: int) -> tuple[int, int]:
+    """Pixels of an interval whose centre and length are shares of `size`, cut off at the border."""
+    low, high = round((centre - length / 2) * size), round((centre + length / 2) * size)
+    return max(low, 0), min(high, size)
+
+
+__all__ = ["ClipMixing"]

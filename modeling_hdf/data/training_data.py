@@ -1,0 +1,134 @@
+"""The data of a training run as a recipe describes it: the dataset, its clips per split, and the collator."""
+
+from dataclasses import dataclass, field
+
+import datasets
+
+from modeling_hdf.data.clips import ClipCollator, ClipDataset
+from modeling_hdf.data.dfew import DFEW
+from modeling_hdf.data.ferv39k import FERV39k
+from modeling_hdf.data.folder import VideoFolder
+from modeling_hdf.data.mafw import MAFW
+from modeling_hdf.data.mixing import ClipMixing
+from modeling_hdf.data.sampling import TemporalSampling
+from modeling_hdf.data.synthetic import SyntheticFaces
+from modeling_hdf.data.transforms import build_augmentation
+from modeling_hdf.video_processing_hdf import HDFVideoProcessor
+
+BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
+
+
+@dataclass
+class DataArguments:
+    """
+    Which data, and how clips are shown. For [`~transformers.HfArgumentParser`]; a recipe sets these fields.
+
+    Args:
+        dataset: `"synthetic"`, `"dfew"`, `"ferv39k"`, `"mafw"` or `"folder"` (videos of your own).
+        data_dir: folder of the dataset, as it was unpacked; not for synthetic faces.
+        fold: number of the fold, from 1, of a dataset that has folds.
+        peer_protocol: select on the test split; see [`ExpressionConfig`]. Every report says so.
+        max_missing: listed clips that may be missing: a number (`5`) or a share (`0.05`).
+        dataset_overrides: further fields of the builder, as JSON.
+        cache_clips: keep decoded clips in memory; not for random frames.
+        temporal_sampling, sampling_stride: kind and stride of [`TemporalSampling`].
+        augmentation: name for [`build_augmentation`].
+        mixup_alpha, cutmix_alpha: of [`ClipMixing`]; 0 is off. Half of each batch is mixed beside DSM, all of it
+            without.
+        num_views: temporal views of each test clip; see [`predict_views`].
+
+    Raises:
+        ValueError: for an unknown dataset, values out of range, or arguments that the dataset has no use for.
+    """
+
+    dataset: str = field(default="synthetic", metadata={"help": f"Dataset: {', '.join(BUILDERS)}."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the dataset, as it was unpacked."})
+    fold: int | None = field(default=None, metadata={"help": "Fold, from 1, of a dataset that has folds."})
+    peer_protocol: bool = field(
+        default=False, metadata={"help": "Select on the test split, as the literature does; every report says so."}
+    )
+    max_missing: str = field(
+        default="0", metadata={"help": "Listed clips that may be missing: a number (5) or a share (0.05)."}
+    )
+    dataset_overrides: str = field(default="{}", metadata={"help": "Builder fields, as JSON."})
+    cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
+    temporal_sampling: str = field(default="uniform", metadata={"help": "Frames: uniform, segments or dense."})
+    sampling_stride: int = field(default=1, metadata={"help": "Distance of the frames of dense sampling."})
+    augmentation: str = field(default="flip", metadata={"help": "none, flip, standard or strong."})
+    mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. Beside DSM, half of each batch."})
+    cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. Beside DSM, half of each batch."})
+    num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
+
+    def __post_init__(self):
+        if self.dataset not in BUILDERS:
+            raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
+        if self.num_views < 1:
+            raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
+        # These two raise for values out of range, before any clip is read.
+        TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)
+        build_augmentation(self.augmentation, HDFVideoProcessor())
+        if self.dataset == "synthetic":
+            for name in ("data_dir", "fold", "peer_protocol"):
+                if getattr(self, name):
+                    raise ValueError(f"`{name}` has no meaning for the synthetic faces.")
+            return
+        if self.data_dir is None:
+            raise ValueError(f"`data_dir` is missing: the folder that holds {self.dataset}, as it was unpacked.")
+        folds = BUILDERS[self.dataset].BUILDER_CONFIG_CLASS.folds
+        names = folds if "fold1" in folds else ("None",)
+        if (f"fold{self.fold}" if self.fold is not None else "None") not in names:
+            choices = "one from 1 to " + str(len(folds)) if "fold1" in folds else "none: it has a single split"
+            raise ValueError(f"`fold` is {self.fold}; {self.dataset} takes {choices}.")
+
+    def builder(self, overrides: dict) -> datasets.DatasetBuilder:
+        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does."""
+        builder = BUILDERS[self.dataset]
+        if self.dataset == "synthetic":
+            return builder(**overrides)
+        fold = {} if self.fold is None else {"config_name": f"fold{self.fold}"}
+        limit = str(self.max_missing)
+        return builder(
+            **fold,
+            data_dir=self.data_dir,
+            peer_protocol=self.peer_protocol,
+            max_missing=float(limit) if "." in limit else int(limit),
+            **overrides,
+        )
+
+    def clips(
+        self, splits: dict[str, datasets.Dataset], processor: HDFVideoProcessor, seed: int
+    ) -> dict[str, ClipDataset]:
+        """The clips of each split: `"train"` random and augmented, the others one fixed view."""
+        sampling = TemporalSampling(self.temporal_sampling, processor.num_frames, self.sampling_stride)
+        training = {
+            "training": True,
+            "augmentation": build_augmentation(self.augmentation, processor),
+            "seed": seed,
+        }
+        return {
+            name: ClipDataset(
+                rows, processor, sampling=sampling, cache=self.cache_clips, **(training if name == "train" else {})
+            )
+            for name, rows in splits.items()
+        }
+
+    def collator(self, processor: HDFVideoProcessor, num_labels: int, dsm: bool) -> ClipCollator:
+        """The collator of training and evaluation; `dsm` says whether the loss needs clips of a single class."""
+        if self.mixup_alpha == self.cutmix_alpha == 0:
+            return ClipCollator(processor, num_labels)
+        share = 0.5 if dsm else 1.0
+        mixing = ClipMixing(num_labels, mixup_alpha=self.mixup_alpha, cutmix_alpha=self.cutmix_alpha, share=share)
+        return ClipCollator(processor, num_labels, mixing)
+
+
+def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = False) -> list[str]:
+    """One line per split of [`class_counts`], to show before training."""
+    lines = []
+    for split, by_class in counts.items():
+        is_test = " (peer protocol: the test split)" if peer_protocol and split == "validation" else ""
+        classes = ", ".join(f"{name} {count}" for name, count in by_class.items())
+        lines.append(f"{split}{is_test}: {sum(by_class.values())} clips: {classes}")
+    return lines
+
+
+__all__ = ["BUILDERS", "DataArguments", "class_count_lines"]

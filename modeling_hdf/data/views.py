@@ -1,0 +1,54 @@
+"""Test-time views: the probabilities of several temporal views of each clip, averaged."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from modeling_hdf.data.clips import ClipDataset
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+
+def average_views(logits: Sequence[np.ndarray]) -> np.ndarray:
+    """
+    Mean of the class probabilities of several views.
+
+    Args:
+        logits (`Sequence[np.ndarray]`): scores of each view, of shape `(N, num_labels)`.
+
+    Returns:
+        `np.ndarray` of shape `(N, num_labels)`: probabilities, rows adding up to 1.
+
+    Raises:
+        ValueError: without any view.
+    """
+    if not len(logits):
+        raise ValueError("There is no view to average.")
+    return torch.stack([torch.as_tensor(view).double().softmax(-1) for view in logits]).mean(0).numpy()
+
+
+def predict_views(trainer: "Trainer", clips: ClipDataset, num_views: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Classifies each clip from `num_views` temporal views, one pass over the dataset for each. Nothing is random.
+
+    Args:
+        trainer (`Trainer`): holds the model and the collator; several processes share the work.
+        clips ([`ClipDataset`]): not for training; see [`TemporalSampling.view`] for what its views are.
+        num_views (`int`, *optional*, defaults to 1): 1 is plain prediction.
+
+    Returns:
+        Probabilities `(N, num_labels)` and labels `(N,)`, in the order of the dataset.
+
+    Raises:
+        ValueError: for less than one view.
+    """
+    if num_views < 1:
+        raise ValueError(f"`num_views` is {num_views}; it must be at least 1.")
+    outputs = [trainer.predict(clips.with_view(number, num_views)) for number in range(num_views)]
+    return average_views([output.predictions for output in outputs]), outputs[0].label_ids
+
+
+__all__ = ["average_views", "predict_views"]

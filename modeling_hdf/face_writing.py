@@ -1,0 +1,178 @@
+"""Writing cropped clips so that a file is there whole or not at all.
+
+Everything is written under a temporary name beside its place and moved there when it is complete. A killed process
+leaves at most such temporary names, which [`remove_parts`] clears away.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+_PART = ".hdf-part"
+_MP4_CRF = 18  # hardly visible loss: the crop is to be trained on, and is encoded for the second time
+_JPEG_QUALITY = 95
+_FINEST_TICK = 90_000  # per second; of timestamps that have no common tick that MP4 can hold
+_LARGEST_TIMESCALE = 2**31 - 1
+
+
+class OutputError(OSError):
+    """The output cannot be written: no room, no permission. Going on with other clips is of no use."""
+
+
+@contextmanager
+def complete_or_absent(path: Path) -> Iterator[Path]:
+    """Gives a temporary path, to be made a file or a folder, which takes the place of `path` if the block succeeds.
+
+    Raises:
+        OutputError: for any `OSError` of the block, with `path` as its file name.
+    """
+    part = path.with_name(f".{path.name}{_PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        yield part
+        if part.is_dir():
+            _remove(path)  # a folder cannot be replaced in one step; the journal does not yet call it done
+        os.replace(part, path)
+    except BaseException as error:
+        _remove(part)
+        if isinstance(error, OSError) and not isinstance(error, OutputError):
+            raise OutputError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_outputs(paths: Iterable[Path]) -> None:
+    """Remove files or folders of an earlier run."""
+    for path in paths:
+        _remove(path)
+
+
+def remove_parts(folder: Path) -> int:
+    """Remove what killed runs left under `folder`; returns how many."""
+    parts = list(folder.rglob(f".*{_PART}"))
+    remove_outputs(parts)
+    return len(parts)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with complete_or_absent(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _ticks(timestamps: list[Fraction]) -> tuple[list[int], int]:
+    """Times from 0 as whole, increasing ticks, and ticks per second."""
+    elapsed = [moment - timestamps[0] for moment in timestamps]
+    timescale = int(np.lcm.reduce([moment.denominator for moment in elapsed], dtype=object))
+    if timescale > _LARGEST_TIMESCALE:
+        timescale = _FINEST_TICK
+    # A fine tick, so that frames which start at one moment can be set apart without moving the others.
+    timescale *= max(1, -(-10_000 // timescale))
+    ticks = []
+    for moment in elapsed:
+        tick = round(moment * timescale)
+        ticks.append(max(tick, ticks[-1] + 1) if ticks else tick)
+    return ticks, timescale
+
+
+def write_mp4(path: Path, crops: Iterable[np.ndarray], timestamps: list[Fraction]) -> None:
+    """Encode crops as an H.264 MP4 with the timing they had.
+
+    Args:
+        path: file to write.
+        crops: `(size, size, 3)` uint8 RGB each, `size` even.
+        timestamps: the start of each crop and the end of the last, in seconds. The file starts at 0.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    ticks, timescale = _ticks(timestamps)
+    with complete_or_absent(path) as part, open(part, "wb") as file:
+        _encode(file, crops, ticks, timescale)
+
+
+def _encode(file: BinaryIO, crops: Iterable[np.ndarray], ticks: list[int], timescale: int) -> None:
+    time_base = Fraction(1, timescale)
+    with av.open(file, "w", format="mp4", container_options={"video_track_timescale": str(timescale)}) as container:
+        # No frame refers to a later one, as in `encode_mp4`: so packets come one by one and in order.
+        options = {"crf": str(_MP4_CRF), "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
+        mean_rate = Fraction(timescale * (len(ticks) - 1), ticks[-1]).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=mean_rate, options=options)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = stream.time_base = time_base
+        stream.codec_context.thread_count = 1
+
+        def mux(packets: list[av.Packet]) -> None:
+            for packet in packets:
+                packet.duration = durations[packet.pts]
+                container.mux(packet)
+
+        converter = VideoReformatter()
+        durations = {start: end - start for start, end in zip(ticks, ticks[1:], strict=False)}
+        for crop, tick in zip(crops, ticks, strict=False):
+            if tick == 0:
+                stream.height, stream.width = crop.shape[:2]
+            # One thread: with several, FFmpeg's conversion of some formats differs from run to run.
+            frame = converter.reformat(av.VideoFrame.from_ndarray(crop, format="rgb24"), format="yuv420p", threads=1)
+            frame.pts, frame.time_base = tick, time_base
+            mux(stream.encode(frame))
+        mux(stream.encode())
+
+
+def save_image(crop: np.ndarray, path: Path | BinaryIO, suffix: str) -> None:
+    """Write one picture as JPEG or, for any other suffix, PNG."""
+    options = {"format": "JPEG", "quality": _JPEG_QUALITY} if suffix in (".jpg", ".jpeg") else {"format": "PNG"}
+    Image.fromarray(crop).save(path, **options)
+
+
+def write_image(path: Path, crop: np.ndarray) -> None:
+    """Write one picture, whole or not at all. Raises `OutputError`."""
+    with complete_or_absent(path) as part:
+        save_image(crop, part, path.suffix.lower())
+
+
+def write_frames(path: Path, crops: Iterable[np.ndarray], name: Callable[[int], str]) -> None:
+    """Write a folder of frames, whole or not at all.
+
+    Args:
+        path: the folder.
+        crops: `(size, size, 3)` uint8 RGB each.
+        name: file name of the crop at a position.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with complete_or_absent(path) as part:
+        part.mkdir()
+        for position, crop in enumerate(crops):
+            file = part / name(position)
+            save_image(crop, file, file.suffix)
+
+
+__all__ = [
+    "OutputError",
+    "complete_or_absent",
+    "remove_outputs",
+    "remove_parts",
+    "save_image",
+    "write_frames",
+    "write_image",
+    "write_mp4",
+    "write_text",
+]

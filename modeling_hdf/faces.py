@@ -1,0 +1,291 @@
+"""Finding faces in raw videos and cutting them out, upright and steady, as the model wants them.
+
+Two passes over the video, a few frames in memory. The first looks for faces on a downscaled frame every eighth of a
+second; where two looks disagree or a face moved far, frames between them are looked at too. The second turns, crops
+and scales the frames of one face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from transformers.video_utils import VideoMetadata
+
+from .face_detection import FaceDetector, cut_square
+from .face_sources import Frame, FrameSource, open_source
+from .face_tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
+from .video_reading_hdf import all_frames
+
+NOMINAL_FPS = 25  # of frame folders and arrays, which carry no times
+# Two looks whose boxes overlap by this IoU agree: what lies between them is interpolated.
+AGREEMENT = 0.6
+
+
+class NoFaceError(ValueError):
+    """No face was found in a clip that could be read."""
+
+
+@dataclass(frozen=True)
+class TrackedFaces:
+    """What [`track_faces`] found.
+
+    Attributes:
+        name: what messages call the clip.
+        size: height and width of its frames in pixels.
+        timestamps: `num_frames + 1` times in seconds: the start of each frame and the end of the last. At
+            `NOMINAL_FPS` where the clip carries no times.
+        has_timestamps: whether the clip carries times.
+        looked_at: number of frames the detector ran on.
+        tracks: all faces, the main one first.
+        problems: damage to the file, one message each.
+    """
+
+    name: str
+    size: tuple[int, int]
+    timestamps: list[Fraction]
+    has_timestamps: bool
+    looked_at: int
+    tracks: list[FaceTrack]
+    problems: list[str]
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.timestamps) - 1
+
+    def frames_without_face(self, track: FaceTrack | None = None) -> np.ndarray:
+        """Indices of the frames in which no track (or not `track`) was seen; frames filled by interpolation count."""
+        seen = np.zeros(self.num_frames, dtype=bool)
+        for each in self.tracks if track is None else [track]:
+            seen[each.frames[~each.filled]] = True
+        return np.flatnonzero(~seen)
+
+    def main(self) -> FaceTrack:
+        """The largest and longest track. Raises [`NoFaceError`] if no face was found."""
+        if not self.tracks:
+            raise NoFaceError(
+                f"{self.name}: no face was found in its {self.num_frames} frame(s) of {self.size[1]}x{self.size[0]} "
+                "pixels. The face must be upright and not too small: for small faces raise `max_side` of the detector "
+                "(--max-side), for blurred or hidden ones lower its `score_threshold`."
+            )
+        return self.tracks[0]
+
+
+@dataclass(frozen=True)
+class FaceClip:
+    """A cropped face.
+
+    Attributes:
+        frames: `(N, size, size, 3)` uint8 RGB.
+        timestamps: `N` times in seconds at which the frames start in the source.
+        track: the face that was cropped.
+        faces: everything that was found in the clip.
+    """
+
+    frames: np.ndarray
+    timestamps: list[Fraction]
+    track: FaceTrack
+    faces: TrackedFaces
+
+    def summary(self) -> str:
+        """One sentence: in how many frames the face was seen, and which face it is if there are several."""
+        lost = len(self.faces.frames_without_face(self.track))
+        text = f"face in {self.faces.num_frames - lost} of {self.faces.num_frames} frames"
+        if lost:
+            text += f" ({lost} without it)"
+        if len(self.faces.tracks) > 1:
+            text += f"; {len(self.faces.tracks)} faces, the main one (largest, longest) is taken"
+        return text
+
+
+def _look(
+    source: FrameSource, detector: FaceDetector, interval: float
+) -> tuple[dict[int, np.ndarray], list[tuple[Fraction | None, Fraction | None]], tuple[int, int]]:
+    """Detections by index of the frame looked at; `(start, duration)` of every frame; height and width."""
+    found: dict[int, np.ndarray] = {}
+    shown, span, size = [], [], None  # `span` holds the frames since the last look, that one included
+
+    def clock(index: int) -> float:
+        start = shown[index][0]
+        return index / NOMINAL_FPS if start is None else float(start)
+
+    for index, frame in enumerate(source.stream()):
+        size = size or frame.size
+        shown.append((frame.start, frame.duration))
+        span.append((index, frame))
+        first = span[0][0]
+        elapsed, step = clock(index) - clock(first), clock(index) - clock(max(index - 1, 0))
+        # The look that comes nearest to `interval`. Times that run backwards (AVI) are no times: look at once.
+        if index == 0 or step < 0.0 or elapsed > interval - step / 2.0:
+            _look_between(span, found, detector)
+            span = span[-1:]
+    _look_between(span, found, detector)
+    return dict(sorted(found.items())), shown, size
+
+
+def _look_at(frame: Frame, detector: FaceDetector, previous: np.ndarray) -> np.ndarray:
+    """Faces of a frame `(n, 15)`, their landmarks refined; `previous` are those of a frame shortly before."""
+    faces = detector(frame)
+    if len(faces):
+        picture, angles = frame.rgb(), np.zeros(len(faces))
+        for row, column in match_boxes(previous, faces, MIN_OVERLAP):
+            angles[column] = eye_angles(previous[row : row + 1])[0]
+        faces = np.stack([detector.refine(picture, face, angle) for face, angle in zip(faces, angles, strict=True)])
+    return faces
+
+
+def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], detector: FaceDetector) -> None:
+    """Look at both ends of a span of frames, and halfway while the ends do not agree."""
+    (first, first_frame), (last, last_frame) = span[0], span[-1]
+    for index, frame in ((first, first_frame), (last, last_frame)):
+        if index not in found:
+            found[index] = _look_at(frame, detector, found.get(first, np.empty((0, 15))))
+    counts = {len(found[first]), len(found[last])}
+    if len(span) <= 2 or counts == {len(match_boxes(found[first], found[last], AGREEMENT))}:
+        return
+    middle = len(span) // 2
+    _look_between(span[: middle + 1], found, detector)
+    _look_between(span[middle:], found, detector)
+
+
+def _timestamps(shown: list[tuple[Fraction | None, Fraction | None]]) -> tuple[list[Fraction], bool]:
+    """Start of each frame and end of the last in seconds, and whether they come from the file."""
+    starts = [start for start, _ in shown]
+    if None in starts or starts != sorted(starts):
+        return [Fraction(index, NOMINAL_FPS) for index in range(len(shown) + 1)], False
+    mean_interval = (starts[-1] - starts[0]) / max(len(starts) - 1, 1)
+    return [*starts, starts[-1] + (shown[-1][1] or mean_interval or Fraction(1, NOMINAL_FPS))], True
+
+
+def track_faces(
+    video: Any,
+    detector: FaceDetector | None = None,
+    *,
+    interval: float = 0.125,
+    max_gap: float = 0.5,
+    smoothing: float = 0.1,
+    name: str = "video",
+) -> TrackedFaces:
+    """Find all faces of a clip and follow them.
+
+    Args:
+        video: a clip, see [`open_source`]: a video or image file, a folder of frames, an array.
+        detector: the detector; by default one made for this call.
+        interval: seconds from look to look; 0 looks at every frame. Between looks that agree boxes are interpolated,
+            between others every frame is looked at.
+        max_gap: seconds for which a face may be lost, in shadow or behind a hand, and is filled in by interpolation;
+            after more, it is another track.
+        smoothing: standard deviation in seconds of the smoothing of boxes and landmarks; 0 for none.
+        name: what messages call a clip that has no path.
+
+    Raises:
+        ValueError: for a negative time, or a clip that cannot be read. No face is no error here.
+    """
+    for label, value in {"interval": interval, "max_gap": max_gap, "smoothing": smoothing}.items():
+        if value < 0.0:
+            raise ValueError(f"`{label}` is in seconds and must not be negative, got {value}.")
+    source = open_source(video, name)
+    return _track(source, detector or FaceDetector(), interval, max_gap, smoothing)
+
+
+def _track(
+    source: FrameSource, detector: FaceDetector, interval: float = 0.125, max_gap: float = 0.5, smoothing: float = 0.1
+) -> TrackedFaces:
+    found, shown, size = _look(source, detector, interval)
+    timestamps, has_timestamps = _timestamps(shown)
+    tracks = build_tracks(found, np.array(timestamps[:-1], dtype=np.float64), max_gap, smoothing)
+    problems = source.problems(float(timestamps[-1] - timestamps[0]) if has_timestamps else None)
+    return TrackedFaces(source.name, size, timestamps, has_timestamps, len(found), tracks, problems)
+
+
+def iterate_crops(
+    source: FrameSource, track: FaceTrack, size: int, margin: float, wanted: Iterable[int] | None = None
+) -> Iterator[np.ndarray]:
+    """Crops `(size, size, 3)` uint8 of one face, in order, one frame in memory.
+
+    Args:
+        source: the clip that `track` is of.
+        track: the face.
+        size: edge of the crops in pixels.
+        margin: space on each side of the box, as a share of its longer side.
+        wanted: positions in the track, in increasing order; all by default.
+
+    Raises:
+        ValueError: if the source now ends before the track does.
+    """
+    squares = crop_squares(track, margin)
+    queue = list(range(len(track.frames)) if wanted is None else wanted)[::-1]
+    for index, frame in enumerate(source.stream()):
+        if queue and track.frames[queue[-1]] == index:
+            yield cut_square(frame.rgb(), squares[queue.pop()], size)
+        if not queue:
+            return
+    raise ValueError(f"{source.name}: the second pass gave fewer frames than the first; is the file being written?")
+
+
+def crop_face(
+    video: Any,
+    size: int = 224,
+    margin: float = 0.1,
+    *,
+    detector: FaceDetector | None = None,
+    sample: Callable[..., np.ndarray] = all_frames,
+    name: str = "video",
+) -> FaceClip:
+    """Find the main face of a clip and cut it out.
+
+    Args:
+        video: a clip, see [`track_faces`].
+        size: edge of the crop in pixels.
+        margin: space on each side of the box, as a share of its longer side.
+        detector: the detector; by default one made for this call.
+        sample: called as `sample(metadata=..., timestamps=...)` for the frames that show the face, as
+            [`~HDFVideoProcessor.sample_frames`] is; returns the indices to crop, not decreasing. All by default.
+        name: what messages call a clip that has no path.
+
+    Returns:
+        The crops and what was found. A face that comes late or leaves early makes a shorter clip.
+
+    Raises:
+        NoFaceError: if there is no face.
+        ValueError: if the clip cannot be read, or `size` or `margin` is out of range.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.faces import crop_face
+    >>> clip = crop_face("holiday.mp4")
+    >>> clip.frames.shape
+    (72, 224, 224, 3)
+    >>> clip.summary()
+    'face in 72 of 72 frames'
+    ```
+    """
+    if size < 1 or margin < 0.0:
+        raise ValueError(f"`size` must be at least 1 and `margin` not negative, got {size} and {margin}.")
+    source = open_source(video, name)
+    faces = _track(source, detector or FaceDetector())
+    track = faces.main()
+    first, last = track.frames[0], track.frames[-1]
+    starts = faces.timestamps[first : last + 2]
+    duration = starts[-1] - starts[0]
+    metadata = VideoMetadata(len(track.frames), fps=float(len(track.frames) / duration), duration=float(duration))
+    # Integer ticks keep the arithmetic of sampling exact.
+    tick = np.lcm.reduce([start.denominator for start in starts], dtype=object)
+    timestamps = np.array([int((start - starts[0]) * tick) for start in starts]) if faces.has_timestamps else None
+    indices = np.asarray(sample(metadata=metadata, timestamps=timestamps))
+    unique, repeats = np.unique(indices, return_inverse=True)
+    crops = np.stack(list(iterate_crops(source, track, size, margin, unique.tolist())))
+    return FaceClip(crops[repeats], [starts[index] for index in indices], track, faces)
+
+
+__all__ = [
+    "FaceClip",
+    "FaceDetector",
+    "NoFaceError",
+    "TrackedFaces",
+    "crop_face",
+    "iterate_crops",
+    "track_faces",
+]

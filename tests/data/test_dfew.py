@@ -1,0 +1,388 @@
+"""DFEW: each form on disk, the label base, votes, splits, missing clips, and the cache."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from trees import DFEW_FORMS, NUM_FRAMES, OURS, VOTE_COLUMNS, check_rows, write_dfew, write_frames, write_votes
+
+from modeling_hdf.data import DFEW, class_counts, load_clip
+from modeling_hdf.data.clip_io import list_frames
+
+
+def prepare(root: Path, **options) -> DFEW:
+    builder = DFEW(
+        **{"config_name": "fold1", "data_dir": str(root), "cache_dir": str(root.parent / "cache")} | options
+    )
+    builder.download_and_prepare()
+    return builder
+
+
+def rows_of(root: Path, **options):
+    return prepare(root, **options).as_dataset()
+
+
+def split_csv(root: Path, split: str) -> Path:
+    return root / "EmoLabel_DataSplit" / f"{split}(single-labeled)" / "set_1.csv"
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "DFEW"
+
+
+@pytest.mark.parametrize("form", DFEW_FORMS)
+def test_every_form_loads_with_its_labels_and_frame_order(root, form):
+    expected = write_dfew(root, form)
+    splits = rows_of(root)
+    check_rows(splits, expected)
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 14, "validation": 7, "test": 7}
+    row = splits["test"][0]
+    assert row["clip_id"] == "108"  # as the split file writes it, where the folder is 00108
+    assert (row["fold"], row["scene"], row["votes"]) == (1, None, None)
+    assert (row["clip"]["path"] is None) == (form != "original")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"spelling": "{split}(single_labeled)"},
+        {"spelling": "{split}_single_labeled"},
+        {"spelling": "{split}"},
+        {"file": "{split}_set_1.csv", "base": 0, "id_format": "{:05d}"},
+    ],
+    ids=str,
+)
+def test_every_spelling_of_the_split_files_is_found(root, layout):
+    expected = write_dfew(root, **layout)
+    check_rows(rows_of(root), expected)
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_labels_may_count_from_0_or_from_1(root, base):
+    expected = write_dfew(root, base=base)
+    builder = prepare(root)
+    check_rows(builder.as_dataset(), expected)
+    assert f"labels count from {base}" in str(builder.report)
+
+
+def test_a_split_file_of_names_is_mapped_by_name(root):
+    expected = write_dfew(root)
+    for split in ("train", "test"):
+        text = split_csv(root, split).read_text()
+        for number, name in enumerate(("Happy", "sad", "Neutral", "ANGRY", "Surprise", "Disgust", "Fear"), start=1):
+            text = text.replace(f",{number}\n", f",{name}\n")
+        split_csv(root, split).write_text(text)
+    check_rows(rows_of(root), expected)
+
+
+def test_files_of_two_bases_are_refused(root):
+    write_dfew(root, base=1)
+    path = split_csv(root, "test")
+    path.write_text("video_name,label\n108,0\n113,1\n118,6\n")
+    with pytest.raises(ValueError, match=r"run from 0 .*line 2.* to 7 .*0 to 6 or 1 to 7"):
+        rows_of(root)
+
+
+@pytest.mark.parametrize("label", ["8", "-1"])
+def test_a_label_outside_the_classes_is_refused_with_its_line(root, label):
+    write_dfew(root)
+    path = split_csv(root, "train")
+    path.write_text(path.read_text().replace("3,1\n", f"3,{label}\n", 1))
+    with pytest.raises(ValueError, match=r"set_1.csv, line 2"):
+        rows_of(root)
+
+
+def test_numbers_that_fit_both_bases_need_a_word(root):
+    expected = write_dfew(root)
+    middle = [clip for clip in expected if clip.label not in ("happiness", "fear")]
+    for split in ("train", "test"):
+        lines = [line for line in split_csv(root, split).read_text().split("\n") if not line.endswith((",1", ",7"))]
+        split_csv(root, split).write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="label_base"):
+        rows_of(root)
+    check_rows(rows_of(root, label_base=1), middle)
+    shifted = rows_of(root, label_base=0)["test"]
+    assert shifted[0]["label"] == 2  # sadness, 2 in DFEW's count, where the caller says 0
+
+
+def test_a_given_base_that_does_not_fit_is_refused(root):
+    write_dfew(root, base=0)
+    with pytest.raises(ValueError, match="count from 1"):
+        rows_of(root, label_base=1)
+
+
+def test_two_different_copies_of_a_split_file_are_refused(root):
+    write_dfew(root)
+    folder = root / "EmoLabel_DataSplit"
+    shutil.copytree(folder / "train(single-labeled)", folder / "train(single_labeled)")
+    assert len(rows_of(root)["test"]) == 7  # equal copies are no conflict
+    copy = folder / "train(single_labeled)" / "set_1.csv"
+    copy.write_text(copy.read_text().replace("3,1\n", "3,2\n", 1))
+    with pytest.raises(ValueError, match=r"train\(single-labeled\)/set_1.csv and .*train\(single_labeled\)"):
+        rows_of(root)
+
+
+@pytest.mark.parametrize("clips_at", ["Clip/original/original", "DFEW-part2/Clip/original", "original"])
+def test_folders_unpacked_into_themselves_or_elsewhere_are_found(root, clips_at):
+    expected = write_dfew(root, "original", clips_at=clips_at)
+    check_rows(rows_of(root), expected)
+
+
+def test_of_several_forms_the_preferred_is_taken_and_said(root):
+    expected = write_dfew(root, "clip_224x224_16f")
+    write_dfew(root, "clip_224x224")
+    write_dfew(root, "original")
+    builder = prepare(root)
+    row = builder.as_dataset(split="test")[0]
+    assert "/clip_224x224/" in row["clip"]["frames"][0]
+    assert "not used: clip_224x224_16f, original" in str(builder.report)
+    chosen = rows_of(root, variant="clip_224x224_16f")
+    check_rows(chosen, expected)
+    assert "/clip_224x224_16f/" in chosen["test"][0]["clip"]["frames"][0]
+
+
+def test_an_absent_or_unknown_form_is_refused(root):
+    write_dfew(root, "original")
+    with pytest.raises(FileNotFoundError, match="jpg_256"):
+        rows_of(root, variant="jpg_256")
+    with pytest.raises(ValueError, match="'mp4'.*clip_224x224"):
+        rows_of(root, variant="mp4")
+    shutil.rmtree(root / "Clip")
+    with pytest.raises(FileNotFoundError, match=r"holds no folder of clips.*clip_224x224"):
+        rows_of(root)
+
+
+def test_clips_may_lie_in_a_folder_of_ones_own(root, tmp_path):
+    expected = write_dfew(root, "original")
+    crops = tmp_path / "crops"
+    for clip in expected:
+        write_frames(crops / f"{clip.number:05d}", [f"{index}.jpg" for index in range(12)], clip.number)
+    splits = rows_of(root, clips_dir=str(crops))
+    check_rows(splits, expected)
+    assert str(crops) in splits["test"][0]["clip"]["frames"][0]
+
+
+def test_a_clip_that_lies_there_twice_is_refused(root):
+    write_dfew(root)
+    write_frames(root / "Clip/clip_224x224/3", ["1.jpg"])
+    with pytest.raises(ValueError, match="'00003' and '3'"):
+        rows_of(root)
+
+
+def test_votes_are_read_by_the_names_of_the_columns(root):
+    expected = write_dfew(root)
+    order = [0, 7, 6, 5, 4, 3, 2, 1, 8]
+    path = write_votes(root, expected, [VOTE_COLUMNS[index] for index in order])
+    splits = rows_of(root)
+    row = splits["test"][1]
+    # The columns were written in order happy ... fear under headers that run from fear to happy.
+    assert (OURS[row["label"]], row["votes"]) == ("sadness", [0, 0, 0, 0, 0, 6, 113 % 4])
+    write_votes(root, expected)
+    for row in rows_of(root)["train"]:
+        votes = [6 * (index == row["label"]) for index in range(7)]
+        votes[0] += int(row["clip_id"]) % 4
+        assert row["votes"] == votes
+    path.unlink()
+    assert rows_of(root)["test"]["votes"] == [None] * 7
+
+
+def test_a_workbook_without_a_class_is_refused(root):
+    expected = write_dfew(root)
+    write_votes(root, expected, [*VOTE_COLUMNS[:3], "3other", *VOTE_COLUMNS[4:]])
+    with pytest.raises(ValueError, match=r"annotation.xlsx: names no column for neutral"):
+        rows_of(root)
+
+
+def test_a_missing_clip_fails_by_name_and_nothing_takes_its_place(root):
+    expected = write_dfew(root)
+    gone = root / "Clip/clip_224x224/00003"
+    shutil.rmtree(gone)
+    with pytest.raises(ValueError, match=rf"(?s)1 of 28 listed clips.*{gone}"):
+        rows_of(root)
+    for allowed in (1, 0.04):
+        builder = prepare(root, max_missing=allowed)
+        check_rows(builder.as_dataset(), [clip for clip in expected if clip.number != 3])
+        assert [clip.clip_id for clip in builder.report.problems["missing"]] == ["3"]
+    with pytest.raises(ValueError, match="allows 0"):
+        rows_of(root, max_missing=0.03)
+
+
+def test_a_folder_without_frames_and_an_empty_video_count_as_missing(root, tmp_path):
+    write_dfew(root)
+    for frame in (root / "Clip/clip_224x224/00003").iterdir():
+        frame.unlink()
+    with pytest.raises(ValueError, match=r"(?s)empty: 1.*00003: the folder holds no frame"):
+        rows_of(root)
+    other = tmp_path / "other" / "DFEW"
+    write_dfew(other, "original")
+    (other / "Clip/original/00003.mp4").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"(?s)empty: 1.*00003.mp4: the video is empty"):
+        rows_of(other)
+
+
+def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
+    write_dfew(root)
+    folder = str(root / "Clip/clip_224x224/00003")
+
+    def refuse(path):
+        if path == folder:
+            raise PermissionError(13, "Permission denied", path)
+        return list_frames(path)
+
+    monkeypatch.setattr("modeling_hdf.data.clip_checks.list_frames", refuse)
+    with pytest.raises(ValueError, match=rf"(?s)unreadable: 1.*{folder}: cannot be read \(Permission denied\)"):
+        rows_of(root)
+
+
+def test_short_clips_are_used_and_reported(root):
+    write_dfew(root)
+    builder = prepare(root)
+    assert NUM_FRAMES < 16
+    assert len(builder.report.problems["short"]) == 28
+    assert sum(builder.as_dataset().num_rows.values()) == 28
+
+
+@pytest.mark.parametrize(
+    "split, line, message",
+    [
+        ("train", "3,2", r"'3' is listed as happiness \(.*line 2\) and as sadness \(.*line 23\)"),
+        ("train", "00003,2", r"'00003' is listed as happiness .* and as sadness"),
+        ("test", "3,1", r"'3' is listed for train \(.*\) and for test"),
+        ("train", "3,happy", r"line 23: label 'happy' among labels like '1'"),
+        ("train", "abc,1", r"line 23: 'abc' is not the number of a clip"),
+        ("train", "3", r"line 23: expected a clip and a label"),
+    ],
+)
+def test_a_bad_line_is_refused_with_its_place(root, split, line, message):
+    write_dfew(root)
+    path = split_csv(root, split)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ValueError, match=message):
+        rows_of(root)
+
+
+def test_a_clip_listed_twice_alike_is_used_once(root):
+    expected = write_dfew(root)
+    path = split_csv(root, "train")
+    path.write_text(path.read_text() + "3,1\n")
+    builder = prepare(root)
+    check_rows(builder.as_dataset(), expected)
+    assert "1 clips are listed more than once" in str(builder.report)
+
+
+def test_a_corrected_label_reaches_the_rows_in_spite_of_the_cache(root):
+    write_dfew(root)
+    first = prepare(root)
+    again = prepare(root)
+    assert again.cache_dir == first.cache_dir and again.report is None  # the second reads the cache
+    path = split_csv(root, "test")
+    path.write_text(path.read_text().replace("108,1\n", "108,7\n"))
+    corrected = prepare(root)
+    assert corrected.cache_dir != first.cache_dir
+    labels = {row["clip_id"]: row["label"] for row in corrected.as_dataset(split="test")}
+    assert labels["108"] == 6
+
+
+def test_a_clip_that_arrives_reaches_the_rows_in_spite_of_the_cache(root):
+    write_dfew(root)
+    clip = root / "Clip/clip_224x224/00108"
+    shutil.move(clip, root / "elsewhere")
+    assert len(rows_of(root, max_missing=1)["test"]) == 6
+    shutil.move(root / "elsewhere", clip)
+    assert len(rows_of(root, max_missing=1)["test"]) == 7
+    (clip / "00108_00012.jpg").unlink()
+    rows = rows_of(root, max_missing=1)["test"]
+    assert [len(row["clip"]["frames"]) for row in rows if row["clip_id"] == "108"] == [11]
+
+
+def test_votes_that_change_reach_the_rows_in_spite_of_the_cache(root):
+    expected = write_dfew(root)
+    path = write_votes(root, expected)
+    before = rows_of(root)["test"]["votes"]
+    path.unlink()
+    write_votes(root, [*expected[:-1], expected[0]])
+    assert rows_of(root)["test"]["votes"] != before
+
+
+def test_streaming_yields_the_same_rows(root):
+    write_votes(root, write_dfew(root))
+    builder = prepare(root)
+    stored = builder.as_dataset()
+    streamed = DFEW(config_name="fold1", data_dir=str(root), cache_dir=str(root / "new")).as_streaming_dataset()
+    assert set(streamed) == {"train", "validation", "test"}
+    for split, rows in streamed.items():
+        assert list(rows) == list(stored[split])
+    assert load_clip(next(iter(streamed["train"]))).shape == (12, 16, 16, 3)
+
+
+def test_processes_in_parallel_give_the_same_rows(root, tmp_path):
+    write_dfew(root)
+    stored = rows_of(root)
+    builder = DFEW(config_name="fold1", data_dir=str(root), cache_dir=str(tmp_path / "parallel"))
+    builder.download_and_prepare(num_proc=2)
+    for split, rows in builder.as_dataset().items():
+        assert rows[:] == stored[split][:]
+
+
+def test_validation_is_stratified_seeded_and_apart_from_the_rest(root):
+    write_dfew(root, per_class=11)
+    splits = {seed: rows_of(root, validation_fraction=0.2, seed=seed) for seed in (0, 1)}
+    assert class_counts(splits[0]["validation"]) == dict.fromkeys(OURS, 2)
+    assert class_counts(splits[0]) == {
+        "train": dict.fromkeys(OURS, 8), "validation": dict.fromkeys(OURS, 2), "test": dict.fromkeys(OURS, 1),
+    }  # fmt: skip
+    assert set(splits[0]["validation"]["clip_id"]) != set(splits[1]["validation"]["clip_id"])
+    assert splits[0]["test"]["clip_id"] == splits[1]["test"]["clip_id"]
+    path = split_csv(root, "train")
+    header, *lines = path.read_text().strip().split("\n")
+    path.write_text("\n".join([header, *reversed(lines), ""]))
+    reordered = rows_of(root, validation_fraction=0.2, seed=0)
+    assert set(reordered["validation"]["clip_id"]) == set(splits[0]["validation"]["clip_id"])
+
+
+def test_a_missing_clip_does_not_change_the_cut(root):
+    write_dfew(root, per_class=6)
+    before = rows_of(root)
+    shutil.rmtree(root / "Clip/clip_224x224" / f"{int(before['train'][0]['clip_id']):05d}")
+    after = rows_of(root, max_missing=1)
+    assert after["validation"]["clip_id"] == before["validation"]["clip_id"]
+    assert after["train"]["clip_id"] == before["train"]["clip_id"][1:]
+
+
+def test_the_peer_protocol_selects_on_test_and_says_so(root):
+    expected = write_dfew(root)
+    builder = prepare(root, peer_protocol=True)
+    splits = builder.as_dataset()
+    assert builder.config.peer_protocol
+    assert splits["validation"]["clip_id"] == splits["test"]["clip_id"]
+    assert Counter(splits["train"]["clip_id"]) == Counter(c.clip_id for c in expected if c.split == "train")
+    assert "peer protocol" in builder.info.description and "peer protocol" in str(builder.report)
+    assert "peer protocol" not in prepare(root).info.description
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"config_name": None}, "fold1, fold2, fold3, fold4, fold5"),
+        ({"config_name": "fold6"}, "fold1, fold2"),
+        ({"data_dir": None}, "`data_dir` is missing"),
+        ({"validation_fraction": 0.0}, "`validation_fraction`"),
+        ({"max_missing": 1.5}, "`max_missing`"),
+        ({"max_missing": -1}, "`max_missing`"),
+        ({"seed": -1}, "`seed`"),
+    ],
+)
+def test_a_bad_option_is_refused_by_name(root, options, message):
+    write_dfew(root)
+    with pytest.raises(ValueError, match=message):
+        rows_of(root, **options)
+
+
+def test_folders_that_do_not_exist_are_named(root):
+    with pytest.raises(FileNotFoundError, match="DFEW: no such folder"):
+        rows_of(root)
+    write_dfew(root)
+    with pytest.raises(FileNotFoundError, match=r"set_2.csv"):
+        rows_of(root, config_name="fold2")

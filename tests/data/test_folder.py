@@ -1,0 +1,244 @@
+"""Own data: folders by class, CSV and JSON lines, groups, given and cut splits."""
+
+import json
+from pathlib import Path
+
+import pytest
+from trees import OURS, Expected, check_rows, unpadded, write_frames, write_video
+
+from modeling_hdf.data import VideoFolder, class_counts
+
+WORDS = ("Happy", "sad", "neutral", "Anger", "surprised", "disgust", "fear")
+
+
+def prepare(root: Path, **options) -> VideoFolder:
+    builder = VideoFolder(data_dir=str(root), cache_dir=str(root.parent / "cache"), **options)
+    builder.download_and_prepare()
+    return builder
+
+
+def rows_of(root: Path, **options):
+    return prepare(root, **options).as_dataset()
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "own"
+
+
+def write_tree(root: Path, splits=("train", "test"), per_class: int = 2) -> list[Expected]:
+    """`<split>/<class>/<clip>`, half videos and half folders of frames."""
+    expected, number = [], 0
+    for split in splits:
+        for word, label in zip(WORDS, OURS, strict=True):
+            for index in range(per_class):
+                folder = root / split / word
+                if index % 2:
+                    write_frames(folder / f"clip {index}", unpadded(number), number)
+                else:
+                    write_video(folder / f"clip {index}.mp4", number)
+                name = f"clip {index}" + (".mp4" if index % 2 == 0 else "")
+                clip_id = "/".join(part for part in (split, word, name) if part)
+                expected.append(Expected(clip_id, label, "test" if split == "test" else "train", number))
+                number += 1
+    return expected
+
+
+def write_list(root: Path, rows: list[dict], name: str = "clips.csv") -> Path:
+    """Clips of one frame each, and the list of them."""
+    columns = list(rows[0])
+    for row in rows:
+        write_frames(root / row["path"], ["1.png"])
+    lines = [",".join(columns), *(",".join(str(row[column]) for column in columns) for row in rows)]
+    if name.endswith(".jsonl"):
+        lines = [json.dumps(row) for row in rows]
+    (root / name).write_text("\n".join([*lines, ""]))
+    return root / name
+
+
+def clip_rows(count: int, **columns) -> list[dict]:
+    rows = [{"path": f"clips/{index}", "label": WORDS[index % 7]} for index in range(count)]
+    return [row | {name: make(index) for name, make in columns.items()} for index, row in enumerate(rows)]
+
+
+def test_folders_by_class_and_split(root):
+    expected = write_tree(root)
+    check_rows(rows_of(root), expected)
+
+
+def test_a_given_validation_split_is_kept(root):
+    write_tree(root, ("train", "val", "test"))
+    splits = rows_of(root)
+    assert splits.num_rows == {"train": 14, "validation": 14, "test": 14}
+    assert all(clip_id.startswith("val/") for clip_id in splits["validation"]["clip_id"])
+    with pytest.raises(ValueError, match="gives a validation split"):
+        rows_of(root, peer_protocol=True)
+
+
+def test_splits_that_are_not_given_are_cut(root):
+    expected = write_tree(root, ("",), per_class=10)
+    builder = prepare(root, validation_fraction=0.25)
+    splits = builder.as_dataset()
+    assert class_counts(splits) == {
+        "train": dict.fromkeys(OURS, 6), "validation": dict.fromkeys(OURS, 2), "test": dict.fromkeys(OURS, 2),
+    }  # fmt: skip
+    assert sorted(sum((rows["clip_id"] for rows in map(lambda r: r[:], splits.values())), [])) == sorted(
+        clip.clip_id for clip in expected
+    )
+    assert "test split: 20% of the clips" in str(builder.report)
+
+
+def test_a_tree_unpacked_into_itself_is_found(root):
+    write_tree(root / "own")
+    assert rows_of(root).num_rows["test"] == 14
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
+def test_a_list_gives_path_label_and_what_else_there_is(root, name):
+    rows = clip_rows(
+        28, split=lambda i: "train validation test test".split()[i // 7], group=lambda i: f"person {i // 7}",
+        clip_id=lambda i: f"id {i}", scene=lambda i: "home", fold=lambda i: 3,
+    )  # fmt: skip
+    write_list(root, rows, name)
+    splits = rows_of(root)
+    assert splits.num_rows == {"train": 7, "validation": 7, "test": 14}
+    row = splits["test"][7]
+    assert (row["clip_id"], row["group"], row["scene"], row["fold"]) == ("id 21", "person 3", "home", 3)
+    assert row["clip"]["frames"] == [str(root / "clips/21/1.png")]
+    assert [OURS[label] for label in splits["train"]["label"]] == list(OURS)
+
+
+def test_groups_are_in_one_split_each(root):
+    write_list(root, clip_rows(140, group=lambda i: i // 7))
+    splits = rows_of(root, test_fraction=0.25, validation_fraction=0.2)
+    groups = {split: set(rows["group"]) for split, rows in splits.items()}
+    assert {split: len(found) for split, found in groups.items()} == {"train": 12, "validation": 3, "test": 5}
+    assert len(set.union(*groups.values())) == 20
+    assert class_counts(splits["test"]) == dict.fromkeys(OURS, 5)
+
+
+def test_a_group_that_the_list_puts_in_two_splits_is_noted(root):
+    write_list(root, clip_rows(28, split=lambda i: "test" if i > 20 else "train", group=lambda i: i % 9))
+    assert "groups are both in test and in other splits" in str(prepare(root).report)
+
+
+def test_classes_of_other_names_need_to_be_named_in_order(root):
+    rows = [{"path": f"clips/{i}", "label": ("pain", "no pain")[i % 2]} for i in range(20)]
+    write_list(root, rows)
+    with pytest.raises(ValueError, match="Unknown classes 'no pain', 'pain'.*labels"):
+        rows_of(root)
+    splits = rows_of(root, labels=["pain", "no pain"])
+    assert splits["train"].features["label"].names == ["pain", "no pain"]
+    assert all((int(row["clip_id"][6:]) % 2) == row["label"] for row in splits["train"])
+    with pytest.raises(ValueError, match="clips.csv, line 3: unknown label 'no pain'"):
+        rows_of(root, labels=["pain", "none"])
+
+
+def test_a_misspelt_expression_is_refused(root):
+    write_list(root, [*clip_rows(20), {"path": "clips/x", "label": "hapiness"}])
+    with pytest.raises(ValueError, match="'hapiness'"):
+        rows_of(root)
+
+
+def test_one_of_the_eleven_gives_the_eleven(root):
+    write_list(root, [*clip_rows(21), *({"path": f"clips/x{i}", "label": "Anxiety"} for i in range(3))])
+    names = rows_of(root)["train"].features["label"].names
+    assert names[:7] == list(OURS) and len(names) == 11
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_numeric_labels_need_names_and_find_their_base(root, base):
+    write_list(root, [{"path": f"clips/{i}", "label": i % 3 + base} for i in range(30)])
+    with pytest.raises(ValueError, match="Labels are numbers.*labels"):
+        rows_of(root)
+    for row in rows_of(root, labels=("a", "b", "c"))["train"]:
+        assert row["label"] == int(row["clip_id"][6:]) % 3
+
+
+@pytest.mark.parametrize("labels", [(0, 3), (2, 4), (-1, 2)])
+def test_numbers_of_no_base_are_refused(root, labels):
+    write_list(root, [{"path": f"clips/{i}", "label": labels[i % 2]} for i in range(30)])
+    with pytest.raises(ValueError, match=r"labels run from .*clips.csv, line \d+.*0 to 2 or 1 to 3"):
+        rows_of(root, labels=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("path,label\n", "lists no clip"),
+        ("file,label\na,happy\n", "line 2: `path` is missing"),
+        ("path,label\nclips/0,\n", "line 2: `label` is missing"),
+        ("path,label\nclips/0,happy,extra\n", "line 2: has not as many cells"),
+        ("path,label,split\nclips/0,happy,train\nclips/1,sad,\n", "line 3: `split` is ''"),
+        ("path,label,split\nclips/0,happy,exam\n", "line 2: `split` is 'exam'"),
+        ("path,label,fold\nclips/0,happy,one\n", "line 2: `fold` must be a number"),
+        (
+            "path,label\nclips/0,happy\nclips/0,sad\n",
+            "'clips/0' is listed as happiness .*line 2.* sadness .*line 3",
+        ),
+        ("path,label\nclips/0,happy\n./clips/0,sad\n", "is listed as happiness"),
+        ("path,label,clip_id\nclips/0,happy,a\nclips/1,sad,a\n", "'a' names two clips"),
+    ],
+)
+def test_a_bad_csv_is_refused_with_its_line(root, text, message):
+    path = write_list(root, clip_rows(14))
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        rows_of(root)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [("{path: 1}", "line 1: is not JSON"), ("[1]", "line 1: must be an object"), ('{"label": "fear"}', "`path`")],
+)
+def test_bad_json_is_refused_with_its_line(root, line, message):
+    path = write_list(root, clip_rows(14), "clips.jsonl")
+    path.write_text(line + "\n")
+    with pytest.raises(ValueError, match=rf"clips.jsonl, {message}|clips.jsonl, line 1: {message}"):
+        rows_of(root)
+
+
+def test_of_several_lists_one_must_be_named(root):
+    write_list(root, clip_rows(14), "a.csv")
+    write_list(root, clip_rows(28), "b.csv")
+    with pytest.raises(ValueError, match=r"a.csv, b.csv.*metadata"):
+        rows_of(root)
+    assert sum(rows_of(root, metadata="b.csv").num_rows.values()) == 28
+    with pytest.raises(FileNotFoundError, match="c.csv"):
+        rows_of(root, metadata="c.csv")
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda root: root.mkdir(), "neither a folder for each class nor"),
+        (lambda root: (root / "sad").mkdir(parents=True), "own/sad: holds no clip"),
+        (lambda root: write_frames(root / "sad", ["1.jpg"]), "own/sad/1.jpg: is a picture"),
+        (lambda root: (write_tree(root), (root / "happy").mkdir()), "folders for splits .*test, train.* and others"),
+    ],
+)
+def test_a_bad_tree_is_refused_with_its_path(root, make, message):
+    make(root)
+    with pytest.raises(ValueError, match=message):
+        rows_of(root)
+
+
+def test_a_folder_without_frames_is_named(root):
+    write_tree(root)
+    (root / "test/fear/empty").mkdir()
+    with pytest.raises(ValueError, match=rf"(?s)1 of 29.*{root}/test/fear/empty: the folder holds no frame"):
+        rows_of(root)
+
+
+def test_all_clips_of_one_group_cannot_be_split(root):
+    write_list(root, clip_rows(28, group=lambda i: "one"))
+    with pytest.raises(ValueError, match="one group"):
+        rows_of(root)
+
+
+def test_a_corrected_list_reaches_the_rows_in_spite_of_the_cache(root):
+    path = write_list(root, clip_rows(28, split=lambda i: "test" if i < 7 else "train"))
+    assert rows_of(root)["test"][0]["label"] == 0
+    path.write_text(path.read_text().replace("clips/0,Happy", "clips/0,fear"))
+    assert rows_of(root)["test"][0]["label"] == 6

@@ -1,0 +1,168 @@
+"""Publishing: Parquet that `load_dataset` reads, the card, the upload, and the refusal of licence-gated data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import load_dataset
+from huggingface_hub import DatasetCard
+from PIL import Image
+from trees import OURS, padded, read_back, unpadded, write_dfew, write_ferv39k, write_frames, write_video
+
+from modeling_hdf.cli import main
+from modeling_hdf.data import SyntheticFaces, VideoFolder, load_clip, publish_dataset
+from modeling_hdf.data import publish as publishing
+
+TINY = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> None:
+    """What the command builds goes to a cache of the test's own."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """Two clips of each class per split, a video and a folder of frames of odd size, with their persons."""
+    root, lines = tmp_path / "own", ["path,label,split,group"]
+    for number in range(42):
+        split, label = ("train", "validation", "test")[number // 14], OURS[number % 7]
+        path = f"clips/{number}" + (".mp4" if number % 2 else "")
+        if number % 2:
+            write_video(root / path, number)
+        else:
+            write_frames(root / path, unpadded(number), number, size=17)
+        lines.append(f"{path},{label},{split},person {number}")
+    (root / "clips.csv").write_text("\n".join(lines))
+    return root
+
+
+def run(*arguments: object) -> int:
+    return main(["data", "publish", *map(str, arguments)])
+
+
+def test_own_data_come_back_from_parquet(own, tmp_path):
+    out = tmp_path / "out"
+    assert run("folder", out, "--data-dir", own, "--license", "cc-by-4.0", "--name", "Our faces") == 0
+    splits = load_dataset(str(out), cache_dir=str(tmp_path / "read"))
+    assert splits.num_rows == {"train": 14, "validation": 14, "test": 14}
+    assert splits["train"].features["label"].names == list(OURS)
+    assert set(splits["train"].column_names) == {"clip", "label", "clip_id", "group"}  # nothing is known of the others
+    for rows in splits.values():
+        for row in rows.with_format(None).cast_column("clip", publishing.datasets.Video(decode=False)):
+            number = int(Path(row["clip_id"]).stem)
+            assert row["label"] == number % 7 and row["group"] == f"person {number}"
+            clip = load_clip(row)
+            assert read_back(clip) == (list(range(12)), number)
+            assert clip.shape[1:3] == ((16, 16) if number % 2 else (18, 18))
+            if number % 2:
+                assert row["clip"]["bytes"] == (own / row["clip_id"]).read_bytes()
+
+
+def test_encoded_frames_stay_close(tmp_path):
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.integers(40, 200, (12, 4, 4, 3)), np.ones((1, 16, 16, 1))).astype(np.uint8)
+    for index, frame in enumerate(smooth):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+    row = {"clip": {"path": None, "frames": [str(tmp_path / f"{index}.png") for index in range(12)]}}
+    decoded = load_clip({"clip": publishing.embed_clip(row, fps=25)})
+    error = np.abs(decoded.astype(int) - smooth)
+    assert decoded.shape == smooth.shape and error.mean() < 4
+
+
+def test_the_card_states_counts_licence_and_splits(own, tmp_path):
+    out = tmp_path / "out"
+    description = "Filmed at our desks."
+    arguments = ("--license", "cc-by-4.0", "--name", "Our faces", "--description", description)
+    assert run("folder", out, "--data-dir", own, *arguments) == 0
+    card = DatasetCard.load(out / "README.md")
+    assert card.data.license == "cc-by-4.0" and card.data.pretty_name == "Our faces"
+    assert card.data.task_categories == ["video-classification"]
+    for text in ("# Our faces", "| happiness | 2 | 2 | 2 |", "| total | 14 | 14 | 14 |", description, "consent"):
+        assert text in card.text, text
+    assert "Synthetic data only" not in card.text
+    assert str(tmp_path) not in card.content
+
+
+def test_synthetic_faces_are_published_with_all_columns(tmp_path):
+    out = tmp_path / "out"
+    assert run("synthetic", out, "--overrides", json.dumps(TINY)) == 0
+    card = DatasetCard.load(out / "README.md")
+    assert "Synthetic data only" in card.text and card.data.license == "cc0-1.0" and "synthetic" in card.data.tags
+    builder = SyntheticFaces(cache_dir=str(tmp_path / "cache"), **TINY)
+    builder.download_and_prepare()
+    stored = builder.as_dataset(split="test")
+    published = load_dataset(str(out), split="test", cache_dir=str(tmp_path / "read"))
+    published = published.cast_column("clip", publishing.datasets.Video(decode=False))
+    assert published.column_names == stored.column_names
+    assert published[:] == stored[:]
+
+
+def test_large_splits_are_cut_into_files(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_FILE_BYTES", 10_000)
+    monkeypatch.setattr(publishing, "_ROWS_AT_ONCE", 4)
+    assert run("folder", tmp_path / "out", "--data-dir", own, "--license", "mit") == 0
+    files = sorted(path.name for path in (tmp_path / "out/data").glob("train-*"))
+    assert files[:2] == ["train-00000.parquet", "train-00001.parquet"] and len(files) > 2
+    splits = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "read"))
+    assert splits.num_rows == {"train": 14, "validation": 14, "test": 14}
+
+
+def test_the_upload_goes_to_the_repository_named(own, tmp_path, monkeypatch):
+    calls = []
+
+    class Api:
+        def create_repo(self, repo_id, **options):
+            calls.append(("create", repo_id, options["repo_type"], options["private"]))
+
+        def upload_folder(self, *, repo_id, repo_type, folder_path, **_):
+            names = sorted(str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file())
+            calls.append(("upload", repo_id, repo_type, names))
+
+    monkeypatch.setattr(publishing, "HfApi", Api)
+    out = tmp_path / "out"
+    assert run("folder", out, "--data-dir", own, "--license", "mit", "--repo", "me/faces", "--private") == 0
+    names = ["README.md", *(f"data/{split}-00000.parquet" for split in ("test", "train", "validation"))]
+    assert calls == [("create", "me/faces", "dataset", True), ("upload", "me/faces", "dataset", names)]
+    calls.clear()
+    assert run("folder", tmp_path / "other", "--data-dir", own, "--license", "mit") == 0
+    assert calls == []
+
+
+@pytest.mark.parametrize("dataset", ["dfew", "ferv39k", "mafw"])
+def test_licence_gated_datasets_are_refused(tmp_path, capsys, dataset):
+    assert run(dataset, tmp_path / "out", "--data-dir", tmp_path, "--license", "mit") == 1
+    assert "is licence-gated" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_clips_of_a_gated_dataset_are_refused_under_another_name(tmp_path, capsys):
+    write_dfew(tmp_path / "a")
+    write_ferv39k(tmp_path / "b", scenes=("Action",))
+    for data_dir, owner in ((tmp_path / "a", "DFEW"), (tmp_path / "b/2_ClipsforFaceCrop/Action", "FERV39k")):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(data_dir)
+        assert run("folder", tmp_path / "out", "--data-dir", tmp_path / "link", "--license", "mit") == 1
+        assert f"{owner} is licence-gated" in capsys.readouterr().err
+    # A list of one's own that points into the dataset.
+    own = tmp_path / "own"
+    own.mkdir()
+    lines = [f"{tmp_path}/a/Clip/clip_224x224/{3 + 5 * index:05d},{OURS[index % 7]}" for index in range(28)]
+    (own / "clips.csv").write_text("\n".join(["path,label", *lines]))
+    assert run("folder", tmp_path / "out", "--data-dir", own, "--license", "mit") == 1
+    assert "DFEW is licence-gated" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_data_need_a_licence_and_an_empty_folder(own, tmp_path, capsys):
+    assert run("folder", tmp_path / "out", "--data-dir", own) == 1
+    assert "--license" in capsys.readouterr().err
+    write_frames(tmp_path / "full", padded(0))
+    assert run("folder", tmp_path / "full", "--data-dir", own, "--license", "mit") == 1
+    assert "is not empty" in capsys.readouterr().err
+    builder = VideoFolder(data_dir=str(own), cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare()
+    with pytest.raises(FileExistsError):
+        publish_dataset(builder.as_dataset(), tmp_path / "full", name="x", license="mit")

@@ -1,0 +1,52 @@
+"""Clips of rendered faces at known places, for the tests of face detection and cropping."""
+
+from functools import cache
+
+import numpy as np
+
+from modeling_hdf.data import ClipFactors, render_clip
+
+FACE = 128  # pixels, edge of a rendered face
+FPS = 25
+
+
+@cache
+def rendered_face(identity: int = 0, roll: float = 0.0) -> np.ndarray:
+    """One frame of a rendered face, `(FACE, FACE, 3)` uint8."""
+    factors = ClipFactors(label="happiness", identity=identity, roll=roll, duration=0.2, fps=10)
+    return render_clip(factors, FACE)[-1]
+
+
+def place_faces(
+    paths: dict[int, np.ndarray], num_frames: int, size: tuple[int, int] = (270, 480), roll: float = 0.0
+) -> np.ndarray:
+    """Draw faces on a grey wall.
+
+    Args:
+        paths: by identity, the left and top edge of its picture in each frame, `(num_frames, 2)`; negative where the
+            face is not shown.
+        num_frames: length of the clip.
+        size: height and width of the frames.
+        roll: tilt of all faces in degrees.
+
+    Returns:
+        `(num_frames, *size, 3)` uint8.
+    """
+    frames = np.full((num_frames, *size, 3), 120, np.uint8)
+    for identity, path in paths.items():
+        for frame, (left, top) in zip(frames, np.rint(path).astype(int), strict=True):
+            if left >= 0 and top >= 0:
+                frame[top : top + FACE, left : left + FACE] = rendered_face(identity, roll)
+    return frames
+
+
+def straight(start: tuple[float, float], end: tuple[float, float], num_frames: int) -> np.ndarray:
+    """A path of constant speed, `(num_frames, 2)`."""
+    return np.linspace(start, end, num_frames)
+
+
+def hidden(path: np.ndarray, first: int, last: int) -> np.ndarray:
+    """`path` with the face gone from frame `first` to frame `last`."""
+    path = path.copy()
+    path[first : last + 1] = -1
+    return path

@@ -1,0 +1,368 @@
+"""`hdf data faces`: mirroring, resuming, failures, kills, full disks."""
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from face_clips import FPS, hidden, place_faces, straight
+from PIL import Image
+from video_files import write_video
+
+from modeling_hdf import face_writing
+from modeling_hdf.face_folders import CropSettings, find_clips, stretches
+from modeling_hdf.faces_cli import add_faces_parser, crop_folder
+
+COMMAND = (
+    "import argparse, sys\n"
+    "from modeling_hdf.faces_cli import add_faces_parser\n"
+    "if __name__ == '__main__':\n"
+    "    parser = argparse.ArgumentParser()\n"
+    "    add_faces_parser(parser.add_subparsers())\n"
+    "    arguments = parser.parse_args()\n"
+    "    sys.exit(arguments.func(arguments))\n"
+)
+
+
+def hdf(*arguments) -> int:
+    parser = argparse.ArgumentParser()
+    add_faces_parser(parser.add_subparsers())
+    parsed = parser.parse_args(["faces", *map(str, arguments), "--workers", "1", "--size", "64"])
+    return parsed.func(parsed)
+
+
+def journal(out: Path) -> dict[str, dict]:
+    lines = [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()]
+    assert len({line["clip"] for line in lines}) == len(lines)
+    return {line["clip"]: line for line in lines}
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def shown_at(file: Path) -> tuple[list[Fraction], Fraction, tuple[int, int]]:
+    """Times of the frames of a video, its duration and its size, by PyAV alone."""
+    with av.open(str(file)) as container:
+        stream = container.streams.video[0]
+        times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+        return times, stream.duration * stream.time_base, (stream.width, stream.height)
+
+
+@pytest.fixture(scope="module")
+def clip() -> np.ndarray:
+    """Twelve frames of a moving face."""
+    return place_faces({0: straight((40, 40), (70, 60), 12)}, 12, size=(240, 320))
+
+
+@pytest.fixture
+def source(tmp_path, clip) -> Path:
+    """A folder with a video, a frame folder, a single image and a note."""
+    folder = tmp_path / "in"
+    (folder / "deep" / "frames").mkdir(parents=True)
+    write_video(folder / "deep" / "uneven.mkv", list(clip), pts=[0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16], rate=30)
+    for index, frame in enumerate(clip):
+        Image.fromarray(frame).save(folder / "deep" / "frames" / f"{index + 1}.png")
+    Image.fromarray(clip[0]).save(folder / "photo.jpg")
+    (folder / "readme.txt").write_text("not a clip")
+    return folder
+
+
+def test_the_output_mirrors_the_input(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert hdf(source, out) == 0
+    frames = [f"deep/frames/{index + 1}.png" for index in range(12)]
+    assert tree(out) == sorted(["deep/uneven.mp4", *frames, "faces.jsonl", "photo.jpg"])
+    for picture in ("photo.jpg", "deep/frames/12.png"):
+        assert Image.open(out / picture).size == (64, 64)
+    printed = capsys.readouterr()
+    assert "3 clips: 3 cropped, 0 without a face, 0 failed (0 were done before)" in printed.out
+    assert "frames without the face: 0 of 25" in printed.out
+    assert "neither video nor image: 1" in printed.out
+    assert "3/3" in printed.err  # the progress bar
+    records = journal(out)
+    assert list(records) == ["deep/frames", "deep/uneven.mkv", "photo.jpg"]
+    assert records["deep/uneven.mkv"]["outputs"] == ["deep/uneven.mp4"]
+
+
+def test_videos_keep_their_times(source, tmp_path):
+    hdf(source, tmp_path / "out")
+    times, duration, size = shown_at(tmp_path / "out" / "deep" / "uneven.mp4")
+    ticks = [0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16]
+    assert [round(float(moment), 3) for moment in times] == [round(tick / 30, 3) for tick in ticks]
+    assert size == (64, 64) and float(duration) == pytest.approx(17 / 30, abs=0.002)
+
+
+def test_a_face_that_comes_late_makes_a_shorter_clip_and_is_reported(tmp_path):
+    path = hidden(straight((40, 40), (80, 60), 50), 0, 19)
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "late.mp4", list(place_faces({0: path}, 50)), rate=FPS)
+    assert hdf(tmp_path / "in", tmp_path / "out") == 0
+    times, duration, _ = shown_at(tmp_path / "out" / "late.mp4")
+    assert times == [Fraction(index, FPS) for index in range(30)] and duration == Fraction(30, FPS)
+    record = journal(tmp_path / "out")["late.mp4"]
+    assert record["frames"] == 50 and record["frames_without_face"] == [[0, 19]]
+    assert (record["start"], record["seconds"]) == (0.8, 1.2)
+
+
+def test_stretches_are_runs_of_indices():
+    assert stretches(np.array([], int)) == []
+    assert stretches(np.array([0, 1, 2, 7, 9, 10])) == [[0, 2], [7, 7], [9, 10]]
+
+
+def test_all_faces_and_other_formats(source, tmp_path):
+    two = place_faces({0: straight((5, 40), (20, 60), 12), 1: straight((170, 40), (180, 60), 12)}, 12, size=(240, 320))
+    write_video(source / "two.mp4", list(two), rate=FPS)
+    assert hdf(source, tmp_path / "all", "--all-faces") == 0
+    assert {"two_face0.mp4", "two_face1.mp4", "photo_face0.jpg", "deep/frames_face0/3.png"} <= set(
+        tree(tmp_path / "all")
+    )
+    assert journal(tmp_path / "all")["two.mp4"]["outputs"] == ["two_face0.mp4", "two_face1.mp4"]
+    assert hdf(source, tmp_path / "mp4", "--format", "mp4") == 0
+    assert {"deep/frames.mp4", "two.mp4"} <= set(tree(tmp_path / "mp4"))
+    assert len(shown_at(tmp_path / "mp4" / "deep" / "frames.mp4")[0]) == 12
+    assert hdf(source, tmp_path / "frames", "--format", "frames") == 0
+    assert [f"two/{index:06d}.jpg" for index in range(1, 13)] == [
+        name for name in tree(tmp_path / "frames") if name.startswith("two/")
+    ]
+    assert hdf(source, tmp_path / "single", "--single-images") == 0
+    assert len(journal(tmp_path / "single")) == 15
+
+
+def test_clips_that_differ_in_their_suffix_alone_do_not_replace_each_other(tmp_path):
+    for name in ("a.avi", "a.mov", "b.mp4", "photo.bmp", "photo.tif"):
+        (tmp_path / name).touch()
+    clips = find_clips(tmp_path, tmp_path / "out").clips
+    outputs = {clip.name: clip.output(None).relative_to(tmp_path / "out").as_posix() for clip in clips}
+    assert outputs == {
+        "a.avi": "a.avi.mp4",
+        "a.mov": "a.mov.mp4",
+        "b.mp4": "b.mp4",
+        "photo.bmp": "photo.bmp.png",
+        "photo.tif": "photo.tif.png",
+    }
+
+
+def test_a_second_run_does_what_is_missing_and_nothing_else(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    hdf(source, out)
+    before = {name: (out / name).stat().st_mtime_ns for name in tree(out) if name != "faces.jsonl"}
+    (out / "photo.jpg").unlink()
+    capsys.readouterr()
+    assert hdf(source, out) == 0
+    assert "3 cropped, 0 without a face, 0 failed (2 were done before)" in capsys.readouterr().out
+    after = {name: (out / name).stat().st_mtime_ns for name in tree(out) if name != "faces.jsonl"}
+    assert {name for name in before if after[name] != before[name]} == {"photo.jpg"}
+
+
+def test_a_changed_clip_is_done_again(source, tmp_path, clip):
+    out = tmp_path / "out"
+    hdf(source, out)
+    write_video(source / "deep" / "uneven.mkv", list(clip[:6]), rate=30)
+    (source / "deep" / "frames" / "12.png").unlink()
+    assert hdf(source, out) == 0
+    assert len(shown_at(out / "deep" / "uneven.mp4")[0]) == 6
+    assert "deep/frames/12.png" not in tree(out) and "deep/frames/11.png" in tree(out)
+
+
+def test_other_settings_are_not_mixed_in(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    hdf(source, out)
+    assert hdf(source, out, "--margin", "0.3") == 2
+    assert "margin=0.1" in capsys.readouterr().err
+    assert hdf(source, out, "--margin", "0.3", "--overwrite") == 0
+    assert {record["settings"]["margin"] for record in journal(out).values()} == {0.3}
+
+
+def test_bad_clips_are_named_the_others_are_done_and_failures_are_tried_again(source, tmp_path, clip, capsys):
+    video = (source / "deep" / "uneven.mkv").read_bytes()
+    write_video(source / "cut.mp4", list(clip), rate=FPS)
+    whole = (source / "cut.mp4").read_bytes()
+    (source / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # the index of an MP4 is at its end
+    (source / "cut.jpg").write_bytes((source / "photo.jpg").read_bytes()[:1500])
+    (source / "empty.mov").touch()
+    (source / "deep" / "frames" / "7.png").write_bytes(b"")
+    write_video(source / "wall.mp4", list(place_faces({}, 10)), rate=FPS)
+    out = tmp_path / "out"
+    assert hdf(source, out) == 1
+    printed = capsys.readouterr().out
+    assert "7 clips: 2 cropped, 1 without a face, 4 failed" in printed
+    for name in ("cut.mp4", "cut.jpg", "empty.mov", "deep/frames/7.png"):
+        assert f"{source / name}: " in printed
+    assert "wall.mp4 (10 frames)" in printed
+    assert tree(out) == ["deep/uneven.mp4", "faces.jsonl", "photo.jpg"]
+
+    (source / "cut.mp4").write_bytes(whole)
+    os.utime(source / "cut.mp4", ns=(0, 0))
+    assert hdf(source, out) == 1
+    assert "3 cropped, 1 without a face, 3 failed (3 were done before)" in capsys.readouterr().out
+    assert (source / "deep" / "uneven.mkv").read_bytes() == video  # the input is never touched
+
+
+def test_crops_are_kept_when_their_clip_can_no_longer_be_read(source, tmp_path):
+    out = tmp_path / "out"
+    hdf(source, out)
+    (source / "deep" / "uneven.mkv").write_bytes(b"broken")
+    assert hdf(source, out) == 1
+    assert journal(out)["deep/uneven.mkv"]["status"] == "failed" and (out / "deep" / "uneven.mp4").exists()
+
+
+def test_folders_that_cannot_be_listed_are_named(source, tmp_path, monkeypatch, capsys):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert hdf(source, tmp_path / "out") == 1
+    assert f"{source / 'deep'}: cannot be listed (Permission denied)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "photo.jpg").exists()
+
+
+def test_links_are_followed_and_circles_end(source, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (source / "deep").rename(elsewhere)
+    (source / "deep").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(source)
+    names = [clip.name for clip in find_clips(source, tmp_path / "out").clips]
+    assert names == ["deep/back/photo.jpg", "deep/frames", "deep/uneven.mkv", "photo.jpg"]
+
+
+def test_an_output_folder_inside_the_input_is_not_searched(source):
+    assert hdf(source, source / "crops") == 0
+    before = tree(source)
+    assert hdf(source, source / "crops") == 0
+    assert tree(source) == before
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("nowhere", "out"), "nowhere: is no folder"),
+        (("in", "in"), "must not be or hold"),
+        (("in/deep", "in"), "must not be or hold"),
+        (("in", "out", "--margin", "-1"), "margin"),
+        (("in", "out", "--max-side", "5"), "max_side"),
+        (("empty", "out"), "holds no video and no image"),
+    ],
+)
+def test_wrong_calls_are_named_and_write_nothing(source, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    before = tree(source)
+    assert hdf(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert tree(source) == before
+
+
+@pytest.mark.parametrize("field, value", [("size", 63), ("size", 2), ("format", "gif")])
+def test_settings_out_of_range_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        CropSettings(**{field: value})
+
+
+def test_a_full_disk_ends_the_run_with_the_path_and_keeps_what_is_done(source, tmp_path, clip, capsys):
+    """The kernel refuses to let a file grow: the same path through FFmpeg as on a full disk."""
+    write_video(source / "a_first.mp4", list(clip[:4]), rate=FPS)
+    out = tmp_path / "out"
+    assert hdf(source, out, "--format", "mp4") == 0
+    size = max((out / name).stat().st_size for name in tree(out))
+    small = (out / "a_first.mp4").stat().st_size
+    assert small + 100 < size
+    script = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({small + 50}, resource.RLIM_INFINITY))\n" + COMMAND
+    )
+    limited = tmp_path / "limited"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "faces", source, limited, "--size", "64", "--format", "mp4", "--workers", "1"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1, result.stderr
+    assert f"stopped: {limited}/" in result.stderr and "cannot be written (File too large)" in result.stderr
+    assert "run the same command again" in result.stderr
+    assert "a_first.mp4" in tree(limited) and not [name for name in tree(limited) if "part" in name]
+    assert hdf(source, limited, "--format", "mp4") == 0
+    assert "(1 were done before)" in capsys.readouterr().out
+
+
+def test_no_space_left_is_said_as_such(source, tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(face_writing, "_encode", full)
+    out = tmp_path / "out"
+    assert hdf(source, out) == 1
+    printed = capsys.readouterr()
+    assert f"stopped: {out / 'deep' / 'uneven.mp4'}: cannot be written (No space left on device)" in printed.err
+    assert "deep/frames/1.png" in tree(out) and journal(out)["deep/frames"]["status"] == "ok"
+
+
+def test_a_killed_run_leaves_no_half_file_and_is_finished_by_the_next(tmp_path, clip):
+    """Kills a run with two processes as soon as it has written a clip; also shows that two make what one makes."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write_video(source / "00.mp4", list(np.tile(clip, (4, 1, 1, 1))), rate=FPS)
+    for index in range(1, 12):
+        shutil.copy(source / "00.mp4", source / f"{index:02d}.mp4")
+    script = tmp_path / "hdf.py"  # spawned processes import the main module from its file
+    script.write_text(COMMAND)
+    command = [sys.executable, script, "faces", source, out, "--size", "64", "--workers", "2"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*.mp4")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    written = [name for name in tree(out) if name.endswith(".mp4")]
+    assert 0 < len(written) < 12
+    for name in written:
+        assert len(shown_at(out / name)[0]) == 48
+    deadline = time.monotonic() + 30
+    while _group_is_alive(run.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _group_is_alive(run.pid)  # the workers end with their parent
+
+    (out / "deep").mkdir()
+    (out / "deep" / ".clip.mp4.hdf-part").write_bytes(b"half")
+    assert hdf(source, out) == 0
+    assert tree(out) == sorted([f"{index:02d}.mp4" for index in range(12)] + ["faces.jsonl"])
+    assert len({(out / f"{index:02d}.mp4").read_bytes() for index in range(12)}) == 1
+
+
+def _group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_cut_off_line_of_the_journal_costs_one_clip_alone(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    hdf(source, out)
+    lines = (out / "faces.jsonl").read_text()
+    (out / "faces.jsonl").write_text(lines[: len(lines) - 40])
+    capsys.readouterr()
+    assert hdf(source, out) == 0
+    assert "3 cropped, 0 without a face, 0 failed (2 were done before)" in capsys.readouterr().out
+    assert len(journal(out)) == 3
+
+
+def test_the_function_gives_what_the_command_prints(source, tmp_path):
+    summary = crop_folder(source, tmp_path / "out", CropSettings(size=64), workers=1, progress=False)
+    assert summary.is_complete and len(summary.of("ok")) == 3 and summary.already_done == 0
+    assert not list((tmp_path / "out").rglob(".*"))

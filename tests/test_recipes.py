@@ -1,0 +1,164 @@
+"""The recipes of the real datasets, end to end on small trees in the datasets' formats."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
+from tiny_models import save_backbone  # noqa: E402
+from trees import write_dfew, write_ferv39k, write_frames, write_mafw  # noqa: E402
+
+from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor  # noqa: E402
+from modeling_hdf.configuration import configuration_path  # noqa: E402
+from modeling_hdf.data import DataArguments, class_count_lines  # noqa: E402
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "train.py"
+TINY = ("--model_name_or_path", "", "--preset", "tiny", "--model_overrides", '{"image_size": 32}')
+SHORT = ("--max_steps", 2, "--per_device_train_batch_size", 8, "--use_cpu", "true", "--logging_steps", 1)
+ELEVEN = [
+    *("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"),
+    *("contempt", "anxiety", "helplessness", "disappointment"),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_dataset_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
+
+
+def train(monkeypatch, *arguments):
+    """Runs the script in this process."""
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    specification = importlib.util.spec_from_file_location("train_script", SCRIPT)
+    script = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "train_script", script)
+    specification.loader.exec_module(script)
+    script.main()
+
+
+def read_metrics(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_the_dfew_recipe_runs_by_accelerate_launch(tmp_path):
+    write_dfew(tmp_path / "tree")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--cpu", str(SCRIPT)]
+    arguments = ("--recipe", "dfew", "--data-dir", tmp_path / "tree", "--fold", 1, "--output-dir", tmp_path / "run")
+    output = subprocess.run(
+        [*command, *map(str, (*arguments, *TINY, *SHORT, "--dataloader_num_workers", 1))],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+    )
+    assert output.returncode == 0, output.stderr[-3000:]
+    counts = "happiness 2, sadness 2, neutral 2, anger 2, surprise 2, disgust 2, fear 2"
+    shown = output.stdout.index(f"train: 14 clips: {counts}")
+    assert shown < output.stdout.index("validation: 7 clips:") < output.stdout.index("test: 7 clips:")
+    assert output.stdout.index("test: 7 clips:") < output.stdout.index("'loss'")  # before training
+    assert "dfew fold 1, test split, 2 views" in output.stdout and "PEER" not in output.stdout
+    metrics = read_metrics(tmp_path / "run")
+    assert (metrics["dataset"], metrics["fold"], metrics["num_clips"]) == ("dfew", 1, 7)
+    assert (metrics["num_views"], metrics["temporal_sampling"], metrics["peer_protocol"]) == (2, "segments", False)
+    assert not (tmp_path / "run" / "test_clips").exists()  # the clips are not ours to hand on
+
+
+def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protocol(tmp_path, monkeypatch, capsys):
+    write_ferv39k(tmp_path / "tree", scenes=("Action", "War"))
+    checkpoint = save_backbone("base", tmp_path / "videomae")
+    train(
+        monkeypatch,
+        *("--recipe", "ferv39k", "--data-dir", tmp_path / "tree", "--peer-protocol", "--output_dir", tmp_path / "run"),
+        *("--model_name_or_path", checkpoint, "--model_overrides", '{"image_size": 32}'),
+        *(*SHORT, "--dataloader_num_workers", 0),
+    )
+    shown = capsys.readouterr().out
+    assert "validation (peer protocol: the test split): 14 clips" in shown and "train: 28 clips" in shown
+    mark = "ferv39k, test split, 2 views, PEER PROTOCOL: model selected on this split"
+    assert mark in shown and mark in (tmp_path / "run" / "README.md").read_text()
+    metrics = read_metrics(tmp_path / "run")
+    assert metrics["peer_protocol"] is True and metrics["fold"] is None and metrics["num_clips"] == 14
+
+
+def test_the_mafw_recipe_trains_eleven_classes(tmp_path, monkeypatch, capsys):
+    write_mafw(tmp_path / "tree")
+    train(
+        monkeypatch,
+        *("--recipe", "mafw", "--data-dir", tmp_path / "tree", "--fold", 1, "--output_dir", tmp_path / "run"),
+        *(*TINY, *SHORT, "--dataloader_num_workers", 0, "--sampler", "per_class", "--num_views", 1),
+        *("--temporal_sampling", "dense", "--sampling_stride", 4, "--frame_controls", "true"),
+    )
+    assert "disappointment" in capsys.readouterr().out
+    metrics = read_metrics(tmp_path / "run")
+    assert list(metrics["recall"]) == ELEVEN and metrics["num_clips"] == 11
+    model = HDFForVideoClassification.from_pretrained(tmp_path / "run")
+    assert list(model.config.id2label.values()) == ELEVEN and model.classifier.out_features == 11
+    assert "dense sampling and the probabilities of 1 temporal view per clip" in (
+        tmp_path / "run" / "README.md"
+    ).read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])
+def test_recipes_start_from_videomae_at_160_pixels(name):
+    recipe = yaml.safe_load(configuration_path("train", name).read_text())
+    assert recipe["dataset"] == name and recipe["model_name_or_path"] == "MCG-NJU/videomae-base"
+    assert recipe["model_overrides"] == {"image_size": 160}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "imagenet"}, "`dataset` is 'imagenet'; choose one of synthetic, dfew"),
+        ({"dataset": "dfew", "fold": 1}, "`data_dir` is missing"),
+        ({"dataset": "dfew", "data_dir": "."}, "`fold` is None; dfew takes one from 1 to 5"),
+        ({"dataset": "mafw", "data_dir": ".", "fold": 6}, "`fold` is 6; mafw takes one from 1 to 5"),
+        ({"dataset": "ferv39k", "data_dir": ".", "fold": 1}, "`fold` is 1; ferv39k takes none"),
+        ({"dataset": "synthetic", "peer_protocol": True}, "`peer_protocol` has no meaning"),
+        ({"dataset": "synthetic", "data_dir": "."}, "`data_dir` has no meaning"),
+        ({"temporal_sampling": "sparse"}, "`temporal_sampling` is 'sparse'"),
+        ({"sampling_stride": 4}, "stride of 4 belongs to dense"),
+        ({"augmentation": "all"}, "`augmentation` is 'all'"),
+        ({"num_views": 0}, "`num_views` is 0"),
+    ],
+)
+def test_data_arguments_that_cannot_work_are_refused_before_anything_is_read(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DataArguments(**arguments)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("3", 3), ("0.25", 0.25), (2, 2), (0.5, 0.5)])
+def test_max_missing_is_a_number_or_a_share(tmp_path, limit, expected):
+    write_ferv39k(tmp_path, scenes=("Action", "War"))
+    builder = DataArguments(dataset="ferv39k", data_dir=str(tmp_path), max_missing=limit).builder({})
+    assert builder.config.max_missing == expected and type(builder.config.max_missing) is type(expected)
+
+
+def test_videos_of_ones_own_are_a_dataset_too(tmp_path):
+    for index, name in enumerate(("anger", "fear") * 5):
+        write_frames(tmp_path / name / f"{index}", ["1.jpg", "2.jpg"])
+    builder = DataArguments(dataset="folder", data_dir=str(tmp_path)).builder({"validation_fraction": 0.25})
+    builder.download_and_prepare()
+    assert sum(rows.num_rows for rows in builder.as_dataset().values()) == 10
+
+
+@pytest.mark.parametrize(("dsm", "num_mixed"), [(True, 2), (False, 4)])
+def test_beside_dsm_half_of_a_batch_is_mixed_and_all_of_it_without(dsm, num_mixed):
+    processor = HDFVideoProcessor(num_frames=2, size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
+    items = [{"clip": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "label": 0, "seed": index} for index in range(4)]
+    batch = DataArguments(mixup_alpha=0.8).collator(processor, 7, dsm)(items)
+    assert batch["is_mixed"].sum() == num_mixed
+    assert "is_mixed" not in DataArguments().collator(processor, 7, dsm)(items)
+
+
+def test_class_counts_are_shown_by_split():
+    counts = {"train": {"anger": 3, "fear": 0}, "validation": {"anger": 1, "fear": 2}}
+    assert class_count_lines(counts) == ["train: 3 clips: anger 3, fear 0", "validation: 3 clips: anger 1, fear 2"]
+    assert class_count_lines(counts, True)[1].startswith("validation (peer protocol: the test split): 3 clips")
