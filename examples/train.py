@@ -10,15 +10,18 @@ A recipe is a YAML file with any of the arguments below (`--help` lists them).
 import argparse
 import json
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 import yaml
 from datasets import Dataset
 from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
+from modeling_hdf.backbone_hdf import as_pair
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
 from modeling_hdf.hub import write_model_card
@@ -47,7 +50,9 @@ def parse_arguments() -> tuple[ScriptArguments, DataArguments, HDFTrainingArgume
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=ScriptArguments.recipe)
     name = first.parse_known_args()[0].recipe
-    recipe = yaml.safe_load(configuration_path("train", name).read_text())
+    recipe = yaml.safe_load(configuration_path("train", name).read_text(encoding="utf-8"))
+    if not isinstance(recipe, dict):
+        parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
     unknown = sorted(set(recipe) - {action.dest for action in parser._actions})
     if unknown:
         parser.error(f"recipe {name!r} has unknown arguments {unknown}")
@@ -55,27 +60,54 @@ def parse_arguments() -> tuple[ScriptArguments, DataArguments, HDFTrainingArgume
     return parser.parse_args_into_dataclasses()
 
 
-def as_fields(overrides: str | dict) -> dict:
+def as_fields(option: str, overrides: str | dict) -> dict:
     """Overrides: a mapping in a recipe, JSON on the command line."""
-    return json.loads(overrides) if isinstance(overrides, str) else overrides
+    try:
+        fields = json.loads(overrides) if isinstance(overrides, str) else overrides
+    except json.JSONDecodeError as error:
+        raise SystemExit(f"--{option} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise SystemExit(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")
+    return fields
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
+    """The preset, or the checkpoint, with the classes of the dataset."""
     fields = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    fields |= as_fields(script.model_overrides)
-    if not script.model_name_or_path:
-        preset = configuration_path("model", script.preset)
-        return HDFForVideoClassification(HDFConfig.from_pretrained(preset, **fields))
-    if AutoConfig.from_pretrained(script.model_name_or_path).model_type == HDFConfig.model_type:
-        return HDFForVideoClassification.from_pretrained(script.model_name_or_path, **fields)
-    return HDFForVideoClassification.from_backbone_pretrained(script.model_name_or_path, **fields)
+    fields |= as_fields("model_overrides", script.model_overrides)
+    start = script.model_name_or_path
+    if start and AutoConfig.from_pretrained(start).model_type != HDFConfig.model_type:
+        return HDFForVideoClassification.from_backbone_pretrained(start, **fields)
+    path = start or configuration_path("model", script.preset)
+    saved = HDFConfig.from_pretrained(path)
+    config, unknown = HDFConfig.from_pretrained(path, return_unused_kwargs=True, **fields)
+    if unknown:
+        raise SystemExit(f"--model_overrides has unknown fields {sorted(unknown)}.")
+    if not start:
+        return HDFForVideoClassification(config)
+    model = HDFForVideoClassification.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
+    if list(saved.id2label.values()) != names:
+        print(f"The classes of {start} are others, or in another order: its classifier starts afresh.")
+        torch.nn.init.normal_(model.classifier.weight, std=config.backbone_config.initializer_range)
+        torch.nn.init.zeros_(model.classifier.bias)
+    return model
+
+
+def build_processor(config: HDFConfig) -> HDFVideoProcessor:
+    """Frames as the model takes them: the longer of its sides fits, the rest is cropped."""
+    height, width = as_pair(config.image_size)
+    return HDFVideoProcessor(
+        num_frames=config.num_frames,
+        size={"shortest_edge": max(height, width)},
+        crop_size={"height": height, "width": width},
+    )
 
 
 def main() -> None:
     script, data, training = parse_arguments()
     set_seed(training.seed)
     with training.main_process_first(desc="preparing the dataset"):
-        builder = data.builder(as_fields(data.dataset_overrides))
+        builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
         builder.download_and_prepare()
     splits = builder.as_dataset()
     if training.process_index == 0:
@@ -83,10 +115,7 @@ def main() -> None:
 
     names = splits["train"].features["label"].names
     model = build_model(script, names)
-    size = model.config.image_size
-    processor = HDFVideoProcessor(
-        num_frames=model.config.num_frames, size={"shortest_edge": size}, crop_size={"height": size, "width": size}
-    )
+    processor = build_processor(model.config)
     clips = data.clips(splits, processor, training.seed)
     trainer = HDFTrainer(
         model=model,
@@ -96,7 +125,8 @@ def main() -> None:
         eval_dataset=clips["validation"],
         processing_class=processor,
     )
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    resume = training.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if resume == "true" else resume)
     trainer.save_model()
 
     probabilities, labels = predict_views(trainer, clips["test"], data.num_views)
@@ -107,14 +137,17 @@ def main() -> None:
             control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
             report["controls"][f"{order}_war"] = trainer.predict(control).metrics["test_war"]
     if trainer.is_world_process_zero():
-        write_results(Path(training.output_dir), trainer, data, report)
+        write_results(Path(training.output_dir), trainer, script, data, report)
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
             write_test_clips(Path(training.output_dir) / "test_clips", splits["test"])
 
 
-def write_results(folder: Path, trainer: HDFTrainer, data: DataArguments, report: dict) -> None:
+def write_results(
+    folder: Path, trainer: HDFTrainer, script: ScriptArguments, data: DataArguments, report: dict
+) -> None:
     """Metrics, pictures and model card beside the weights."""
     metrics = {
+        "base_model": script.model_name_or_path or None,
         "dataset": data.dataset,
         "fold": data.fold,
         "split": "test",
@@ -138,7 +171,8 @@ def write_results(folder: Path, trainer: HDFTrainer, data: DataArguments, report
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:
     """One test clip per class as a file, to try `examples/predict.py` on."""
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier run may show other data
+    folder.mkdir()
     labels = rows["label"][:]
     for index, name in enumerate(rows.features["label"].names):
         row = rows[labels.index(index)]

@@ -35,8 +35,11 @@ def write_model_card(folder: str | Path) -> Path:
         "dataset_name": evaluation_title(metrics),
         "dataset_split": metrics["split"],
     }
+    base_model = metrics["base_model"]
     data = ModelCardData(
-        license="apache-2.0",
+        # Weights that start from others stay under the licence of those.
+        license="apache-2.0" if base_model is None else "other",
+        base_model=None if base_model is None or Path(base_model).exists() else base_model,
         library_name="transformers",
         pipeline_tag="video-classification",
         tags=["hdf", "videomae", "dynamic-facial-expression-recognition"],
@@ -62,7 +65,7 @@ def write_model_card(folder: str | Path) -> Path:
                 key: metrics[key]
                 for key in (
                     *("dataset", "split", "peer_protocol", "temporal_sampling", "num_views"),
-                    *("num_clips", "seed", "war", "uar", "recall", "command"),
+                    *("base_model", "num_clips", "seed", "war", "uar", "recall", "command"),
                 )
             },
             controls=metrics.get("controls"),

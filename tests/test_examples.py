@@ -1,6 +1,7 @@
 """The example scripts as a user runs them, on a handful of clips."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from transformers import AutoModelForVideoClassification, pipeline
+from transformers import AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification, pipeline
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EMOTIONS = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
@@ -87,12 +88,48 @@ def test_prediction_names_a_bad_file_and_still_classifies_the_others(trained, tm
     assert f"{bad}: not classified" in output.stdout and f"{good}: " in output.stdout
 
 
-def test_training_starts_from_an_hdf_or_a_videomae_checkpoint(trained, tmp_path):
+def test_training_starts_from_an_hdf_checkpoint(trained, tmp_path):
     start = AutoModelForVideoClassification.from_pretrained(trained)
-    train(tmp_path / "hdf", "--model_name_or_path", trained, "--learning_rate", 0)
-    again = AutoModelForVideoClassification.from_pretrained(tmp_path / "hdf")
+    train(tmp_path, "--model_name_or_path", trained, "--learning_rate", 0)
+    again = AutoModelForVideoClassification.from_pretrained(tmp_path)
     for name, parameter in start.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name], parameter, err_msg=name)
+    assert "whose licence applies" in (tmp_path / "README.md").read_text()
+
+
+def test_a_checkpoint_whose_classes_stand_in_another_order_gets_a_new_classifier(trained, tmp_path):
+    start = AutoModelForVideoClassification.from_pretrained(trained)
+    start.config.id2label = dict(enumerate(reversed(EMOTIONS)))
+    start.save_pretrained(tmp_path / "start")
+    output = train(tmp_path / "run", "--model_name_or_path", tmp_path / "start", "--learning_rate", 0)
+    assert "classifier starts afresh" in output.stdout
+    again = AutoModelForVideoClassification.from_pretrained(tmp_path / "run")
+    assert list(again.config.id2label.values()) == EMOTIONS
+    assert not again.classifier.weight.equal(start.classifier.weight)
+    assert again.hdf.dam["1"].temporal.mix_weight.equal(start.hdf.dam["1"].temporal.mix_weight)
+
+
+def test_training_starts_from_a_videomae_classifier_with_the_classes_of_the_dataset(trained, tmp_path):
+    config = VideoMAEConfig(
+        **AutoModelForVideoClassification.from_pretrained(trained).config.backbone_config.to_dict()
+    )
+    config.num_labels = 9
+    VideoMAEForVideoClassification(config).save_pretrained(tmp_path / "start")
+    shape = '{"image_size": [32, 64]}'  # height and width
+    train(tmp_path / "run", "--model_name_or_path", tmp_path / "start", "--model_overrides", shape)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list(metrics["recall"]) == EMOTIONS
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["backbone_config"]["image_size"] == [32, 64]
+
+
+@pytest.mark.skipif("HDF_REAL_VIDEOS" not in os.environ, reason="HDF_REAL_VIDEOS names a folder of real clips")
+def test_script_and_pipeline_agree_on_a_real_video(trained, tmp_path):
+    video = str(Path(os.environ["HDF_REAL_VIDEOS"]) / "single_face.mp4")
+    run("predict.py", trained, video, "--json", tmp_path / "out.json")
+    expected = {
+        entry["label"]: entry["score"] for entry in pipeline("video-classification", str(trained))(video, top_k=7)
+    }
+    assert json.loads((tmp_path / "out.json").read_text())[video] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +139,9 @@ def test_training_starts_from_an_hdf_or_a_videomae_checkpoint(trained, tmp_path)
         (("--preset", "huge"), "huge"),
         (("--dataset", "imagenet"), "imagenet"),
         (("--dsm_eta", "0"), "eta"),
+        (("--model_overrides", '{"dam_layer": []}'), "dam_layer"),
+        (("--model_overrides", '{"hidden": 3}'), "hidden"),
+        (("--model_overrides", "[1]"), "model_overrides"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, arguments, message):

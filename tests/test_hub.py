@@ -7,6 +7,7 @@ from modeling_hdf import HDFConfig
 from modeling_hdf.hub import write_model_card
 
 METRICS = {
+    "base_model": None,
     "dataset": "synthetic",
     "fold": None,
     "split": "test",
@@ -78,3 +79,11 @@ def test_a_missing_number_raises_instead_of_a_card_without_it(run, field):
     with pytest.raises(KeyError, match=field):
         write_model_card(run)
     assert not (run / "README.md").exists()
+
+
+def test_weights_that_start_from_others_stay_under_their_licence(run):
+    (run / "metrics.json").write_text(json.dumps(METRICS | {"base_model": "org/videomae"}))
+    card = ModelCard.load(write_model_card(run))
+    assert card.data.license == "other" and card.data.base_model == "org/videomae"
+    assert "start from `org/videomae`, whose licence applies" in card.text
+    assert "Weights and code: Apache-2.0" not in card.text
