@@ -110,9 +110,8 @@ def test_a_checkpoint_whose_classes_stand_in_another_order_gets_a_new_classifier
 
 
 def test_training_starts_from_a_videomae_classifier_with_the_classes_of_the_dataset(trained, tmp_path):
-    config = VideoMAEConfig(
-        **AutoModelForVideoClassification.from_pretrained(trained).config.backbone_config.to_dict()
-    )
+    backbone = AutoModelForVideoClassification.from_pretrained(trained).config.backbone_config
+    config = VideoMAEConfig(**backbone.to_dict())
     config.num_labels = 9
     VideoMAEForVideoClassification(config).save_pretrained(tmp_path / "start")
     shape = '{"image_size": [32, 64]}'  # height and width
