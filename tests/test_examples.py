@@ -69,8 +69,8 @@ def test_arguments_override_the_recipe(tmp_path):
 def test_prediction_of_the_script_equals_that_of_the_pipeline(trained, tmp_path):
     clips = sorted((trained / "test_clips").glob("*.mp4"))
     assert [clip.name.split("_")[0] for clip in clips] == sorted(EMOTIONS)
-    output = run("predict.py", trained, *clips, "--json", tmp_path / "out.json", "--top", 2)
-    predictions = json.loads((tmp_path / "out.json").read_text())
+    output = run("predict.py", trained, *clips, "--json", tmp_path / "new" / "out.json", "--top", 2)
+    predictions = json.loads((tmp_path / "new" / "out.json").read_text())
     classify = pipeline("video-classification", model=str(trained))
     for clip, line in zip(clips, output.stdout.splitlines(), strict=True):
         expected = {entry["label"]: entry["score"] for entry in classify(str(clip), top_k=7)}
@@ -119,6 +119,15 @@ def test_training_starts_from_a_videomae_classifier_with_the_classes_of_the_data
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert list(metrics["recall"]) == EMOTIONS
     assert json.loads((tmp_path / "run" / "config.json").read_text())["backbone_config"]["image_size"] == [32, 64]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(("nowhere", "a.mp4"), "nowhere cannot be loaded"), (("m", "a.mp4", "--top", 0), "--top is 0")],
+)
+def test_prediction_names_wrong_arguments(arguments, message):
+    output = run("predict.py", *arguments, check=False)
+    assert output.returncode == 2 and message in output.stderr
 
 
 @pytest.mark.skipif("HDF_REAL_VIDEOS" not in os.environ, reason="HDF_REAL_VIDEOS names a folder of real clips")
