@@ -39,7 +39,8 @@ class HDFTrainingArguments(TrainingArguments):
         dsm_scaling (`str`, *optional*, defaults to `"features"`):
             What weighs the two losses: the gradient norm of the `"parameters"` in the previous step, the gradient
             norm at the `"features"` of the present batch, or nothing (`"fixed"`: `dsm_alpha` and `dsm_beta`).
-        dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy.
+        dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy. 10 and 0.1 are the numbers of
+            the authors' release; no ablation has settled them, the scaling or the bottleneck's weight yet.
         dsm_beta (`float`, *optional*, defaults to 0.1): weight of the contrastive loss.
         dsm_temperature (`float`, *optional*, defaults to 0.07): temperature of the contrastive loss.
         dsm_eta (`float`, *optional*, defaults to 0.2): cosine at which the contrastive weights peak.
