@@ -1,11 +1,13 @@
 """SyntheticFaces: what the clips contain, what they must not give away, and that they are the same everywhere."""
 
 import io
+import os
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import av
+import datasets
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -310,3 +312,17 @@ def test_a_bad_value_is_refused_by_name(cache_dir, field, value):
 def test_an_unknown_option_is_refused_by_name(cache_dir):
     with pytest.raises(TypeError, match="num_trian"):
         SyntheticFaces(cache_dir=str(cache_dir), num_trian=70)
+
+
+def test_rendering_uses_every_usable_core_unless_told_otherwise(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        datasets.GeneratorBasedBuilder,
+        "download_and_prepare",
+        lambda self, *args, num_proc=None, **options: asked.append(num_proc),
+    )
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)), raising=False)
+    builder = SyntheticFaces(cache_dir=str(tmp_path))
+    builder.download_and_prepare()
+    builder.download_and_prepare(num_proc=3)
+    assert asked == [5, 3]
