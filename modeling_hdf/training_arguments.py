@@ -1,0 +1,102 @@
+"""HDFTrainingArguments: what [`HDFTrainer`] trains with."""
+
+import math
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from .data.samplers import SAMPLERS
+from .dsm import DSM
+
+
+@dataclass
+class HDFTrainingArguments(TrainingArguments):
+    """
+    Arguments of [`HDFTrainer`]: those of [`~transformers.TrainingArguments`] and the ones below.
+
+    Args:
+        dsm (`bool`, *optional*, defaults to `True`):
+            Whether to train with DSM. Without it the loss is plain cross-entropy.
+        dsm_variant (`str`, *optional*, defaults to `"figure"`):
+            Form of the robust contrastive loss: `"figure"` or `"release"`.
+        dsm_scaling (`str`, *optional*, defaults to `"features"`):
+            What weighs the two losses: the gradient norm of the `"parameters"` in the previous step, the gradient
+            norm at the `"features"` of the present batch, or nothing (`"fixed"`: `dsm_alpha` and `dsm_beta`).
+        dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy. 10 and 0.1 are the numbers of
+            the authors' release; no ablation has settled them, the scaling or the bottleneck's weight yet.
+        dsm_beta (`float`, *optional*, defaults to 0.1): weight of the contrastive loss.
+        dsm_temperature (`float`, *optional*, defaults to 0.07): temperature of the contrastive loss.
+        dsm_eta (`float`, *optional*, defaults to 0.2): cosine at which the contrastive weights peak.
+        dsm_ib_weight (`float`, *optional*, defaults to 0.1): weight of the information bottleneck; may be negative.
+        sam_rho (`float`, *optional*, defaults to 0.0):
+            Radius of SAM; 0 switches it off. The authors train with 0.05. Each step then takes two passes.
+        sampler (`str`, *optional*, defaults to `"random"`):
+            Order of the training clips: `"random"` (that of `train_sampling_strategy`), `"balanced"` (classes equally
+            often, with replacement) or `"per_class"` (classes in turn, `samples_per_class` clips of each). The last
+            two need a training dataset with `labels`, such as [`ClipDataset`].
+        samples_per_class (`int`, *optional*, defaults to 4):
+            Clips per class drawn with `sampler="per_class"`, at least 2. The batch of each process must be a multiple
+            of it; every clip of the batch then has positives for the contrastive loss within its own process.
+
+    DSM sees one micro-batch at a time: with `gradient_accumulation_steps=n` a step is the exact mean of the losses of
+    its n micro-batches, which is not the loss of the n together (a contrastive loss compares samples). Prefer a
+    larger `per_device_train_batch_size`.
+    """
+
+    # A Trainer default that would drop the video columns of a dataset.
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not take."})
+    dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
+    dsm_variant: str = field(default="figure", metadata={"help": "Contrastive loss: figure or release."})
+    dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})
+    dsm_alpha: float = field(default=10.0, metadata={"help": "Weight of the cross-entropy."})
+    dsm_beta: float = field(default=0.1, metadata={"help": "Weight of the contrastive loss."})
+    dsm_temperature: float = field(default=0.07, metadata={"help": "Temperature of the contrastive loss."})
+    dsm_eta: float = field(default=0.2, metadata={"help": "Cosine at which the contrastive weights peak."})
+    dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
+    sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
+    sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
+    samples_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.build_dsm()  # raises for values out of range
+        if not 0 <= self.sam_rho < math.inf:
+            raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")
+        self._check_sampler()
+
+    def _check_sampler(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"`sampler` is {self.sampler!r}; choose one of {SAMPLERS}.")
+        if self.sampler != "random" and self.train_sampling_strategy != "random":
+            raise ValueError(
+                f"`sampler` is {self.sampler!r} and `train_sampling_strategy` {self.train_sampling_strategy!r}: both "
+                "give the order of the clips; leave one of them at 'random'."
+            )
+        if self.sampler != "per_class":
+            return
+        if self.samples_per_class < 2:
+            raise ValueError(f"`samples_per_class` is {self.samples_per_class}; a clip needs a partner: at least 2.")
+        batch_size = self.per_device_train_batch_size
+        if self.accelerator_config.split_batches:  # each batch is cut into one piece per process
+            batch_size //= self.world_size
+        if batch_size % self.samples_per_class:
+            raise ValueError(
+                f"A process has batches of {batch_size} clips, which is no multiple of `samples_per_class`="
+                f"{self.samples_per_class}: groups of one class would be cut. Change one of them."
+            )
+
+    def build_dsm(self) -> DSM:
+        """The loss that these arguments describe."""
+        return DSM(
+            variant=self.dsm_variant,
+            scaling=self.dsm_scaling,
+            alpha=self.dsm_alpha,
+            beta=self.dsm_beta,
+            temperature=self.dsm_temperature,
+            eta=self.dsm_eta,
+            ib_weight=self.dsm_ib_weight,
+            label_smoothing=self.label_smoothing_factor,
+        )
+
+
+__all__ = ["HDFTrainingArguments"]
