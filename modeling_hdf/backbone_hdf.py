@@ -22,6 +22,27 @@ def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tupl
     return pair
 
 
+class DropPath(nn.Module):
+    """
+    Stochastic depth (https://arxiv.org/abs/1603.09382): while training, sets each sample of a residual branch to zero
+    with probability `rate` (at least 0, below 1) and divides the others by `1 - rate`; the identity otherwise.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: torch.Tensor) -> torch.Tensor:
+        """A branch `(B, ...)` to one of the same shape."""
+        if not self.training:
+            return branch
+        kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(1 - self.rate)
+        return branch * kept / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
 class VideoMAEBackbone:
     """VideoMAE (https://huggingface.co/papers/2203.12602) as a sequence of layers over a token map."""
 
@@ -69,6 +90,11 @@ class VideoMAEBackbone:
             )
 
     @staticmethod
+    def stem(backbone: VideoMAEModel) -> nn.Module:
+        """The module with all weights of [`~VideoMAEBackbone.embed`], those below the first layer."""
+        return backbone.embeddings
+
+    @staticmethod
     def embed(backbone: VideoMAEModel, pixel_values: torch.Tensor) -> torch.Tensor:
         """Clips `(B, F, 3, H, W)` to tokens `(B, T*h*w, C)`, the order in which a view is `(B, T, h, w, C)`."""
         return backbone.embeddings(pixel_values, None)
@@ -77,6 +103,15 @@ class VideoMAEBackbone:
     def layers(backbone: VideoMAEModel) -> nn.ModuleList:
         """The layers, each a map from tokens `(B, T*h*w, C)` to tokens of the same shape."""
         return backbone.encoder.layer
+
+    @classmethod
+    def add_drop_path(cls, backbone: VideoMAEModel, rate: float) -> None:
+        """Puts [`DropPath`] at the end of the attention and of the MLP of each layer, before their residual sums, at
+        rates that grow evenly from 0 in the first layer to `rate` in the last."""
+        layers = cls.layers(backbone)
+        for index, layer in enumerate(layers):
+            for branch in (layer.attention.output, layer.output):
+                branch.dropout = nn.Sequential(branch.dropout, DropPath(rate * index / max(1, len(layers) - 1)))
 
     @staticmethod
     def finish(backbone: VideoMAEModel, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -96,4 +131,4 @@ class VideoMAEBackbone:
 
 BACKBONES = {"videomae": VideoMAEBackbone}
 
-__all__ = ["BACKBONES", "VideoMAEBackbone"]
+__all__ = ["BACKBONES", "DropPath", "VideoMAEBackbone"]

@@ -140,6 +140,7 @@ class HDFPreTrainedModel(PreTrainedModel):
         source_class = kind.classifier_class if has_head else kind.model_class
         source = source_class.from_pretrained(name_or_path, config=backbone_config, **kwargs)
         model = cls._from_config(config, dtype=source.dtype, attn_implementation=source.config._attn_implementation)
+        model.config.backbone_config._name_or_path = ""  # it would go to the Hub with the path of a local folder
         model.base_model.backbone.load_state_dict(source.base_model.state_dict())
         if has_head and isinstance(model, HDFForVideoClassification):
             model.load_head(source, with_classifier=keeps_labels)
@@ -170,6 +171,8 @@ class HDFModel(HDFPreTrainedModel):
         super().__init__(config)
         self.backbone_kind = BACKBONES[config.backbone_config.model_type]
         self.backbone = self.backbone_kind.model_class(config.backbone_config)
+        if config.drop_path_rate > 0:
+            self.backbone_kind.add_drop_path(self.backbone, config.drop_path_rate)
         num_steps = config.feature_map_size[0]
         self.dam = nn.ModuleDict(
             {

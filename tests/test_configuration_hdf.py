@@ -26,7 +26,7 @@ def test_defaults():
     assert config.dam_layers == [3, 6, 9, 12]
     assert (config.dam_variant, config.dam_init) == ("temporal", "identity")
     assert (config.dam_temporal, config.dam_frequency, config.dam_reduction) == (True, True, 1)
-    assert config.classifier_dropout == 0
+    assert config.classifier_dropout == config.drop_path_rate == 0
 
 
 def test_labels_default_to_the_seven_classes_in_dfew_order():
@@ -128,6 +128,7 @@ def test_fields_survive_saving(tmp_path):
         dam_temporal=False,
         dam_reduction=7,
         classifier_dropout=0.25,
+        drop_path_rate=0.1,
         id2label={0: "calm", 1: "tense"},
     )
     config.save_pretrained(tmp_path)
@@ -184,6 +185,8 @@ def test_another_backbone_raises_and_names_the_supported_ones(backbone_config):
         ({"dam_reduction": 50}, "`dam_reduction` is 50"),
         ({"classifier_dropout": 1.0}, "`classifier_dropout` is 1.0"),
         ({"classifier_dropout": -0.1}, "`classifier_dropout` is -0.1"),
+        ({"drop_path_rate": 1.0}, "`drop_path_rate` is 1.0; it must be at least 0 and below 1"),
+        ({"drop_path_rate": -0.1}, "`drop_path_rate` is -0.1"),
     ],
 )
 def test_values_out_of_range_are_named(fields, message):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
-from tiny_models import save_backbone  # noqa: E402
-from trees import write_dfew, write_ferv39k, write_frames, write_mafw  # noqa: E402
+from hand_written_training import build_rows, step_logs  # noqa: E402
+from tiny_models import save_backbone, tiny_backbone_config  # noqa: E402
+from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes  # noqa: E402
 
-from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor  # noqa: E402
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor  # noqa: E402
+from modeling_hdf.backbone_hdf import DropPath  # noqa: E402
 from modeling_hdf.configuration import configuration_path  # noqa: E402
 from modeling_hdf.data import DataArguments, class_count_lines  # noqa: E402
 
@@ -34,14 +37,19 @@ def own_dataset_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
 
 
-def train(monkeypatch, *arguments):
-    """Runs the script in this process."""
+def load_script(monkeypatch, *arguments):
+    """The script as a module of this process, started with `arguments`."""
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
     specification = importlib.util.spec_from_file_location("train_script", SCRIPT)
     script = importlib.util.module_from_spec(specification)
     monkeypatch.setitem(sys.modules, "train_script", script)
     specification.loader.exec_module(script)
-    script.main()
+    return script
+
+
+def train(monkeypatch, *arguments):
+    """Runs the script in this process."""
+    load_script(monkeypatch, *arguments).main()
 
 
 def read_metrics(folder):
@@ -110,7 +118,69 @@ def test_the_mafw_recipe_trains_eleven_classes(tmp_path, monkeypatch, capsys):
 def test_recipes_start_from_videomae_at_160_pixels(name):
     recipe = yaml.safe_load(configuration_path("train", name).read_text())
     assert recipe["dataset"] == name and recipe["model_name_or_path"] == "MCG-NJU/videomae-base"
-    assert recipe["model_overrides"] == {"image_size": 160}
+    assert recipe["model_overrides"] == {"image_size": 160, "drop_path_rate": 0.1}
+
+
+@pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])
+def test_recipes_fine_tune_as_mae_dfer(tmp_path, monkeypatch, name):
+    fold = () if name == "ferv39k" else ("--fold", 1)
+    short = (*("--max_steps", 40, "--logging_steps", 1), *("--eval_strategy", "no", "--save_strategy", "no"))
+    short = (*short, "--load_best_model_at_end", "false", "--use_cpu", "true", "--dataloader_num_workers", 0)
+    arguments = ("--recipe", name, "--data-dir", tmp_path, *fold, "--output_dir", tmp_path / "run", *short)
+    script, data, training = load_script(monkeypatch, *arguments).parse_arguments()
+    batch = training.per_device_train_batch_size
+    assert training.learning_rate == pytest.approx(1e-3 * batch / 256) and training.weight_decay == 0.05
+    assert (training.adam_beta1, training.adam_beta2, training.label_smoothing_factor) == (0.9, 0.999, 0.1)
+    assert (training.metric_for_best_model, training.greater_is_better) == ("uar", True)
+    # What corrects for imbalance, soft labels and early stopping are the user's choice.
+    assert (training.sampler, training.logit_adjustment, training.early_stopping_patience) == ("random", 0, 0)
+    assert data.vote_labels is False
+
+    training.per_device_train_batch_size = 4
+    overrides = {**script.model_overrides, "image_size": 16}
+    config = HDFConfig(
+        backbone_config=tiny_backbone_config().to_dict() | {"image_size": 16}, **overrides, num_labels=3
+    )
+    trainer = HDFTrainer(model=HDFForVideoClassification(config), args=training, train_dataset=build_rows(160))
+    trainer.train()
+    shape = [step / 2 if step < 2 else 0.5 + 0.5 * math.cos(math.pi * (step - 2) / 38) for step in range(40)]
+    logged = [entry["learning_rate"] for entry in step_logs(trainer)]
+    assert logged == pytest.approx([training.learning_rate * share for share in shape])  # warm-up, then a cosine
+    rates = {group["initial_lr"] / training.learning_rate for group in trainer.optimizer.param_groups}
+    assert sorted(rates) == pytest.approx([0.75**3, 0.75**2, 0.75, 1])
+    assert [module.rate for module in trainer.model.modules() if isinstance(module, DropPath)] == [0, 0, 0.1, 0.1]
+
+
+def test_a_run_with_votes_and_adjusted_logits_stops_early(tmp_path, monkeypatch, capsys):
+    write_votes(tmp_path / "tree", write_dfew(tmp_path / "tree"))
+    train(
+        monkeypatch,
+        *("--recipe", "dfew", "--data-dir", tmp_path / "tree", "--fold", 1, "--output_dir", tmp_path / "run", *TINY),
+        *("--vote_labels", "true", "--logit_adjustment", 1.0, "--early_stopping_patience", 1, "--learning_rate", 0),
+        *("--num_train_epochs", 5, "--per_device_train_batch_size", 8, "--use_cpu", "true"),
+        *("--dataloader_num_workers", 0, "--num_views", 1),
+    )
+    assert read_metrics(tmp_path / "run")["num_clips"] == 7
+    # Nothing is learned: the second evaluation of five is no better than the first.
+    assert capsys.readouterr().out.count("'eval_uar'") == 2
+
+
+def test_help_lists_the_features_of_a_recipe(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load_script(monkeypatch, "--help").parse_arguments()
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for option, words in {
+        "--layer_decay": "1: off, 0.75: MAE-DFER, S4D",
+        "--logit_adjustment": "Tau of logit adjustment",
+        "--early_stopping_patience": "evaluations without a better validation UAR",
+        "--vote_labels": "shares of DFEW's votes",
+        "--sampler": "random, balanced, per_class",
+        "--warmup_steps": "",
+        "--lr_scheduler_type": "",
+        "--model_overrides": "HDFConfig fields",
+    }.items():
+        assert option in shown and words in shown, option
 
 
 @pytest.mark.parametrize(

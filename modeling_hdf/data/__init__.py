@@ -20,6 +20,7 @@ from modeling_hdf.data.training_data import DataArguments, class_count_lines
 from modeling_hdf.data.transforms import build_augmentation
 from modeling_hdf.data.video_encoding import encode_mp4
 from modeling_hdf.data.views import average_views, predict_views
+from modeling_hdf.data.votes import vote_targets
 
 __all__ = [
     "BalancedSampler",
@@ -55,4 +56,5 @@ __all__ = [
     "publish_dataset",
     "refuse_gated",
     "render_clip",
+    "vote_targets",
 ]

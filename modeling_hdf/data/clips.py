@@ -34,20 +34,23 @@ class ClipDataset(Dataset):
         frame_order (`str`, *optional*, defaults to `"shown"`): `"first"` repeats the first frame, `"shuffled"` puts
             the frames in a fixed random order per clip: controls of what a model draws from a single frame and from
             order.
+        soft_labels (`torch.Tensor` of shape `(len(rows), num_labels)`, *optional*): targets of training in place of
+            the classes, rows adding up to 1: [`vote_targets`].
         cache (`bool`, *optional*, defaults to `False`): whether to keep every decoded clip in memory
             (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Not
             for random frames.
         seed (`int`, *optional*, defaults to 0): of everything random.
 
     Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's
-    size, and in training `"seed"`, which [`ClipMixing`] draws from. What is random is a function of `seed`, the epoch
+    size, and in training `"seed"`, which [`ClipMixing`] draws from, and the clip's row of `soft_labels` as
+    `"soft_label"`. What is random is a function of `seed`, the epoch
     ([`~ClipDataset.set_epoch`]), the index, and how often a [`Draw`] came up before: the same in whichever worker
     process an item is made, and after a resume. The clip itself is never replaced by another; one that cannot be read
     raises, see [`load_clip`].
 
     Raises:
-        ValueError: for an unknown frame order, an augmentation outside training, a cache of random frames, or a
-            sampling of another length than the processor's.
+        ValueError: for an unknown frame order, an augmentation or soft labels outside training, a cache of random
+            frames, or a sampling of another length than the processor's.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class ClipDataset(Dataset):
         training: bool = False,
         augmentation: Callable[[torch.Tensor], torch.Tensor] | None = None,
         frame_order: FrameOrder = "shown",
+        soft_labels: torch.Tensor | None = None,
         cache: bool = False,
         seed: int = 0,
     ):
@@ -67,6 +71,8 @@ class ClipDataset(Dataset):
             raise ValueError(f"`frame_order` is {frame_order!r}; choose 'shown', 'first' or 'shuffled'.")
         if augmentation is not None and not training:
             raise ValueError("`augmentation` is for training: pass `training=True` with it.")
+        if soft_labels is not None and not training:
+            raise ValueError("`soft_labels` are for training: pass `training=True` with them.")
         if cache and training and sampling.is_random:
             raise ValueError(f"`cache` keeps the frames of a clip, and {sampling.kind!r} sampling draws new ones.")
         if sampling.num_frames != processor.num_frames:
@@ -77,6 +83,7 @@ class ClipDataset(Dataset):
         self.training = training
         self.augmentation = augmentation
         self.frame_order = frame_order
+        self.soft_labels = soft_labels
         self.seed = seed
         self.cache: dict[int, tuple[torch.Tensor, int]] | None = {} if cache else None
         self._view = (0, 1)
@@ -119,7 +126,8 @@ class ClipDataset(Dataset):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(generator.integers(2**63)))
                 clip = self.augmentation(clip)
-        return {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
+        item = {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
+        return item if self.soft_labels is None else item | {"soft_label": self.soft_labels[index]}
 
     def _ordered(self, clip: torch.Tensor, index: int) -> torch.Tensor:
         if self.frame_order == "first":
@@ -148,7 +156,8 @@ class ClipCollator:
         num_labels (`int`): number of classes; a label outside `0 ... num_labels - 1` raises a `ValueError`.
         mixing ([`ClipMixing`], *optional*): mixes training batches; those of evaluation, without seeds, never.
 
-    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, and what [`ClipMixing`] adds.
+    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, with soft labels
+    `"soft_labels": (B, num_labels) float32`, and what [`ClipMixing`] adds.
     Safe in worker processes: it keeps no state, and what is random follows from the seeds of the items.
     """
 
@@ -168,8 +177,11 @@ class ClipCollator:
         as_they_are = {"do_sample_frames": False, "do_resize": False, "do_center_crop": False}
         pixel_values = self.processor(clips, **as_they_are, return_tensors="pt")["pixel_values"]
         batch = {"pixel_values": pixel_values, "labels": torch.tensor(labels)}
+        if all("soft_label" in item for item in items):
+            batch["soft_labels"] = torch.stack([item["soft_label"] for item in items])
         if self.mixing is not None and all("seed" in item for item in items):
-            batch.update(self.mixing(pixel_values, batch["labels"], [item["seed"] for item in items]))
+            seeds = [item["seed"] for item in items]
+            batch.update(self.mixing(pixel_values, batch["labels"], seeds, batch.get("soft_labels")))
         return batch
 
 

@@ -51,13 +51,19 @@ class ClipMixing:
         self.share = share
 
     def __call__(
-        self, pixel_values: torch.Tensor, labels: torch.Tensor, seed: Sequence[int]
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor,
+        seed: Sequence[int],
+        soft_labels: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(B, num_frames, 3, height, width)`): normalised clips.
             labels (`torch.LongTensor` of shape `(B,)`): their classes.
             seed (`Sequence[int]`): decides everything random.
+            soft_labels (`torch.Tensor` of shape `(B, num_labels)`, *optional*): what to mix in place of the classes,
+                such as shares of votes, rows adding up to 1.
 
         Returns:
             `dict`: `pixel_values` with the last `share * B` clips mixed, `soft_labels` `(B, num_labels)` float32, rows
@@ -66,7 +72,8 @@ class ClipMixing:
         generator = np.random.default_rng(seed)
         batch_size = len(labels)
         first = batch_size - int(self.share * batch_size) if batch_size > 1 else batch_size
-        soft_labels = F.one_hot(labels, self.num_labels).float()
+        if soft_labels is None:
+            soft_labels = F.one_hot(labels, self.num_labels).float()
         mixed, mixed_labels = pixel_values.clone(), soft_labels.clone()
         for index in range(first, batch_size):
             partner = (index + int(generator.integers(1, batch_size))) % batch_size  # any other clip

@@ -13,6 +13,7 @@ from modeling_hdf.data.mixing import ClipMixing
 from modeling_hdf.data.sampling import TemporalSampling
 from modeling_hdf.data.synthetic import SyntheticFaces
 from modeling_hdf.data.transforms import build_augmentation
+from modeling_hdf.data.votes import vote_targets
 from modeling_hdf.video_processing_hdf import HDFVideoProcessor
 
 BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
@@ -35,6 +36,8 @@ class DataArguments:
         augmentation: name for [`build_augmentation`].
         mixup_alpha, cutmix_alpha: of [`ClipMixing`]; 0 is off. Half of each batch is mixed beside DSM, all of it
             without.
+        vote_labels: train on the shares of DFEW's votes in place of the classes; see [`vote_targets`]. Cross-entropy
+            takes them, the contrastive loss, validation and test the classes.
         num_views: temporal views of each test clip; see [`predict_views`].
 
     Raises:
@@ -57,6 +60,7 @@ class DataArguments:
     augmentation: str = field(default="flip", metadata={"help": "none, flip, standard or strong."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. Beside DSM, half of each batch."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. Beside DSM, half of each batch."})
+    vote_labels: bool = field(default=False, metadata={"help": "Train on the shares of DFEW's votes."})
     num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
 
     def __post_init__(self):
@@ -64,6 +68,8 @@ class DataArguments:
             raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
+        if self.vote_labels and self.dataset != "dfew":
+            raise ValueError(f"`vote_labels` needs the votes of annotators, which {self.dataset} does not have.")
         # These two raise for values out of range, before any clip is read.
         TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)
         build_augmentation(self.augmentation, HDFVideoProcessor())
@@ -81,19 +87,26 @@ class DataArguments:
             raise ValueError(f"`fold` is {self.fold}; {self.dataset} takes {choices}.")
 
     def builder(self, overrides: dict) -> datasets.DatasetBuilder:
-        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does."""
+        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does, and a `FileNotFoundError` if
+        there are no votes to train on."""
         builder = BUILDERS[self.dataset]
         if self.dataset == "synthetic":
             return builder(**overrides)
         fold = {} if self.fold is None else {"config_name": f"fold{self.fold}"}
         limit = str(self.max_missing)
-        return builder(
+        built = builder(
             **fold,
             data_dir=self.data_dir,
             peer_protocol=self.peer_protocol,
             max_missing=float(limit) if "." in limit else int(limit),
             **overrides,
         )
+        if self.vote_labels and built.config.votes_file() is None:
+            raise FileNotFoundError(
+                f"{self.data_dir}: holds no Annotation/annotation.xlsx, whose votes `vote_labels` takes: put DFEW's "
+                "workbook there, or train with `vote_labels=False`."
+            )
+        return built
 
     def clips(
         self, splits: dict[str, datasets.Dataset], processor: HDFVideoProcessor, seed: int
@@ -105,6 +118,10 @@ class DataArguments:
             "augmentation": build_augmentation(self.augmentation, processor),
             "seed": seed,
         }
+        if self.vote_labels:
+            train = splits["train"]
+            names = train.features["label"].names
+            training["soft_labels"] = vote_targets(train["votes"][:], train["label"][:], train["clip_id"][:], names)
         return {
             name: ClipDataset(
                 rows, processor, sampling=sampling, cache=self.cache_clips, **(training if name == "train" else {})

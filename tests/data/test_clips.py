@@ -190,6 +190,7 @@ def test_labels_are_known_without_decoding(rows, processor):
     ("options", "message"),
     [
         ({"augmentation": lambda clip: clip}, "training=True"),
+        ({"soft_labels": torch.eye(3)}, "`soft_labels` are for training"),
         ({"training": True, "cache": True, "sampling": TemporalSampling("segments", 4)}, "`cache`.*'segments'"),
         ({"sampling": TemporalSampling("uniform", 6)}, "`sampling` takes 6 frames, `processor` 4"),
     ],

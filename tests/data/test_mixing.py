@@ -117,6 +117,22 @@ def test_mixing_is_a_function_of_the_seeds(pixel_values):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_soft_labels_are_mixed_in_place_of_the_classes(pixel_values):
+    soft = torch.rand(7, 3)
+    soft = soft / soft.sum(1, keepdim=True)
+    given = soft.clone()
+    mixing = ClipMixing(3, mixup_alpha=0.8)
+    hard, mixed = mixing(pixel_values, LABELS, [3]), mixing(pixel_values, LABELS, [3], soft)
+    assert torch.equal(mixed["pixel_values"], hard["pixel_values"]) and torch.equal(soft, given)
+    for index in range(7):
+        if not mixed["is_mixed"][index]:
+            assert torch.equal(mixed["soft_labels"][index], soft[index])
+            continue
+        partner, kept, _ = solve_shares(mixed["pixel_values"], pixel_values, index)
+        expected = [kept * soft[index, label] + (1 - kept) * soft[partner, label] for label in range(3)]
+        np.testing.assert_allclose(mixed["soft_labels"][index], expected, atol=1e-5)
+
+
 def test_a_batch_of_one_clip_has_no_partner(pixel_values):
     mixed = ClipMixing(3, mixup_alpha=0.8, share=1.0)(pixel_values[:1], LABELS[:1], [0])
     assert torch.equal(mixed["pixel_values"], pixel_values[:1])

@@ -1,0 +1,37 @@
+"""Long-Tail Learning via Logit Adjustment (Menon et al., ICLR 2021), https://arxiv.org/abs/2007.07314, equation 10.
+
+While a model trains, `tau * log(prior)` is added to its logits before the cross-entropy, so that the logits themselves
+need not carry how frequent a class is. Tests and predictions take the logits as they are, which then favour no class
+for being frequent: what UAR rewards.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+
+def class_log_priors(labels: Sequence[int], num_labels: int) -> torch.Tensor:
+    """
+    Logarithm of the share of each class among the training clips.
+
+    Args:
+        labels (`Sequence[int]` of length N): class of each clip, 0 to `num_labels - 1`.
+        num_labels (`int`): number of classes of the model.
+
+    Returns:
+        `torch.Tensor` of shape `(num_labels,)`, float32.
+
+    Raises:
+        ValueError: if a class has no clip: the logarithm of its share is not finite.
+    """
+    counts = torch.bincount(torch.as_tensor(labels), minlength=num_labels)
+    missing = (counts == 0).nonzero().flatten().tolist()
+    if missing:
+        raise ValueError(
+            f"`logit_adjustment` needs training clips of every class, and classes {missing} have none: leave these "
+            "classes out of the model, or set `logit_adjustment=0`."
+        )
+    return (counts / counts.sum()).log()
+
+
+__all__ = ["class_log_priors"]
