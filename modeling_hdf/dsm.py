@@ -9,11 +9,14 @@ input.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .distributed import gather_rows, num_processes
 
 VARIANTS = ("figure", "release")
 # Similarity of a sample with itself: out of any sum, yet finite.
@@ -131,6 +134,10 @@ class DSM(nn.Module):
     """
     The scaled training loss of HDF.
 
+    Under `torch.distributed` the loss is that of the batches of all processes together, the same in each: all of them
+    have to call it at the same time, with batches of one size. The mean of their gradients, which data-parallel
+    training takes, is the gradient that a single process with the whole batch has.
+
     Args:
         variant (`str`): of [`robust_contrastive_loss`].
         scaling (`"parameters"`, `"features"` or `"fixed"`): what g is. `"parameters"`: the norm last given to
@@ -194,6 +201,7 @@ class DSM(nn.Module):
         labels: torch.Tensor,
         soft_labels: torch.Tensor | None = None,
         is_mixed: torch.Tensor | None = None,
+        sources: Sequence[torch.Tensor] | None = None,
     ) -> DSMOutput:
         """
         Args:
@@ -204,14 +212,19 @@ class DSM(nn.Module):
                 of `labels`, rows adding up to 1: those of mixup and cutmix.
             is_mixed (`torch.BoolTensor` of shape `(N,)`, *optional*): samples without a class of their own. They
                 take part in the cross-entropy alone, neither in the contrastive loss nor in the bottleneck.
+            sources (`Sequence[torch.Tensor]`, *optional*): where to measure g with `scaling="features"`: the tensors,
+                `(N, C)` together, that both `features` and `logits` are computed from. Needed where `features` is a
+                copy that `logits` does not depend on, as `DistributedDataParallel` returns; otherwise `features`.
 
         Raises:
             ValueError: if every sample is mixed, or `scaling="features"` meets features without gradient.
         """
-        targets = labels if soft_labels is None else soft_labels
-        loss_ce = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-        loss_sc = self._feature_loss(features, labels, is_mixed)
-        grad_norm = self._measure(loss_ce + loss_sc, features)
+        all_labels = gather_rows(labels)  # (num_processes * N,), as everything gathered
+        targets = all_labels if soft_labels is None else gather_rows(soft_labels)
+        loss_ce = F.cross_entropy(gather_rows(logits.float()), targets, label_smoothing=self.label_smoothing)
+        all_mixed = None if is_mixed is None else gather_rows(is_mixed)
+        loss_sc = self._feature_loss(gather_rows(features.float()), all_labels, all_mixed)
+        grad_norm = self._measure(loss_ce + loss_sc, [features] if sources is None else sources)
         if self.scaling == "fixed":
             lambda_ce, lambda_sc = torch.full_like(grad_norm, self.alpha), torch.full_like(grad_norm, self.beta)
         else:
@@ -238,18 +251,20 @@ class DSM(nn.Module):
         )
         return loss_sc + self.ib_weight * information_bottleneck(features)
 
-    def _measure(self, unscaled_loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def _measure(self, unscaled_loss: torch.Tensor, sources: Sequence[torch.Tensor]) -> torch.Tensor:
         """The present g, a detached float32 scalar."""
         if self.scaling != "features":
             return self.grad_norm.clone()
-        if not features.requires_grad:
+        if not all(features.requires_grad for features in sources):
             raise ValueError(
                 '`scaling="features"` needs features that take a gradient; with a frozen backbone use "fixed".'
             )
         # The graph ends at the features: this walks back through the head alone. Autocast would round it.
-        with torch.autocast(features.device.type, enabled=False):
-            (gradient,) = torch.autograd.grad(unscaled_loss, features, retain_graph=True)
-        return torch.linalg.vector_norm(gradient.float())
+        with torch.autocast(unscaled_loss.device.type, enabled=False):
+            gradients = torch.autograd.grad(unscaled_loss, sources, retain_graph=True)
+        # Those of the features of this process alone, and added up over the losses of all processes.
+        gradient = torch.cat([part.float().to(unscaled_loss.device) for part in gradients])
+        return torch.linalg.vector_norm(gather_rows(gradient) / num_processes())
 
 
 __all__ = ["DSM", "DSMOutput", "adaptive_weights", "information_bottleneck", "robust_contrastive_loss"]

@@ -1,77 +1,149 @@
-"""Model cards, filled from the numbers of a run and from nothing else."""
+"""The way to the Hub: a push is one commit, its errors say what to do, and a dry run writes the same files."""
 
-import json
-from importlib import resources
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+import httpx2
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from .configuration_hdf import HDFConfig
-from .reports import evaluation_title
+# What travels: the path in the repository, and the file on disk or the content itself.
+Files = Mapping[str, Path | bytes]
 
 
-def write_model_card(folder: str | Path) -> Path:
+class HubError(OSError):
+    """The Hub refused a push, or the connection broke off. Nothing of the push is visible; it can be repeated."""
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name could be that of a repository with an owner, `"owner/name"`."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
+
+
+def write_files(files: Files, folder: str | os.PathLike) -> Path:
     """
-    Writes `README.md` from the `config.json` and the `metrics.json` of a training run.
-
-    Args:
-        folder (`str` or `Path`): output folder of `examples/train.py`.
-
-    Returns:
-        `Path`: the card.
+    Writes into a folder what [`push_files`] would push.
 
     Raises:
-        FileNotFoundError: if one of the two files is missing.
-        KeyError: if `metrics.json` lacks a field.
+        FileExistsError: if the folder is not empty.
     """
     folder = Path(folder)
-    config = HDFConfig.from_pretrained(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    dataset = metrics["dataset"]
-    name = f"hdf-{dataset}"
-    evaluation = {
-        "task_type": "video-classification",
-        "dataset_type": dataset,
-        "dataset_name": evaluation_title(metrics),
-        "dataset_split": metrics["split"],
-    }
-    base_model = metrics["base_model"]
-    data = ModelCardData(
-        # Weights that start from others stay under the licence of those.
-        license="apache-2.0" if base_model is None else "other",
-        base_model=None if base_model is None or Path(base_model).exists() else base_model,
-        library_name="transformers",
-        pipeline_tag="video-classification",
-        tags=["hdf", "videomae", "dynamic-facial-expression-recognition"],
-        model_name=name,
-        eval_results=[
-            EvalResult(metric_type="accuracy", metric_name="WAR", metric_value=round(metrics["war"], 4), **evaluation),
-            EvalResult(metric_type="recall", metric_name="UAR", metric_value=round(metrics["uar"], 4), **evaluation),
-        ],
-    )
-    template = resources.files("modeling_hdf.hub_cards") / "model_card.md"
-    with resources.as_file(template) as template_path:
-        card = ModelCard.from_template(
-            data,
-            template_path=str(template_path),
-            model_name=name,
-            backbone="VideoMAE",
-            labels=list(config.id2label.values()),
-            synthetic=dataset == "synthetic",
-            evaluation=evaluation_title(metrics),
-            num_frames=config.num_frames,
-            image_size=config.image_size,
-            **{
-                key: metrics[key]
-                for key in (
-                    *("dataset", "split", "peer_protocol", "temporal_sampling", "num_views"),
-                    *("base_model", "num_clips", "seed", "war", "uar", "recall", "command"),
-                )
-            },
-            controls=metrics.get("controls"),
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder}: is not an empty folder; give one that does not exist yet.")
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            shutil.copyfile(content, path)
+    return folder
+
+
+def push_files(
+    files: Files,
+    repo_id: str,
+    *,
+    replaces: str,
+    message: str,
+    repo_type: str = "model",
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+) -> CommitInfo:
+    """
+    Pushes files to a repository in one commit: a reader sees the push as a whole or not at all.
+
+    Not `upload_folder`, which splits large folders into several commits. What was uploaded before an interruption is
+    not uploaded again when the push is repeated. A push that breaks off can leave a new repository or branch behind,
+    without any of the files.
+
+    Args:
+        files (`Mapping[str, Path | bytes]`): what to push, by its path in the repository.
+        repo_id (`str`): `"owner/name"`; created if need be.
+        replaces (`str`): regular expression; files of the branch whose whole path it matches and which are not among
+            `files` are deleted by the same commit, so that none of an earlier push stays beside the new ones.
+        message (`str`): commit message.
+        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
+        private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
+        revision (`str`, *optional*): branch, created from the main one if need be; default: the main one.
+        token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
+
+    Raises:
+        ValueError: if `repo_id` is no `"owner/name"`, or the repository is public and `private` is asked for.
+        HubError: if the Hub refuses, fails, or the connection breaks off.
+    """
+    if not is_hub_id(repo_id):
+        raise ValueError(f"{repo_id!r} is no repository of the Hub: write owner/name.")
+    api = HfApi(token=token)
+    where = {"repo_id": repo_id, "repo_type": repo_type}
+    with _clear_errors(repo_id):
+        api.create_repo(**where, private=True if private else None, exist_ok=True)
+        is_public = private and not api.repo_info(**where).private
+    if is_public:
+        raise ValueError(
+            f"{repo_id} is public already, and a push does not change that: make it private in its settings on the "
+            "Hub, or push to a new name."
         )
-    card.save(folder / "README.md")
-    return folder / "README.md"
+    with _clear_errors(repo_id):
+        if revision is not None:
+            api.create_branch(**where, branch=revision, exist_ok=True)
+        there = api.list_repo_files(**where, revision=revision)
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in files.items()
+        ]
+        stale = [name for name in there if name not in files and re.fullmatch(replaces, name)]
+        operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
+        return api.create_commit(**where, operations=operations, commit_message=message, revision=revision)
 
 
-__all__ = ["write_model_card"]
+@contextmanager
+def _clear_errors(repo_id: str) -> Iterator[None]:
+    """Turns what the client of the Hub raises into a [`HubError`] of one line."""
+    try:
+        yield
+    except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled, RuntimeError) as error:
+        # The client wraps what stopped the upload of a large file into a RuntimeError.
+        cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ is not None else error
+        raise HubError(_explanation(cause, repo_id)) from error
+
+
+def _explanation(error: BaseException, repo_id: str) -> str:
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so nothing was pushed: unset it and repeat the command."
+    if not isinstance(error, HfHubHTTPError):
+        return (
+            f"The connection to the Hub broke off ({type(error).__name__}: {_first_line(error)}). Nothing of the push "
+            f"is visible in {repo_id}; repeat the command to complete it."
+        )
+    status = error.response.status_code
+    said = f"the Hub answered {status}: {_first_line(error.server_message or error)}"
+    if status == 401:
+        return f"Not logged in to the Hub with a valid token ({said}). Run `hf auth login`, or set HF_TOKEN."
+    if status == 403:
+        return (
+            f"No permission to write to {repo_id} ({said}). Push to a name of your own, or use a token with write "
+            "permission for it (`hf auth login`)."
+        )
+    if status >= 500 or status == 429:
+        return (
+            f"The Hub failed ({said}). Nothing of the push is visible in {repo_id}; repeat the command to complete it."
+        )
+    return f"The Hub did not take the push to {repo_id} ({said})."
+
+
+def _first_line(error: BaseException | str) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no reason given"
+
+
+__all__ = ["Files", "HubError", "is_hub_id", "push_files", "write_files"]

@@ -10,19 +10,6 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 import numpy as np  # noqa: E402
 
 
-def evaluation_title(metrics: dict) -> str:
-    """
-    What an evaluation is of, in one line.
-
-    Args:
-        metrics (`dict`): `dataset`, `fold` (or None), `split`, `num_views` and `peer_protocol`.
-    """
-    fold = "" if metrics["fold"] is None else f" fold {metrics['fold']}"
-    views = "" if metrics["num_views"] == 1 else f", {metrics['num_views']} views"
-    peers = ", PEER PROTOCOL: model selected on this split" if metrics["peer_protocol"] else ""
-    return f"{metrics['dataset']}{fold}, {metrics['split']} split{views}{peers}"
-
-
 def plot_confusion_matrix(report: dict, path: str | Path, title: str) -> None:
     """
     Draws a confusion matrix: rows are true classes, coloured by the share of the row, with counts.
@@ -83,4 +70,4 @@ def plot_training_curves(log_history: list[dict], path: str | Path) -> None:
     plt.close(figure)
 
 
-__all__ = ["evaluation_title", "plot_confusion_matrix", "plot_training_curves"]
+__all__ = ["plot_confusion_matrix", "plot_training_curves"]

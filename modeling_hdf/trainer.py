@@ -1,16 +1,23 @@
 """HDFTrainer: the Trainer of transformers with DSM as its loss and SAM as an option."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer
 
 from .data.samplers import build_sampler
+from .dsm import DSMOutput
+from .logit_adjustment import class_log_priors
 from .metrics import compute_metrics
+from .optimization import learning_rate_scales, split_by_scale
+from .resumable_trainer import ResumableTrainer
 from .sam import SAMPerturbation
-from .trainer_callbacks import DSMStateCallback, EpochCallback
+from .trainer_callbacks import DSMStateCallback, EarlyStopping, EpochCallback
+from .trainer_hub import HubPushes
 from .training_arguments import HDFTrainingArguments
 
 # What the training log says of DSM: name in the log, name in `DSMOutput`.
@@ -23,7 +30,18 @@ _DSM_LOGS = {
 }
 
 
-class HDFTrainer(Trainer):
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What `module` is called with, on each device. Wrappers of the model return copies of its outputs only."""
+    inputs: list[torch.Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    try:
+        yield inputs
+    finally:
+        handle.remove()
+
+
+class HDFTrainer(ResumableTrainer, HubPushes):
     """
     [`~transformers.Trainer`] that trains [`HDFForVideoClassification`] with DSM, and with SAM if asked to.
 
@@ -32,8 +50,14 @@ class HDFTrainer(Trainer):
     log. Evaluation reports cross-entropy, whose value does not depend on how clips fall into batches. With `dsm=False`
     and `sam_rho=0` every step is the stock Trainer's.
 
+    Under several processes DSM sees the batches of all of them: W processes with batches of B/W clips train as one
+    process with batches of B does.
+
     Raises:
-        ValueError: for SAM under FSDP or DeepSpeed, whose parameters are not whole on one device.
+        ValueError: for FSDP and DeepSpeed, which split the parameters; for several processes with
+            `even_batches=False`; for `dsm_scaling="features"` where the graph behind the features cannot be followed;
+            for `layer_decay` beside `optimizers`; for `logit_adjustment` beside `compute_loss_func`, or with a
+            training dataset that has no `labels` or no clip of some class.
 
     Example:
 
@@ -49,70 +73,132 @@ class HDFTrainer(Trainer):
     >>> trainer.train()
     ```"""
 
-    # `compute_loss` returns a mean over the batch, which gradient accumulation has to average.
-    loss_is_scaled_for_ga = False
-
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
         args = args if args is not None else HDFTrainingArguments()
         if not isinstance(args, HDFTrainingArguments):
             raise TypeError(f"`args` is a {type(args).__name__}; HDFTrainer takes HDFTrainingArguments.")
         if args.dsm and kwargs.get("compute_loss_func") is not None:
             raise ValueError("DSM is the loss: with `compute_loss_func` give `dsm=False`.")
+        if args.logit_adjustment > 0 and kwargs.get("compute_loss_func") is not None:
+            raise ValueError("Logits are adjusted before the cross-entropy: with `compute_loss_func` leave it at 0.")
         kwargs.setdefault("compute_metrics", compute_metrics)
         super().__init__(model=model, args=args, **kwargs)
-        sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED)
-        if args.sam_rho > 0 and self.accelerator.distributed_type in sharded:
-            raise ValueError(
-                f"SAM does not work under {self.accelerator.distributed_type.value}, which splits the parameters; "
-                "train with `sam_rho=0`, or with DDP."
-            )
+        self._check_processes()
+        if args.dsm:
+            # A mean over the batch, which gradient accumulation has to average, whatever the model says.
+            self.loss_is_scaled_for_ga = False
         self.dsm = args.build_dsm().to(args.device)
         self._epoch_callback = EpochCallback()
         self.add_callback(self._epoch_callback)
         if args.dsm:
             self.add_callback(DSMStateCallback(self.dsm))
+        if args.early_stopping_patience:
+            self.add_callback(EarlyStopping(args.early_stopping_patience))
+        if args.layer_decay < 1 and self.optimizer is not None:
+            raise ValueError("`layer_decay` is for the optimizer that the trainer builds: leave `optimizers` out.")
+        self._logit_offsets: torch.Tensor | None = None  # (num_labels,)
+        if args.logit_adjustment > 0 and self.train_dataset is not None:
+            labels = self._labels_of(self.train_dataset, f"logit_adjustment={args.logit_adjustment}")
+            log_priors = class_log_priors(labels, self.model.config.num_labels)
+            self._logit_offsets = args.logit_adjustment * log_priors.to(args.device)
         self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=args.device)
         self._num_summed = 0
         self._micro_batches: list[dict] = []
         self._in_second_pass = False
         self._first_pass_norm: torch.Tensor | None = None
 
+    def _check_processes(self) -> None:
+        kind = self.accelerator.distributed_type
+        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            # FSDP2 takes no scalar parameters, which DAM has, and SAM needs the whole gradient in every process.
+            raise ValueError(
+                f"HDF does not train under {kind.value}, which splits the parameters: train under DDP, with a launch "
+                "configuration that has no `fsdp_config` or `deepspeed_config`."
+            )
+        if self.accelerator.num_processes > 1 and not self.accelerator.even_batches:
+            raise ValueError(
+                "`even_batches` is False in `accelerator_config`: processes would get batches of different sizes, "
+                "whose mean gradient is not that of the whole batch. Leave it at True."
+            )
+        hidden = [name for name in ("torch_compile", "ddp_static_graph") if getattr(self.args, name)]
+        if self.args.dsm and self.args.dsm_scaling == "features" and hidden:
+            raise ValueError(
+                f'`dsm_scaling="features"` measures a gradient inside the model, which `{hidden[0]}` hides: leave '
+                'that out, or train with "parameters" or "fixed".'
+            )
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if self.args.sampler == "random":
             return super()._get_train_sampler(dataset)
-        if not hasattr(dataset, "labels"):
-            raise ValueError(
-                f"`sampler={self.args.sampler!r}` needs the class of each clip: give the training dataset an "
-                "attribute `labels`, as `ClipDataset` has."
-            )
+        labels = self._labels_of(dataset, f"sampler={self.args.sampler!r}")
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        sampler = build_sampler(self.args.sampler, dataset.labels, self.args.samples_per_class, seed)
+        sampler = build_sampler(self.args.sampler, labels, self.args.samples_per_class, seed)
         self._epoch_callback.sampler = sampler
         return sampler
+
+    @staticmethod
+    def _labels_of(dataset: Dataset, argument: str) -> Sequence[int]:
+        """Class of each training clip, which `argument` needs."""
+        if not hasattr(dataset, "labels"):
+            raise ValueError(
+                f"`{argument}` needs the class of each clip: give the training dataset an attribute `labels`, as "
+                "`ClipDataset` has."
+            )
+        return dataset.labels
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The stock Trainer's optimizer, with a learning rate per layer if `layer_decay` asks for it."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.args.layer_decay < 1:
+            scales = learning_rate_scales(self.model, self.args.layer_decay)
+            optimizer.param_groups = split_by_scale(optimizer.param_groups, scales)
+        return optimizer
+
+    def _run_epoch(self, **kwargs):
+        if not self.control.should_training_stop:  # it is set where a resumed run had stopped early
+            super()._run_epoch(**kwargs)
 
     # ---- DSM ----
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """
         DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise. `inputs` may
-        hold the `soft_labels` and `is_mixed` of [`ClipMixing`].
+        hold the `soft_labels` and `is_mixed` of [`ClipCollator`]. `logit_adjustment` is for training alone.
         """
         mixed = {name: inputs[name] for name in ("soft_labels", "is_mixed") if name in inputs}
         inputs = {name: value for name, value in inputs.items() if name not in mixed}
-        if not (self.args.dsm and model.training):
-            if not mixed:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            outputs = model(**inputs)
+        adjusted = model.training and self._logit_offsets is not None
+        stock = self.compute_loss_func is not None or (model.training and not self.args.dsm and not adjusted)
+        if stock and not mixed:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with _inputs_of(self.accelerator.unwrap_model(model).dropout) as features:
+            outputs = model(**inputs)  # with the labels, which the model checks
+        logits = outputs.logits + self._logit_offsets if adjusted else outputs.logits
+        if self.args.dsm and model.training:
+            result = self.dsm(logits, outputs.features, inputs["labels"], **mixed, sources=features)
+            self._record(result)
+            loss = result.loss
+        else:
+            targets = mixed.get("soft_labels", inputs["labels"])
+            rows = slice(None) if model.training else self._evaluated_rows(len(targets))
             smoothing = self.args.label_smoothing_factor
-            loss = F.cross_entropy(outputs.logits.float(), mixed["soft_labels"], label_smoothing=smoothing)
-            return (loss, outputs) if return_outputs else loss
-        outputs = model(**inputs)  # with the labels, which the model checks
-        result = self.dsm(outputs.logits, outputs.features, inputs["labels"], **mixed)
+            loss = F.cross_entropy(logits[rows].float(), targets[rows], label_smoothing=smoothing)
+        return (loss, outputs) if return_outputs else loss
+
+    def _record(self, result: DSMOutput) -> None:
+        """Adds to what the next log says of DSM; the second pass of SAM is no part of it."""
         if not self._in_second_pass:
             self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
             self._num_summed += 1
-        return (result.loss, outputs) if return_outputs else result.loss
+
+    def _evaluated_rows(self, batch_size: int) -> slice:
+        """Rows of an evaluation batch but those repeated to give every process a whole last batch."""
+        state = self.accelerator.gradient_state
+        if not state.end_of_dataloader or state.remainder <= 0:
+            return slice(None)
+        return slice(max(state.remainder - self.accelerator.process_index * batch_size, 0))
 
     def _get_grad_norm(self, model, grad_norm=None):
         """Called once per optimizer step with the norm before clipping; with SAM that of the first pass counts."""
@@ -125,7 +211,7 @@ class HDFTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self._num_summed and "loss" in logs:
-            means = self.accelerator.reduce(self._dsm_sums / self._num_summed, "mean").tolist()
+            means = (self._dsm_sums / self._num_summed).tolist()  # the same in every process
             logs = {**logs, **dict(zip(_DSM_LOGS, means, strict=True))}
             self._dsm_sums.zero_()
             self._num_summed = 0

@@ -1,7 +1,7 @@
 """Callbacks that [`HDFTrainer`] installs itself."""
 
 from torch.utils.data import Sampler
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from .dsm import DSM
@@ -22,6 +22,22 @@ class DSMStateCallback(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"grad_norm": self.dsm.grad_norm.item()}}
 
 
+class EarlyStopping(EarlyStoppingCallback):
+    """
+    [`~transformers.EarlyStoppingCallback`] that counts on after a resume, whatever
+    `restore_callback_states_from_checkpoint` says, and asks to stop at once if the checkpoint is where training ended.
+    """
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.global_step == 0:  # not a resume: the first evaluation starts the count
+            return
+        # A checkpoint trained without it holds no count, and the Trainer saves only what it finds here.
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+
 class EpochCallback(TrainerCallback):
     """
     Tells our sampler, and a training dataset with `set_epoch`, which epoch begins.
@@ -38,4 +54,4 @@ class EpochCallback(TrainerCallback):
                 receiver.set_epoch(int(state.epoch))
 
 
-__all__ = ["DSMStateCallback", "EpochCallback"]
+__all__ = ["DSMStateCallback", "EarlyStopping", "EpochCallback"]

@@ -4,8 +4,10 @@ import math
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
 
 from .data.samplers import SAMPLERS
+from .distributed import num_processes
 from .dsm import DSM
 
 
@@ -36,11 +38,24 @@ class HDFTrainingArguments(TrainingArguments):
             two need a training dataset with `labels`, such as [`ClipDataset`].
         samples_per_class (`int`, *optional*, defaults to 4):
             Clips per class drawn with `sampler="per_class"`, at least 2. The batch of each process must be a multiple
-            of it; every clip of the batch then has positives for the contrastive loss within its own process.
+            of it; every clip of the batch then has positives for the contrastive loss.
+        logit_adjustment (`float`, *optional*, defaults to 0.0):
+            Tau of logit adjustment (https://arxiv.org/abs/2007.07314), for imbalanced classes: training adds
+            `tau * log(share of the class among the training clips)` to the logits before the cross-entropy. 0 switches
+            it off, 1 is the paper's. Needs a training dataset with `labels` and the sampler `"random"`: the other two
+            already show every class equally often.
+        layer_decay (`float`, *optional*, defaults to 1.0):
+            Layer-wise decay of the learning rate, above 0 and at most 1 (off); see [`learning_rate_scales`]. MAE-DFER
+            and S4D fine-tune with 0.75. `learning_rate`, also in the logs, is that of classifier and DAM.
+        early_stopping_patience (`int`, *optional*, defaults to 0):
+            Stops after this many evaluations in a row without a better `metric_for_best_model`, which then defaults
+            to `"uar"`; 0 switches it off. Needs `eval_strategy` and `load_best_model_at_end`.
 
-    DSM sees one micro-batch at a time: with `gradient_accumulation_steps=n` a step is the exact mean of the losses of
-    its n micro-batches, which is not the loss of the n together (a contrastive loss compares samples). Prefer a
-    larger `per_device_train_batch_size`.
+    DSM sees the micro-batches of all processes together: W processes with `per_device_train_batch_size=B` compare
+    W * B clips, and train as one process with a batch of W * B does. It sees one micro-batch at a time: with
+    `gradient_accumulation_steps=n` a step is the exact mean of the losses of its n micro-batches, which is not the
+    loss of the n together (a contrastive loss compares samples). Prefer more processes or a larger
+    `per_device_train_batch_size`.
     """
 
     # A Trainer default that would drop the video columns of a dataset.
@@ -56,13 +71,58 @@ class HDFTrainingArguments(TrainingArguments):
     sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
     sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
     samples_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
+    logit_adjustment: float = field(
+        default=0.0, metadata={"help": "Tau of logit adjustment, for imbalanced classes; 0: off, 1: the paper's."}
+    )
+    layer_decay: float = field(
+        default=1.0, metadata={"help": "Layer-wise decay of the learning rate; 1: off, 0.75: MAE-DFER, S4D."}
+    )
+    early_stopping_patience: int = field(
+        default=0, metadata={"help": "Stop after so many evaluations without a better validation UAR; 0: off."}
+    )
 
     def __post_init__(self):
+        if self.early_stopping_patience and self.metric_for_best_model is None:
+            self.metric_for_best_model = "uar"  # before transformers makes it the loss
         super().__post_init__()
+        if num_processes() > 1 and self.parallel_mode != ParallelMode.DISTRIBUTED:
+            raise ValueError(
+                f"{num_processes()} processes were started, but there is no GPU for them and each would train alone; "
+                "to train on the CPU, give `use_cpu=True` (`--use_cpu true`)."
+            )
         self.build_dsm()  # raises for values out of range
         if not 0 <= self.sam_rho < math.inf:
             raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"`layer_decay` is {self.layer_decay}; it must be above 0 and at most 1 (off).")
+        self._check_early_stopping()
+        self._check_logit_adjustment()
         self._check_sampler()
+
+    def _check_early_stopping(self) -> None:
+        patience = self.early_stopping_patience
+        if patience < 0:
+            raise ValueError(f"`early_stopping_patience` is {patience}; it must be 0 (off) or above.")
+        if patience and self.eval_strategy == "no":
+            raise ValueError(
+                f"`early_stopping_patience` is {patience}, but nothing is evaluated: set `eval_strategy` to 'epoch' "
+                "or 'steps'."
+            )
+        if patience and not self.load_best_model_at_end:
+            raise ValueError(
+                f"`early_stopping_patience` is {patience}, but the model of the last evaluation would be kept: set "
+                "`load_best_model_at_end=True`."
+            )
+
+    def _check_logit_adjustment(self) -> None:
+        tau = self.logit_adjustment
+        if not 0 <= tau < math.inf:
+            raise ValueError(f"`logit_adjustment` is {tau}; it must be 0 (off) or above.")
+        if tau > 0 and self.sampler != "random":
+            raise ValueError(
+                f"`logit_adjustment` is {tau} and `sampler` {self.sampler!r}: both correct for the sizes of the "
+                "classes, and together they would do so twice; set `logit_adjustment=0` or `sampler='random'`."
+            )
 
     def _check_sampler(self) -> None:
         if self.sampler not in SAMPLERS:

@@ -316,6 +316,17 @@ def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, variant
         assert scalar.dtype == torch.float32 and scalar.shape == () and not scalar.requires_grad
 
 
+def test_g_is_measured_at_the_tensors_that_features_and_logits_come_from():
+    labels, classifier = torch.tensor(LABELS["uneven classes"]), head()
+    features = draw(8).requires_grad_()
+    expected = DSM()(classifier(features), features, labels).grad_norm
+    parts = [part.detach().requires_grad_() for part in features.split(5)]
+    joined = torch.cat(parts)
+    # Copies, as wrappers of a model return them: neither depends on the other.
+    logits, copies = classifier(joined).clone(), joined.clone()
+    assert_close(DSM()(logits, copies, labels, sources=parts).grad_norm, expected.item(), 1e-6)
+
+
 def test_dsm_starts_at_the_neutral_norm_and_follows_update():
     features, labels = draw(4), torch.tensor([0, 0, 1, 1])
     dsm = DSM(scaling="parameters", alpha=10.0, beta=0.1)

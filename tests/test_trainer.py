@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from hand_written_training import (
     DSM_LOGS,
     DSM_OPTIONS,
@@ -123,6 +125,35 @@ def test_logs_are_means_over_the_steps_since_the_last_log(tmp_path):
     for name in ("loss", *DSM_LOGS):
         expected = [(single[i][name] + single[i + 1][name]) / 2 for i in (0, 2)]
         assert [entry[name] for entry in means] == pytest.approx(expected, rel=1e-5), name
+
+
+def test_g_includes_the_cross_entropy_also_where_autocast_copies_the_outputs(tmp_path):
+    rows = build_rows(8)
+    exact, rounded = (
+        build_trainer(tmp_path, rows, dsm_scaling="features", bf16=bf16, **DSM_OPTIONS) for bf16 in (False, True)
+    )
+    exact.train(), rounded.train()
+    assert step_logs(rounded)[0]["g"] == pytest.approx(step_logs(exact)[0]["g"], rel=0.02)
+
+
+@pytest.mark.parametrize("option", ["torch_compile", "ddp_static_graph"])
+def test_g_of_the_features_is_refused_where_their_graph_is_hidden(tmp_path, option):
+    with pytest.raises(ValueError, match=f"which `{option}` hides"):
+        build_trainer(tmp_path, build_rows(4), dsm_scaling="features", **{option: True})
+    build_trainer(tmp_path, build_rows(4), dsm_scaling="parameters", **{option: True})
+
+
+def test_micro_batches_are_averaged_whatever_the_model_says_of_its_own_loss(tmp_path):
+    rows = build_rows(32)
+    model = build_model()
+    model.accepts_loss_kwargs = True
+    options = {"dsm_scaling": "fixed", "gradient_accumulation_steps": 4, **DSM_OPTIONS}
+    trainer = build_trainer(tmp_path, rows, model=model, **options)
+    trainer.train()
+    reference = build_model()
+    expected, _ = hand_written_training(reference, split(rows, MICRO_BATCH, 4), scaling="fixed")
+    assert_weights_close(trainer.model, reference)
+    assert_logs_close(step_logs(trainer), expected)
 
 
 def test_labels_that_the_model_has_no_class_for_are_refused_while_dsm_trains(tmp_path):
@@ -249,6 +280,20 @@ def test_without_dsm_accumulating_four_micro_batches_equals_one_batch(tmp_path, 
         )
 
 
+def test_a_loss_function_that_counts_the_clips_of_a_step_is_not_averaged_again(tmp_path):
+    def summed(outputs, labels, num_items_in_batch=None):
+        return torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="sum") / num_items_in_batch
+
+    rows = build_rows(24)
+    trainers = [
+        build_trainer(tmp_path, rows, dsm=False, gradient_accumulation_steps=2, trainer=extra)
+        for extra in ({"compute_loss_func": summed}, {})
+    ]
+    for trainer in trainers:
+        trainer.train()
+    assert_weights_close(trainers[0].model, trainers[1].model)
+
+
 def test_a_second_training_starts_dsm_afresh(tmp_path):
     rows = build_rows(8)
     trainer = build_trainer(tmp_path, rows, dsm_scaling="parameters", **DSM_OPTIONS)
@@ -270,3 +315,10 @@ def test_a_loss_function_beside_dsm_is_refused(tmp_path):
 def test_arguments_of_the_stock_trainer_are_refused(tmp_path):
     with pytest.raises(TypeError, match="TrainingArguments; HDFTrainer takes HDFTrainingArguments"):
         HDFTrainer(model=build_model(), args=TrainingArguments(output_dir=str(tmp_path)))
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_training_is_refused_where_parameters_are_split(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(Accelerator, "distributed_type", kind)
+    with pytest.raises(ValueError, match=f"does not train under {kind.value}.*train under DDP"):
+        build_trainer(tmp_path, build_rows(4))

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from hand_written_training import (
     DSM_OPTIONS,
     MICRO_BATCH,
@@ -103,14 +101,6 @@ def test_an_interrupt_in_the_second_pass_leaves_the_weights_where_they_were(tmp_
     initial = weights(build_model())
     assert any(not torch.equal(perturbed[name], initial[name]) for name in initial)
     assert all(torch.equal(value, initial[name]) for name, value in weights(model).items())
-
-
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sam_is_refused_where_parameters_are_split(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(Accelerator, "distributed_type", kind)
-    build_trainer(tmp_path, build_rows(4), sam_rho=0.0)
-    with pytest.raises(ValueError, match=f"SAM does not work under {kind.value}"):
-        build_trainer(tmp_path, build_rows(4), sam_rho=0.05)
 
 
 class FakeLossScaling(TrainerCallback):

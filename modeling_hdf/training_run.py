@@ -1,0 +1,82 @@
+"""Whose output folder is this: a record of the arguments that decide the weights of a run."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from .checkpoints import CheckpointError, checkpoint_folders
+
+# The Trainer's own push to the Hub leaves files with an underscore out.
+RECORD_NAME = "_training_run.json"
+
+# What may change from one call to the next without changing the weights: logs, pushes, how data is loaded and
+# evaluated, where it all lies.
+_FREE_PREFIXES = ("logging_", "log_", "hub_", "push_to_hub", "trackio_", "ddp_")
+_FREE = {
+    *("output_dir", "resume_from_checkpoint", "save_total_limit", "save_on_each_node"),
+    *("report_to", "run_name", "project", "disable_tqdm", "skip_memory_metrics", "include_num_input_tokens_seen"),
+    *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
+    *("dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
+    *("do_train", "do_eval", "do_predict", "local_rank"),
+}
+
+
+def run_record(arguments: TrainingArguments, **others) -> dict:
+    """
+    The arguments that decide the weights, ready for JSON.
+
+    Args:
+        arguments (`TrainingArguments`): those that may change between calls are left out; the number of processes
+            comes in, as it decides the size of a batch.
+        others: further values that JSON takes.
+    """
+    fields = {
+        name: value
+        for name, value in arguments.to_dict().items()
+        if name not in _FREE and not name.startswith(_FREE_PREFIXES)
+    }
+    return json.loads(json.dumps({**others, **fields, "num_processes": arguments.world_size}, default=str))
+
+
+def check_output_dir(folder: str | Path, record: dict) -> None:
+    """
+    Makes the folder of a run, and sees that it belongs to this one.
+
+    Args:
+        folder (`str` or `Path`): made if it is missing.
+        record (`dict`): what [`run_record`] gives.
+
+    Raises:
+        OSError: if it cannot be written.
+        CheckpointError: if it holds checkpoints or weights of a run with other arguments, naming them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass  # it can be written
+    if not checkpoint_folders(folder) and not list(folder.glob("*.safetensors")):
+        return  # nothing in it could be lost or taken for this run's
+    advice = "Choose another --output_dir, or delete the folder."
+    if not (folder / RECORD_NAME).exists():
+        raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {advice}")
+    earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    # A field that one of the two lacks is of another version of this package or of transformers.
+    names = [name for name in earlier if name in record and earlier[name] != record[name]]
+    if names:
+        differences = ", ".join(f"{name} (was {earlier[name]!r}, is {record[name]!r})" for name in names)
+        raise CheckpointError(f"{folder} holds a run with other arguments: {differences}. {advice}")
+
+
+def write_record(folder: str | Path, record: dict) -> None:
+    """Leaves the record in the folder of the run; whole or not at all."""
+    path = Path(folder) / RECORD_NAME
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+__all__ = ["check_output_dir", "run_record", "write_record"]

@@ -1,0 +1,65 @@
+"""The launch configurations that ship, and the training script under one of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from hand_written_training import common_arguments
+
+from modeling_hdf import training_arguments
+from modeling_hdf.configuration import configuration_path
+
+TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "num_machines", "num_processes", "precision"),
+    [
+        ("single", "NO", 1, 1, "no"),
+        ("multi_gpu", "MULTI_GPU", 1, 8, "bf16"),
+        ("multi_node", "MULTI_GPU", 2, 16, "bf16"),
+        ("cpu_2", "MULTI_GPU", 1, 2, "no"),
+    ],
+)
+def test_launch_configurations_are_accelerates(name, kind, num_machines, num_processes, precision):
+    loaded = load_config_from_file(str(configuration_path("accelerate", name)))  # refuses unknown keys
+    assert (loaded.distributed_type.value, loaded.num_machines, loaded.num_processes) == (
+        kind,
+        num_machines,
+        num_processes,
+    )
+    assert loaded.mixed_precision == precision and loaded.use_cpu == (name == "cpu_2")
+    assert (loaded.main_process_ip is not None) == (name == "multi_node")
+
+
+def test_processes_that_would_train_alone_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_arguments, "num_processes", lambda: 2)
+    with pytest.raises(ValueError, match="2 processes were started.*`--use_cpu true`"):
+        training_arguments.HDFTrainingArguments(**common_arguments(tmp_path))
+
+
+@pytest.mark.distributed
+@pytest.mark.xdist_group("distributed")
+def test_the_training_script_trains_in_two_processes_and_writes_its_results_once(tmp_path):
+    small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
+    configuration = str(configuration_path("accelerate", "cpu_2"))
+    launch = ["-m", "accelerate.commands.launch", "--config_file", configuration, "--main_process_port", "0"]
+    script = [str(TRAIN), "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_overrides", json.dumps(small)]
+    short = ["--num_train_epochs", "2", "--per_device_train_batch_size", "7", "--logging_steps", "1"]
+    done = subprocess.run(
+        [sys.executable, *launch, *script, *short], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (tmp_path / "metrics.json").is_file(), done.stderr[-4000:]
+    assert json.loads((tmp_path / "metrics.json").read_text())["num_clips"] == 7
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("results in ") == 1
+    assert len(list((tmp_path / "test_clips").glob("*.mp4"))) == 7
+    (checkpoint,) = tmp_path.glob("checkpoint-*")
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    assert state["max_steps"] == 2  # 14 clips are one step of two processes with 7 each
+    assert [entry["step"] for entry in state["log_history"] if "g" in entry] == list(
+        range(1, state["global_step"] + 1)
+    )
