@@ -4,15 +4,15 @@
     accelerate launch examples/train.py --recipe dfew --data-dir DFEW --fold 1
     accelerate launch examples/train.py --recipe my.yaml --sam_rho 0.05  # own recipe; arguments override it
 
-A recipe is a YAML file with any of the arguments below (`--help` lists them).
+A recipe is a YAML file with any of the arguments below (`--help` lists them). A run that was killed goes on from its
+last complete checkpoint when the same command is given again; one that had finished is evaluated again.
 """
 
 import argparse
 import json
-import shlex
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,11 +22,14 @@ from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
 from modeling_hdf.backbone_hdf import as_pair
+from modeling_hdf.checkpoints import CheckpointError
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
-from modeling_hdf.hub import write_model_card
 from modeling_hdf.metrics import classification_report
-from modeling_hdf.reports import evaluation_title, plot_confusion_matrix, plot_training_curves
+from modeling_hdf.model_cards import evaluation_title
+from modeling_hdf.publishing import write_metrics, write_model_card
+from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
+from modeling_hdf.training_run import check_output_dir, run_record, write_record
 
 
 @dataclass
@@ -103,8 +106,28 @@ def build_processor(config: HDFConfig) -> HDFVideoProcessor:
     )
 
 
+def deciding_arguments(script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments) -> dict:
+    """All arguments but those that leave the trained weights as they are."""
+    fields = {**asdict(script), **asdict(data)}
+    for name in ("recipe", "frame_controls", "cache_clips", "num_views"):  # a recipe is known by what it sets
+        del fields[name]
+    for name in ("model_overrides", "dataset_overrides"):
+        fields[name] = as_fields(name, fields[name])
+    if data.data_dir is not None:
+        fields["data_dir"] = str(Path(data.data_dir).resolve())
+    start = training.resume_from_checkpoint
+    if start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents:
+        fields["started_from"] = str(Path(start).resolve())
+    return run_record(training, **fields)
+
+
 def main() -> None:
     script, data, training = parse_arguments()
+    record = deciding_arguments(script, data, training)
+    try:
+        check_output_dir(training.output_dir, record)  # before any work
+    except OSError as error:
+        raise SystemExit(f"--output_dir {training.output_dir} cannot be written: {error}") from error
     set_seed(training.seed)
     with training.main_process_first(desc="preparing the dataset"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
@@ -125,9 +148,9 @@ def main() -> None:
         eval_dataset=clips["validation"],
         processing_class=processor,
     )
-    resume = training.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if resume == "true" else resume)
-    trainer.save_model()
+    if trainer.is_world_process_zero():
+        write_record(training.output_dir, record)
+    trainer.train_to_the_end(training.resume_from_checkpoint)
 
     probabilities, labels = predict_views(trainer, clips["test"], data.num_views)
     report = classification_report(labels, probabilities.argmax(-1), names)
@@ -140,6 +163,8 @@ def main() -> None:
         write_results(Path(training.output_dir), trainer, script, data, report)
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
             write_test_clips(Path(training.output_dir) / "test_clips", splits["test"])
+    if training.push_to_hub:
+        trainer.push_to_hub()
 
 
 def write_results(
@@ -147,7 +172,6 @@ def write_results(
 ) -> None:
     """Metrics, pictures and model card beside the weights."""
     metrics = {
-        "base_model": script.model_name_or_path or None,
         "dataset": data.dataset,
         "fold": data.fold,
         "split": "test",
@@ -156,9 +180,8 @@ def write_results(
         "num_views": data.num_views,
         **report,
         "seed": trainer.args.seed,
-        "command": shlex.join(["accelerate", "launch", *sys.argv]),
     }
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    metrics = write_metrics(folder, metrics, script.model_name_or_path or None, sys.argv)
     plot_confusion_matrix(report, folder / "confusion_matrix.png", evaluation_title(metrics))
     plot_training_curves(trainer.state.log_history, folder / "training_curves.png")
     write_model_card(folder)
@@ -180,4 +203,9 @@ def write_test_clips(folder: Path, rows: Dataset) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CheckpointError as error:
+        sys.exit(f"train.py: {error}")
+    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,202 @@
+"""Which checkpoint folders are taken for complete, and what becomes of the others."""
+
+import json
+import logging
+import shutil
+
+import pytest
+import transformers.trainer
+from hand_written_training import build_model, build_rows, build_trainer, largest_difference
+from transformers import TrainerCallback
+
+from modeling_hdf.checkpoints import CheckpointError, check_checkpoint, last_checkpoint
+
+pytestmark = pytest.mark.usefixtures("short_garbage_collections")
+
+# Six steps, a checkpoint after each second one.
+SHORT = {"save_strategy": "steps", "save_steps": 2, "num_train_epochs": 2, "train_sampling_strategy": "random"}
+ROWS = 12
+
+
+def train(folder, checkpoint=None, **options):
+    trainer = build_trainer(folder, build_rows(ROWS), **{**SHORT, **options})
+    trainer.train(checkpoint)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a run with all three checkpoints; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def steps(folder):
+    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "trainer_state.json": lambda path: path.unlink(),
+    "optimizer.pt": lambda path: path.unlink(),
+    "rng_state.pth": lambda path: path.unlink(),
+    "config.json": lambda path: path.unlink(),
+    "scheduler.pt": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "model.safetensors": flip_a_byte,
+}
+
+
+def test_a_list_of_all_files_is_part_of_the_checkpoint(run):
+    checkpoint = run / "checkpoint-4"
+    files = check_checkpoint(checkpoint)
+    assert set(files) | {"trainer_state.json"} == {path.name for path in checkpoint.iterdir()}
+    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"} <= set(files)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_is_taken(run, name, caplog):
+    DAMAGES[name](run / "checkpoint-6" / name)
+    with pytest.raises(CheckpointError, match=f"checkpoint-6/{name} (is missing|is damaged)"):
+        train(run, str(run / "checkpoint-6"))
+    with caplog.at_level(logging.WARNING):
+        assert last_checkpoint(run) == str(run / "checkpoint-4")
+    assert f"{run}/checkpoint-6 is not used" in caplog.text and name in caplog.text
+
+
+def test_a_trainer_state_that_was_cut_off_is_no_checkpoint(run):
+    path = run / "checkpoint-6" / "trainer_state.json"
+    for length in (0, len(path.read_bytes()) // 2, len(path.read_bytes()) - 2):
+        path.write_bytes(path.read_bytes()[:length])
+        assert last_checkpoint(run) == str(run / "checkpoint-4")
+
+
+def test_the_checkpoint_of_another_trainer_is_refused_and_left_alone(run, finished):
+    path = run / "checkpoint-6" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    del state["stateful_callbacks"]["CheckpointFiles"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match="not saved by HDFTrainer"):
+        check_checkpoint(run / "checkpoint-6")
+    train(run, True, max_steps=5, save_steps=100)
+    assert steps(run) == [2, 4, 5, 6]
+
+
+def test_resuming_without_a_complete_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="empty has no complete checkpoint"):
+        train(tmp_path / "empty", True)
+    with pytest.raises(CheckpointError, match="nowhere is not a folder"):
+        train(tmp_path / "run", str(tmp_path / "nowhere"))
+
+
+def test_weights_without_an_optimizer_are_refused(tmp_path):
+    train(tmp_path, max_steps=2, save_only_model=True)
+    with pytest.raises(CheckpointError, match="save_only_model"):
+        train(tmp_path, True)
+
+
+def test_a_torn_folder_is_removed_when_the_run_goes_on_and_is_not_counted_in_the_rotation(run, caplog):
+    # Half of an old checkpoint, which a kill in the rotation leaves, and half of the last save.
+    (run / "checkpoint-2" / "config.json").unlink()
+    (run / "checkpoint-6" / "trainer_state.json").unlink()
+    (run / "checkpoint-6" / "left_over").touch()
+    resumed = train(run, True, save_total_limit=2)
+    assert steps(run) == [4, 6]
+    assert f"The rest of the checkpoint {run}/checkpoint-2 is removed" in caplog.text
+    assert "left_over" not in check_checkpoint(run / "checkpoint-6")
+    assert resumed.state.global_step == 6
+
+
+def test_saving_a_step_again_leaves_nothing_of_the_earlier_save(run):
+    (run / "checkpoint-6" / "left_over").touch()
+    train(run, str(run / "checkpoint-4"))
+    assert "left_over" not in {path.name for path in (run / "checkpoint-6").iterdir()}
+
+
+def test_an_old_checkpoint_goes_only_when_the_new_one_is_complete(tmp_path, monkeypatch):
+    seen = []
+    rotate = transformers.trainer.rotate_checkpoints
+
+    def watched(output_dir, **options):
+        seen.append(last_checkpoint(output_dir))
+        rotate(output_dir=output_dir, **options)
+
+    monkeypatch.setattr(transformers.trainer, "rotate_checkpoints", watched)
+    train(tmp_path, save_total_limit=1)
+    assert seen == [str(tmp_path / f"checkpoint-{step}") for step in (2, 4, 6)]
+    assert steps(tmp_path) == [6]
+
+
+# ---- The best model ----
+
+BEST = {
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "score",
+    "save_total_limit": 1,
+}
+
+
+class Score(TrainerCallback):
+    """Gives the evaluation after each step the score in `scores`."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        metrics["eval_score"] = self.scores[state.global_step]
+
+
+def build_scored(folder, scores, seed=0):
+    settings = {"eval_dataset": build_rows(4, seed=1), "callbacks": [Score(scores)]}
+    return build_trainer(folder, build_rows(ROWS), model=build_model(seed), trainer=settings, **SHORT, **BEST)
+
+
+def test_the_best_model_of_a_run_that_was_moved_is_still_found(tmp_path):
+    scores = {2: 1.0, 4: 0.0, 6: 0.0}
+    straight = build_scored(tmp_path / "straight", scores)
+    straight.train()
+    interrupted = build_scored(tmp_path / "run", scores)
+    interrupted.args.max_steps = 4
+    interrupted._finalize_training = lambda *args: None  # as if killed before
+    interrupted.train()
+    assert steps(tmp_path / "run") == [2, 4]
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    resumed = build_scored(tmp_path / "moved", scores, seed=5)
+    resumed.train(True)
+    assert resumed.state.best_model_checkpoint == str(tmp_path / "moved" / "checkpoint-2")
+    assert largest_difference(resumed.model, straight.model) == 0
+    assert steps(tmp_path / "moved") == steps(tmp_path / "straight") == [2]
+
+
+def test_a_damaged_best_checkpoint_is_named_before_training_goes_on(tmp_path):
+    trainer = build_scored(tmp_path, {2: 1.0, 4: 0.0, 6: 0.0})
+    trainer.args.max_steps = 4
+    trainer._finalize_training = lambda *args: None
+    trainer.train()
+    flip_a_byte(tmp_path / "checkpoint-2" / "model.safetensors")
+    with pytest.raises(CheckpointError, match="checkpoint-2/model.safetensors is damaged"):
+        build_scored(tmp_path, {6: 0.0}).train(True)
+
+
+def test_a_best_checkpoint_that_is_damaged_meanwhile_is_named_at_the_end(tmp_path):
+    class Damage(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            if state.global_step == 4:
+                flip_a_byte(tmp_path / "checkpoint-2" / "model.safetensors")
+
+    trainer = build_scored(tmp_path, {2: 1.0, 4: 0.0, 6: 0.0})
+    trainer.add_callback(Damage())
+    with pytest.raises(CheckpointError, match="checkpoint-2/model.safetensors is damaged"):
+        trainer.train()
