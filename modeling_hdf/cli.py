@@ -2,6 +2,7 @@
 
     hdf data check dfew --data-dir DFEW --fold 1
     hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
+    hdf push outputs/dfew owner/hdf-dfew
 
 `hdf COMMAND --help` explains each command. Exit codes: 0 if it went well, 1 if a check failed or the input is bad,
 2 for a wrong call.
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 from .data_cli import add_check_parser, add_publish_parser
 from .faces_cli import add_faces_parser
+from .push_cli import add_push_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_check_parser(data_commands)
     add_faces_parser(data_commands)
     add_publish_parser(data_commands)
+    add_push_parser(commands)
     return parser
 
 

@@ -102,27 +102,30 @@ def add_publish_parser(commands: Any) -> None:
     """Adds `publish` to the commands of `hdf data`."""
     parser = commands.add_parser(
         "publish",
-        help="write a dataset as Parquet with a card, and upload it",
-        description="Writes Parquet files with the videos in them and a dataset card, and uploads them with --repo. "
+        help="write a dataset as Parquet with a card, and push it",
+        description="Writes Parquet files with the videos in them and a dataset card, and pushes exactly these with "
+        "--repo, in one commit; if the push breaks off, repeat the command. "
         "Videos are embedded as they are, folders of frames as H.264 (nearly lossless). For DFEW, FERV39k and MAFW, "
         "which are licence-gated, it refuses. Column `group` and the names of clips are published as they are.",
     )
     parser.add_argument("dataset", choices=sorted(BUILDERS), help="folder: videos of your own")
-    parser.add_argument("out", help="folder to write; must be empty or not exist")
+    parser.add_argument("out", help="folder to write; new, or written by the same command")
     parser.add_argument("--data-dir", help="own data: folder that holds it")
     parser.add_argument("--name", help="name of the dataset, for the card")
     parser.add_argument("--license", help="own data: licence identifier, such as cc-by-4.0")
     parser.add_argument("--description", default="", help="what the clips show, for the card")
     parser.add_argument("--overrides", type=json.loads, default={}, help="synthetic data: builder fields, as JSON")
     parser.add_argument("--fps", type=int, default=25, help="frames per second of folders of frames; default 25")
-    parser.add_argument("--repo", help="dataset repository to upload to, such as user/name")
-    parser.add_argument("--private", action="store_true", help="make the repository private if it is created")
+    parser.add_argument("--repo", help="dataset repository to push to, owner/name; created if need be")
+    parser.add_argument("--private", action="store_true", help="create the repository as a private one")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if need be; default: main")
+    parser.add_argument("--dry-run", action="store_true", help="write what would be pushed, and push nothing")
     _add_own_data_options(parser)
     parser.set_defaults(func=publish)
 
 
 def publish(arguments: argparse.Namespace) -> int:
-    """`hdf data publish`: writes and uploads own or synthetic data."""
+    """`hdf data publish`: writes and pushes own or synthetic data."""
     refuse_gated(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
     synthetic = arguments.dataset == "synthetic"
     if synthetic:
@@ -144,6 +147,9 @@ def publish(arguments: argparse.Namespace) -> int:
         fps=arguments.fps,
         repo_id=arguments.repo,
         private=arguments.private,
+        revision=arguments.revision,
+        dry_run=arguments.dry_run,
     )
-    print(f"wrote {folder}" + (f", uploaded to {arguments.repo}" if arguments.repo else ""))
+    pushed = arguments.repo is not None and not arguments.dry_run
+    print(f"wrote {folder}, " + (f"pushed to {arguments.repo}" if pushed else "nothing was pushed"))
     return 0

@@ -1,6 +1,9 @@
 """Publishing a dataset: Parquet files with the videos in them, a dataset card, and the way to the Hub."""
 
+import filecmp
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,13 +13,14 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import DatasetCard, DatasetCardData, HfApi
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from modeling_hdf.data.clip_io import load_clip
 from modeling_hdf.data.clip_report import class_counts
 from modeling_hdf.data.video_encoding import encode_mp4
+from modeling_hdf.hub import push_files
+from modeling_hdf.model_cards import GATED_DATASETS
 
-GATED = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}
 # Names of folders that only those datasets have.
 _GATED_FOLDERS = {
     "emolabel_datasplit": "DFEW", "clip_224x224": "DFEW", "clip_224x224_16f": "DFEW", "clip_224x224_avi": "DFEW",
@@ -37,7 +41,7 @@ def refuse_gated(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> None:
         paths (`Iterable[str]`): clips and folders; one within a folder that only a licence-gated dataset has, or a
             folder that holds one, is refused too.
     """
-    owner = GATED.get(dataset.lower())
+    owner = GATED_DATASETS.get(dataset.lower())
     for path in paths:
         names = {part.lower() for part in Path(os.path.realpath(path)).parts}
         if os.path.isdir(path):
@@ -61,9 +65,12 @@ def publish_dataset(
     fps: int = 25,
     repo_id: str | None = None,
     private: bool = False,
+    revision: str | None = None,
+    dry_run: bool = False,
 ) -> Path:
     """
-    Writes a folder that `datasets.load_dataset` reads here and on the Hub, and uploads it if `repo_id` is given.
+    Writes a folder that `datasets.load_dataset` reads here and on the Hub, and pushes it if `repo_id` is given, in one
+    commit. A folder that an earlier call wrote from the same data is pushed again, so that a push can be repeated.
 
     Videos are embedded byte for byte. Frame folders become H.264 videos, nearly lossless (constant rate factor 12),
     4:2:0, with an odd height or width extended by repeating the last row or column. Columns without any value are
@@ -71,35 +78,66 @@ def publish_dataset(
 
     Args:
         splits (`Mapping[str, Dataset]`): what `builder.as_dataset()` of [`VideoFolder`] or [`SyntheticFaces`] gives.
-        folder (`str` or `Path`): where to write; must be empty or not exist.
+        folder (`str` or `Path`): where to write; must be empty, not exist, or hold the same dataset already.
         name (`str`): name for the card.
         license (`str`): licence identifier of the Hub, such as `"cc-by-4.0"`.
         description (`str`, *optional*): what the clips show, for the card.
         synthetic (`bool`, *optional*, defaults to `False`): whether the faces are rendered.
         fps (`int`, *optional*, defaults to 25): frames per second of clips that are folders of frames.
-        repo_id (`str`, *optional*): dataset repository to upload to, created if need be.
-        private (`bool`, *optional*, defaults to `False`): whether a repository that is created is private.
+        repo_id (`str`, *optional*): dataset repository to push to, created if need be.
+        private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
+        revision (`str`, *optional*): branch to push to, created if need be; default: the main one.
+        dry_run (`bool`, *optional*, defaults to `False`): write what would be pushed to `repo_id`, and push nothing.
 
     Returns the folder.
 
     Raises:
         ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`].
-        FileExistsError: if the folder is not empty.
+        FileExistsError: if the folder holds something else.
+        HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.push_files`].
     """
     folder = Path(folder)
     paths = {os.path.dirname(path) for rows in splits.values() for clip in rows["clip"] for path in clip_paths(clip)}
     refuse_gated(name, paths)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder}: is not empty; give a folder that does not exist yet.")
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for split, rows in splits.items():
-        _write_parquet(rows, folder / "data", split, fps)
-    _write_card(splits, folder, name=name, license=license, description=description, synthetic=synthetic)
-    if repo_id is not None:
-        api = HfApi()
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo_id, repo_type="dataset", folder_path=folder, commit_message=f"Publish {name}")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").is_file():
+        raise _not_empty(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    written = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))  # no half-written one takes its name
+    try:
+        (written / "data").mkdir()
+        for split, rows in splits.items():
+            _write_parquet(rows, written / "data", split, fps)
+        fields = {"name": name, "license": license, "description": description, "synthetic": synthetic}
+        _write_card(splits, written, repository=repo_id, **fields)
+        if folder.is_dir() and any(folder.iterdir()):
+            if _files(folder) != _files(written) or any(
+                not filecmp.cmp(folder / file, written / file, shallow=False) for file in _files(written)
+            ):
+                raise _not_empty(folder)
+        else:
+            written.chmod(0o755)
+            written.replace(folder)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+    if repo_id is not None and not dry_run:
+        push_files(
+            {file: folder / file for file in _files(folder)},
+            repo_id,
+            replaces=r"data/[^/]+\.parquet",
+            message=f"Publish {name}",
+            repo_type="dataset",
+            private=private,
+            revision=revision,
+        )
     return folder
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _not_empty(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder}: is not empty, and holds something else; give a folder that does not exist yet.")
 
 
 def clip_paths(clip: Mapping[str, Any]) -> list[str]:
@@ -146,7 +184,14 @@ def embed_clip(row: Mapping[str, Any], fps: int) -> dict[str, Any]:
 
 
 def _write_card(
-    splits: Mapping[str, datasets.Dataset], folder: Path, *, name: str, license: str, description: str, synthetic: bool
+    splits: Mapping[str, datasets.Dataset],
+    folder: Path,
+    *,
+    repository: str | None,
+    name: str,
+    license: str,
+    description: str,
+    synthetic: bool,
 ) -> None:
     counts = class_counts(dict(splits))
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
@@ -162,6 +207,7 @@ def _write_card(
         card = DatasetCard.from_template(
             data,
             template_path=str(template_path),
+            repository=repository or "path/or/repository",
             dataset_name=name,
             description=description,
             synthetic=synthetic,
@@ -173,4 +219,4 @@ def _write_card(
     card.save(folder / "README.md")
 
 
-__all__ = ["GATED", "embed_clip", "publish_dataset", "refuse_gated"]
+__all__ = ["embed_clip", "publish_dataset", "refuse_gated"]

@@ -110,27 +110,6 @@ def test_large_splits_are_cut_into_files(own, tmp_path, monkeypatch):
     assert splits.num_rows == {"train": 14, "validation": 14, "test": 14}
 
 
-def test_the_upload_goes_to_the_repository_named(own, tmp_path, monkeypatch):
-    calls = []
-
-    class Api:
-        def create_repo(self, repo_id, **options):
-            calls.append(("create", repo_id, options["repo_type"], options["private"]))
-
-        def upload_folder(self, *, repo_id, repo_type, folder_path, **_):
-            names = sorted(str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file())
-            calls.append(("upload", repo_id, repo_type, names))
-
-    monkeypatch.setattr(publishing, "HfApi", Api)
-    out = tmp_path / "out"
-    assert run("folder", out, "--data-dir", own, "--license", "mit", "--repo", "me/faces", "--private") == 0
-    names = ["README.md", *(f"data/{split}-00000.parquet" for split in ("test", "train", "validation"))]
-    assert calls == [("create", "me/faces", "dataset", True), ("upload", "me/faces", "dataset", names)]
-    calls.clear()
-    assert run("folder", tmp_path / "other", "--data-dir", own, "--license", "mit") == 0
-    assert calls == []
-
-
 @pytest.mark.parametrize("dataset", ["dfew", "ferv39k", "mafw"])
 def test_licence_gated_datasets_are_refused(tmp_path, capsys, dataset):
     assert run(dataset, tmp_path / "out", "--data-dir", tmp_path, "--license", "mit") == 1

@@ -1,0 +1,147 @@
+"""Model cards: every number from the metrics, and what they say of data, licence and use."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from modeling_hdf import HDFConfig
+from modeling_hdf.model_cards import model_card, planned_model_card
+
+CONFIG = HDFConfig(num_frames=8, id2label={0: "happiness", 1: "sadness"})
+METRICS = {
+    "base_model": None,
+    "dataset": "synthetic",
+    "fold": None,
+    "split": "test",
+    "peer_protocol": False,
+    "temporal_sampling": "uniform",
+    "num_views": 1,
+    "num_clips": 43,
+    "war": 0.71239,
+    "uar": 0.68765,
+    "recall": {"happiness": 0.81234, "sadness": None},
+    "confusion_matrix": [[1, 0], [0, 0]],
+    "seed": 17,
+    "command": "accelerate launch examples/train.py --seed 17",
+}
+
+
+def card_of(**changes) -> ModelCard:
+    """The card, read back from its text."""
+    return ModelCard(str(model_card(CONFIG, METRICS | changes)))
+
+
+def test_card_states_the_numbers_of_the_metrics_file():
+    card = card_of()
+    results = {result.metric_name: result for result in card.data.eval_results}
+    assert {name: result.metric_value for name, result in results.items()} == {"WAR": 0.7124, "UAR": 0.6876}
+    assert {name: result.metric_type for name, result in results.items()} == {"WAR": "accuracy", "UAR": "recall"}
+    assert card.data.pipeline_tag == "video-classification"
+    assert card.data.library_name == "transformers"
+    assert card.data.license == "apache-2.0" and card.data.datasets is None and card.data.base_model is None
+    for text in (
+        "0.7124",
+        "0.6876",
+        "| happiness | 0.8123 |",
+        "| sadness | no clips |",
+        "43 clips",
+        METRICS["command"],
+    ):
+        assert text in card.text, text
+    assert "looks at 8 frames, spread evenly over the clip, of 224x224 pixels" in card.text
+
+
+@pytest.mark.parametrize("dataset, synthetic", [("synthetic", True), ("dfew", False)])
+def test_card_of_a_model_from_rendered_faces_says_so(dataset, synthetic):
+    assert ("Synthetic data only" in card_of(dataset=dataset).text) == synthetic
+    assert ("they show no real person" in card_of(dataset=dataset).text) == synthetic
+
+
+def test_controls_appear_only_if_measured():
+    assert "first frame alone" not in card_of().text
+    assert "WAR 0.1512" in card_of(controls={"first_war": 0.1512, "shuffled_war": 0.6}).text
+
+
+def test_card_says_which_fold_how_many_views_and_how_the_model_was_selected():
+    plain = card_of().text
+    assert "Peer protocol" not in plain and "views" not in plain and "fold" not in plain
+    card = card_of(dataset="dfew", fold=3, peer_protocol=True, num_views=2, temporal_sampling="dense")
+    title = "dfew fold 3, test split, 2 views, PEER PROTOCOL: model selected on this split"
+    assert title in card.text and "**Peer protocol.**" in card.text
+    assert "dense sampling and the probabilities of 2 temporal views" in card.text
+    assert "the mean over its five folds" in card.text
+    for result in card.data.eval_results:
+        assert (result.dataset_type, result.dataset_name) == ("dfew", title)
+        assert (result.dataset_config, result.dataset_split) == ("fold3", "test")
+
+
+@pytest.mark.parametrize("field", ["war", "uar", "recall", "command", "peer_protocol", "fold"])
+def test_a_missing_number_raises_instead_of_a_card_without_it(field):
+    with pytest.raises(KeyError, match=field):
+        model_card(CONFIG, {key: value for key, value in METRICS.items() if key != field})
+
+
+def test_metrics_with_other_classes_are_refused():
+    with pytest.raises(ValueError, match=r"\['sadness', 'happiness'\]"):
+        card_of(recall={"sadness": 0.5, "happiness": 0.5})
+
+
+def test_weights_that_start_from_others_stay_under_their_licence():
+    card = card_of(base_model="org/videomae")
+    assert card.data.license == "other" and card.data.base_model == "org/videomae"
+    assert "start from `org/videomae`, whose licence applies" in card.text
+    assert "Weights and code: Apache-2.0" not in card.text
+
+
+def test_a_local_folder_is_no_base_model_of_the_hub():
+    card = card_of(base_model="local:videomae")
+    assert card.data.license == "other" and card.data.base_model is None
+    assert "a checkpoint of the publisher's, `videomae`" in card.text and "local:" not in card.content
+
+
+@pytest.mark.parametrize("dataset, name", [("dfew", "DFEW"), ("ferv39k", "FERV39k"), ("mafw", "MAFW")])
+def test_the_licence_of_gated_data_binds_the_weights(dataset, name):
+    card = card_of(dataset=dataset)
+    assert card.data.license == "other" and card.data.datasets == [dataset]
+    for text in (
+        f"{name} is licence-gated",
+        "no clip of\nit may be handed on",
+        f"trained on {name}, which is for academic",
+    ):
+        assert text in card.text, text
+    assert "Weights and code: Apache-2.0" not in card.text
+
+
+def test_a_model_that_was_not_evaluated_has_no_number_and_claims_no_licence():
+    card = ModelCard(str(model_card(CONFIG, None, "org/mine")))
+    assert "Not evaluated yet" in card.text and "Weights and code: Apache-2.0" not in card.text
+    assert card.data.eval_results is None and card.data.license == "other" and card.data.metrics is None
+    assert "WAR" not in card.text and "training_curves" not in card.text
+
+
+@pytest.mark.parametrize(
+    "revision, text", [(None, '"org/mine", trust'), ("fold2", '"org/mine", revision="fold2", trust')]
+)
+def test_the_example_names_repository_and_branch(revision, text):
+    card = model_card(CONFIG, METRICS, "org/mine", revision)
+    assert f"model={text}_remote_code=True" in card.text and card.text.startswith("\n# mine\n")
+    assert card.data.model_name == "mine"
+
+
+@pytest.mark.parametrize("dataset", ["dfew", "ferv39k"])
+def test_the_cards_of_the_planned_models_are_what_the_template_gives(dataset):
+    stored = (Path(str(resources.files("modeling_hdf.hub_cards"))) / f"hdf-{dataset}.md").read_text(encoding="utf-8")
+    assert stored == str(planned_model_card(dataset)), "write the card anew: str(planned_model_card(...))"
+
+
+@pytest.mark.parametrize("dataset", ["dfew", "ferv39k"])
+def test_the_cards_of_the_planned_models_are_complete_but_for_the_numbers(dataset):
+    card = ModelCard(str(planned_model_card(dataset)))
+    assert card.data.eval_results is None and card.data.base_model == "MCG-NJU/videomae-base"
+    assert card.data.datasets == [dataset] and card.data.license == "other"
+    assert card.text.count("not trained yet") == 2 + 7 and "**Not trained yet.**" in card.text
+    assert f"--recipe {dataset} --data-dir" in card.text and "160x160 pixels" in card.text
+    for heading in ("Use", "Results", "Training", "Limits and ethics", "Licence", "Citation"):
+        assert f"\n## {heading}\n" in card.text

@@ -1,0 +1,214 @@
+"""Which files of a model folder travel, and that they belong together."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import save_backbone, tiny_config
+
+from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor
+from modeling_hdf.publishing import model_files, model_release, shorten_paths, write_metrics, write_model_card
+
+LABELS = list(tiny_config().id2label.values())
+REPORT = {"war": 0.5, "uar": 0.25, "num_clips": 8, "recall": dict.fromkeys(LABELS, 0.25), "confusion_matrix": []}
+ABOUT = {"dataset": "synthetic", "fold": None, "split": "test", "peer_protocol": False, "seed": 3}
+METRICS = {**ABOUT, "temporal_sampling": "uniform", "num_views": 1, **REPORT}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    HDFForVideoClassification(tiny_config()).save_pretrained(folder)
+    HDFVideoProcessor(num_frames=4).save_pretrained(folder)
+    write_metrics(folder, METRICS, None, ["train.py"])
+    for name in ("confusion_matrix.png", "training_curves.png"):
+        (folder / name).write_bytes(b"a picture")
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def change(path, **fields) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_the_card_comes_from_the_metrics(folder):
+    (folder / "README.md").write_text("WAR 0.99")
+    card = model_release(folder, "org/name")["README.md"].decode()
+    assert "| 0.5000 | 0.2500 |" in card and "0.99" not in card
+    assert "| 0.5000 | 0.2500 |" in write_model_card(folder).read_text()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("config.json",),
+        ("model.safetensors", "video_preprocessor_config.json"),
+        ("modeling_hdf.py", "dam_hdf.py", "video_reading_hdf.py"),
+        ("confusion_matrix.png", "training_curves.png"),
+    ],
+)
+def test_every_missing_file_is_named(folder, names):
+    for name in names:
+        (folder / name).unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        model_release(folder)
+    # Without modeling_hdf.py nothing tells that it imports dam_hdf.py.
+    assert all(name in str(error.value) for name in names if name != "dam_hdf.py" or "modeling_hdf.py" not in names)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: there is no such folder"):
+        model_files(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: b"\xff" * 8 + data[8:], lambda data: b""])
+def test_damaged_weights_are_named(folder, damage):
+    path = folder / "model.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="model.safetensors: is damaged"):
+        model_files(folder)
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({name: value for name, value in tensors.items() if name != "classifier.bias"}, path)
+    with pytest.raises(ValueError, match="lack 'classifier.bias'"):
+        model_files(folder)
+    save_file({**tensors, "other.weight": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match="hold the unknown 'other.weight'"):
+        model_files(folder)
+    save_file({**tensors, "classifier.bias": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match=r"'classifier.bias' has the shape \[2\], config.json asks for \[7\]"):
+        model_files(folder)
+
+
+def test_a_model_without_classifier_is_refused(folder):
+    HDFModel(tiny_config()).save_pretrained(folder)
+    with pytest.raises(ValueError, match="`auto_map` lacks AutoModelForVideoClassification|weights lack"):
+        model_files(folder)
+
+
+def test_metrics_of_other_weights_are_refused(folder):
+    path = folder / "model.safetensors"
+    save_file({name: value + 1e-3 for name, value in load_file(path).items()}, path)
+    with pytest.raises(ValueError, match="metrics.json: its `weights_sha256` is not that of the weights beside it"):
+        model_release(folder)
+    files = model_release(folder, may_be_stale=True)
+    assert "Not evaluated yet" in files["README.md"].decode() and "metrics.json" not in files
+    assert "confusion_matrix.png" not in files  # of the same evaluation
+    (folder / "metrics.json").unlink()
+    assert model_release(folder).keys() == files.keys()
+
+
+def test_metrics_that_do_not_say_of_which_weights_are_refused(folder):
+    change(folder / "metrics.json", weights_sha256=None)
+    with pytest.raises(ValueError, match="weights_sha256"):
+        model_release(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "video_preprocessor_config.json"])
+def test_a_file_that_is_not_json_is_named(folder, name):
+    (folder / name).write_text('{"a": ')
+    with pytest.raises(ValueError, match=f"{name}: is not JSON"):
+        model_release(folder)
+
+
+@pytest.mark.parametrize("field, value", [("dam_variant", "spatial"), ("dam_layers", "all"), ("num_frames", 5)])
+def test_a_wrong_configuration_is_named(folder, field, value):
+    change(folder / "config.json", **{field: value})
+    with pytest.raises(ValueError, match=rf"config.json: .*{field}"):
+        model_files(folder)
+
+
+def test_a_metrics_file_without_a_field_is_named(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["uar"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match="metrics.json: lacks the field 'uar'"):
+        model_release(folder)
+
+
+def test_weights_in_several_files_travel_together(folder):
+    model = HDFForVideoClassification.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    shards = sorted(path.name for path in folder.glob("model-*"))
+    metrics = write_metrics(folder, METRICS, None, ["train.py"])
+    names = ["model.safetensors.index.json", *shards]
+    assert len(shards) > 1 and set(names) <= set(model_release(folder))
+    assert metrics["weights_sha256"] == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
+    }
+    (folder / shards[1]).rename(folder / "aside")
+    with pytest.raises(FileNotFoundError, match=shards[1]):
+        model_release(folder)
+    (folder / "aside").rename(folder / shards[1])
+    (folder / "model.safetensors").write_bytes(b"old")
+    with pytest.raises(ValueError, match="holds both"):
+        model_release(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "training_args.bin"])
+def test_an_index_reaches_no_other_file(folder, name):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"classifier.bias": name}}))
+    with pytest.raises(ValueError, match="names no files of weights"):
+        model_files(folder)
+
+
+def test_paths_of_this_machine_do_not_travel(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["backbone_config"]["_name_or_path"] = "/home/me/videomae"
+    change(folder / "config.json", **config)
+    with pytest.raises(ValueError, match="config.json: names a path of this machine, '/home/me/videomae'"):
+        model_files(folder)
+
+
+def test_a_model_from_a_local_backbone_does_not_name_its_folder(tmp_path):
+    backbone = save_backbone("base", tmp_path / "backbone")
+    HDFForVideoClassification.from_backbone_pretrained(backbone).save_pretrained(tmp_path / "model")
+    assert str(tmp_path) not in (tmp_path / "model" / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "word, shortened",
+    [
+        ("/home/me/DFEW", "DFEW"),
+        ("/home/me/my data/DFEW/", "DFEW"),
+        ("--data-dir=/mnt/disk 1/DFEW", "--data-dir=DFEW"),
+        ("~/DFEW", "DFEW"),
+        ("~me/DFEW", "DFEW"),
+        ("../../me/DFEW", "DFEW"),
+        (r"C:\Users\me\DFEW", "DFEW"),
+        ('{"clips_dir": "/home/me/clips", "fps": 25}', '{"clips_dir": "clips", "fps": 25}'),
+        ("outputs/dfew", "outputs/dfew"),
+        ("MCG-NJU/videomae-base", "MCG-NJU/videomae-base"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("--learning_rate", "--learning_rate"),
+        ("1e-3", "1e-3"),
+        ("-0.1", "-0.1"),
+    ],
+)
+def test_of_a_local_path_only_the_last_part_is_kept(word, shortened):
+    assert shorten_paths(word) == shortened
+
+
+def test_metrics_name_the_start_and_no_local_path(folder, tmp_path, monkeypatch):
+    argv = ["/opt/me/train.py", "--data-dir", str(tmp_path / "my DFEW"), "--seed", "3"]
+    command = "accelerate launch train.py --data-dir 'my DFEW' --seed 3"
+    assert write_metrics(folder, METRICS, "MCG-NJU/videomae-base", argv)["base_model"] == "MCG-NJU/videomae-base"
+    monkeypatch.chdir(tmp_path)
+    # A folder here, although it reads like a repository.
+    (tmp_path / "outputs" / "first").mkdir(parents=True)
+    metrics = write_metrics(folder, METRICS, "outputs/first", argv)
+    assert metrics["base_model"] == "local:first" and metrics["command"] == command
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert "base_model" not in model_release(folder)["README.md"].decode()
