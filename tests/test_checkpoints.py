@@ -168,10 +168,9 @@ def test_the_best_model_of_a_run_that_was_moved_is_still_found(tmp_path):
     straight = build_scored(tmp_path / "straight", scores)
     straight.train()
     interrupted = build_scored(tmp_path / "run", scores)
-    interrupted.args.max_steps = 4
     interrupted._finalize_training = lambda *args: None  # as if killed before
     interrupted.train()
-    assert steps(tmp_path / "run") == [2, 4]
+    assert steps(tmp_path / "run") == [2, 6]
     shutil.move(tmp_path / "run", tmp_path / "moved")
     resumed = build_scored(tmp_path / "moved", scores, seed=5)
     resumed.train(True)
