@@ -205,7 +205,7 @@ def draw(points: np.ndarray, albedo: np.ndarray, light: float, brightness: float
 
 
 def make_background(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A still backdrop `(size, size, 3)` float32 in [0, 1]: mid-grey, one colour, a gradient, soft blobs or stripes."""
+    """A still backdrop `(size, size, 3)` float32 in [0, 1]: mid-grey, one colour, a gradient, blobs or stripes."""
     if kind == "grey":
         return np.full((size, size, 3), 0.5, np.float32)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / np.float32(size)

@@ -1,22 +1,26 @@
-"""Test clips of the parametric face outside what [`SyntheticFaces`] ever shows: other people, nuisances and styles.
+"""Test clips of the parametric face outside what [`SyntheticFaces`] shows: other people, nuisances and styles.
 
 They measure how a model trained on the synthetic faces carries over to conditions that it has not met. As with all
 rendered clips, no figure from them says anything about real faces.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
 import numpy as np
 
-from modeling_hdf.data.face_dynamics import BACKGROUNDS, LABELS, ClipFactors
+from modeling_hdf.data.face_dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
 from modeling_hdf.data.synthetic import FaceClipsConfig, SyntheticFaces
 
 SHIFTED_BACKGROUNDS = ("stripes",)
+SHIFTED_FACTORS = (
+    "speed", "intensity", "asymmetry", "yaw", "pitch", "roll", "head_motion", "zoom", "light", "brightness", "talking",
+    "noise", "compression",
+)  # fmt: skip
 # Beyond the people and the streams of random numbers of the ordinary splits.
 FIRST_IDENTITY = 1_000_000
-CLIP_STREAM, ORDER_STREAM, PERSON_STREAM = 7, 8, 9
+CLIP_STREAM, ORDER_STREAM, PERSON_STREAM, SHIFT_STREAM = 7, 8, 9, 10
 
 
 @dataclass
@@ -25,11 +29,44 @@ class ShiftedFacesConfig(FaceClipsConfig):
 
     Args:
         num_test: number of clips, at least 7.
+        num_shifts: how many factors of each clip lie beyond their ordinary ranges, 1 to 13.
+
+    Raises:
+        ValueError: if a field is out of its range.
     """
 
     num_test: int = 700
+    num_shifts: int = 3
 
     splits = ("test",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 1 <= self.num_shifts <= len(SHIFTED_FACTORS):
+            raise ValueError(f"`num_shifts` must be from 1 to {len(SHIFTED_FACTORS)}, got {self.num_shifts}.")
+
+
+def _beyond(rng: np.random.Generator, difficulty: float, duration: float) -> dict[str, float]:
+    """A value of every factor beyond its ordinary range."""
+
+    def either_side(low: float, high: float) -> float:
+        return float(rng.uniform(low, high) * rng.choice((-1.0, 1.0)))
+
+    return {
+        "speed": float(4.5 + either_side(1.5, 2.3)) / duration,
+        "intensity": 1.0 + either_side(0.2, 0.4),
+        "asymmetry": either_side(0.3, 0.6),
+        "yaw": difficulty * either_side(10.0, 15.0),
+        "pitch": difficulty * either_side(6.0, 9.0),
+        "roll": difficulty * either_side(4.0, 6.0),
+        "head_motion": difficulty * float(rng.uniform(2.5, 3.5)),
+        "zoom": 1.0 + difficulty * either_side(0.04, 0.06),
+        "light": difficulty * either_side(40.0, 60.0),
+        "brightness": float(np.exp2(difficulty * either_side(0.35, 0.55))),
+        "talking": float(min(difficulty * rng.uniform(0.45, 0.65), 1.0)),
+        "noise": difficulty * float(rng.uniform(5.0, 7.0)),
+        "compression": float(min(18.0 + difficulty * rng.uniform(8.0, 12.0), 51.0)),
+    }
 
 
 def shifted_clip_factors(config: ShiftedFacesConfig, index: int) -> ClipFactors:
@@ -39,53 +76,31 @@ def shifted_clip_factors(config: ShiftedFacesConfig, index: int) -> ClipFactors:
     """
     person, turn = divmod(index, len(LABELS))
     order = np.random.default_rng([config.seed, ORDER_STREAM, person]).permutation(len(LABELS))
-    rng = np.random.default_rng([config.seed, CLIP_STREAM, index])
-    difficulty = config.difficulty
-
-    def beyond(low: float, high: float) -> float:
-        """Between `low` and `high`, of either sign."""
-        return float(rng.uniform(low, high) * rng.choice((-1.0, 1.0)))
-
-    def scaled(low: float, high: float) -> float:
-        return difficulty * beyond(low, high)
-
-    skin = np.random.default_rng([config.seed, PERSON_STREAM, person]).uniform()
-    length = config.duration * rng.uniform(0.9, 1.1)
-    speed = rng.uniform(2.2, 3.0) if rng.random() < 0.5 else rng.uniform(6.0, 8.0)
-    return ClipFactors(
+    ordinary = sample_factors(
+        np.random.default_rng([config.seed, CLIP_STREAM, index]),
         label=LABELS[order[turn]],
         identity=FIRST_IDENTITY + person,
-        duration=float(length),
-        onset=float(length * rng.uniform(0.10, 0.28)),
-        speed=float(speed / length),
-        intensity=1.0 + beyond(0.2, 0.4),
-        asymmetry=beyond(0.3, 0.6),
-        yaw=scaled(10.0, 15.0),
-        pitch=scaled(6.0, 9.0),
-        roll=scaled(4.0, 6.0),
-        head_motion=difficulty * float(rng.uniform(2.5, 3.5)),
-        zoom=1.0 + scaled(0.04, 0.06),
-        light=scaled(40.0, 60.0),
-        brightness=float(np.exp2(scaled(0.35, 0.55))),
-        background=str(rng.choice(SHIFTED_BACKGROUNDS)) if difficulty > 0 else "grey",
-        skin=float(np.clip(0.4 + min(difficulty, 1.0) * (skin - 0.4), 0.0, 1.0)),
-        blinks=int(rng.binomial(2, min(0.25 * difficulty, 1.0))),
-        talking=float(min(difficulty * rng.uniform(0.45, 0.65), 1.0) * (rng.random() < 0.4)),
-        noise=float(difficulty * rng.uniform(5.0, 7.0)),
-        compression=float(min(18.0 + difficulty * rng.uniform(8.0, 12.0), 51.0)),
-        fps=int(rng.integers(max(4, round(11 - 4 * difficulty)), round(11 + 5 * difficulty) + 1)),
+        skin=np.random.default_rng([config.seed, PERSON_STREAM, person]).uniform(),
+        difficulty=config.difficulty,
+        duration=config.duration,
     )
+    rng = np.random.default_rng([config.seed, SHIFT_STREAM, index])
+    beyond = _beyond(rng, config.difficulty, ordinary.duration)
+    chosen = rng.choice(SHIFTED_FACTORS, size=config.num_shifts, replace=False)
+    background = str(rng.choice(SHIFTED_BACKGROUNDS)) if config.difficulty > 0 else "grey"
+    return replace(ordinary, background=background, **{name: beyond[name] for name in chosen.tolist()})
 
 
 class ShiftedSyntheticFaces(SyntheticFaces):
-    """A single split, `test`, of clips whose people, nuisances and styles no split of [`SyntheticFaces`] holds.
+    """A single split, `test`, of clips that none of [`SyntheticFaces`] resembles in people, backdrop and some factors.
 
-    Columns and classes are those of [`SyntheticFaces`]. With `d` the difficulty, the range of each factor begins where
-    that of [`SyntheticFaces`] at the same difficulty ends:
+    Columns and classes are those of [`SyntheticFaces`]. Every clip shows a new person before a backdrop of its own
+    kind, and `num_shifts` of the following factors, chosen at random, lie beyond all clips of [`SyntheticFaces`] of
+    the same difficulty `d`. The others are drawn as there.
 
-    | column | range |
+    | column | range when shifted |
     |---|---|
-    | `speed` | 2.2 to 3 or 6 to 8, divided by the duration |
+    | `speed` | 2.2 to 3 or 6 to 6.8, divided by the duration |
     | `intensity` | 0.6 to 0.8 or 1.2 to 1.4 |
     | `asymmetry` | 0.3 to 0.6 either side |
     | `yaw`, `pitch`, `roll` | 10 d to 15 d, 6 d to 9 d, 4 d to 6 d either way |
@@ -93,14 +108,11 @@ class ShiftedSyntheticFaces(SyntheticFaces):
     | `zoom` | 1 - 0.06 d to 1 - 0.04 d or 1 + 0.04 d to 1 + 0.06 d |
     | `light` | 40 d to 60 d either way |
     | `brightness` | 2^(0.35 d) to 2^(0.55 d) or one over it |
-    | `background` | `stripes` (`grey` if d = 0) |
-    | `talking` | 0 (60 % of the clips), else 0.45 d to 0.65 d, at most 1 |
+    | `talking` | 0.45 d to 0.65 d, at most 1 |
     | `noise` | 5 d to 7 d |
     | `compression` | 18 + 8 d to 18 + 12 d, at most 51 |
-    | `identity` | from 1,000,000: other people |
 
-    `duration`, `onset`, `skin`, `blinks` and `fps` keep the ranges of [`SyntheticFaces`], which leave nothing beyond
-    that would still show the same task.
+    In every clip `background` is `stripes` (`grey` if d = 0) and `identity` is 1,000,000 or more.
 
     See [`ShiftedFacesConfig`] for the arguments.
 

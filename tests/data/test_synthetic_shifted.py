@@ -21,17 +21,27 @@ from modeling_hdf.data.face_renderer import make_background
 from modeling_hdf.data.synthetic import SPLITS, clip_factors
 from modeling_hdf.data.synthetic_shifted import shifted_clip_factors
 
-DIFFICULTIES = (0.5, 1.5)
 TINY = {"num_test": 14, "image_size": 32, "duration": 0.8}
+# What each factor's ordinary range is, in the measure of `distances`.
+ENDS = {
+    "speed": 1.5, "intensity": 0.2, "asymmetry": 0.3, "yaw": 10, "pitch": 6, "roll": 4, "head_motion": 2.5,
+    "zoom": 0.04, "light": 40, "brightness": 0.35, "talking": 0.45, "noise": 5, "compression": 8,
+}  # fmt: skip
+# Where its shifted range ends.
+FAR_ENDS = {
+    "speed": 2.3, "intensity": 0.4, "asymmetry": 0.6, "yaw": 15, "pitch": 9, "roll": 6, "head_motion": 3.5,
+    "zoom": 0.06, "light": 60, "brightness": 0.55, "talking": 0.65, "noise": 7, "compression": 12,
+}  # fmt: skip
+STYLES = ("speed", "intensity", "asymmetry")  # their ranges do not depend on the difficulty
 
 
-@pytest.fixture(scope="module", params=DIFFICULTIES)
+@pytest.fixture(scope="module", params=(0.5, 1.5))
 def both(request) -> tuple[list[ClipFactors], list[ClipFactors], float]:
     """Factors of ordinary clips of all splits, those of shifted clips, and the difficulty."""
     ordinary = SyntheticFacesConfig(difficulty=request.param)
-    shifted = ShiftedFacesConfig(difficulty=request.param)
+    shifted = ShiftedFacesConfig(difficulty=request.param, num_shifts=4)
     clips = [clip_factors(ordinary, split, index) for split in SPLITS for index in range(700)]
-    return clips, [shifted_clip_factors(shifted, index) for index in range(700)], request.param
+    return clips, [shifted_clip_factors(shifted, index) for index in range(1400)], request.param
 
 
 @pytest.fixture(scope="module")
@@ -41,43 +51,38 @@ def rendered(tmp_path_factory):
     return builder.as_dataset()
 
 
-def distances(clips: list[ClipFactors]) -> dict[str, np.ndarray]:
-    """How far each clip's factors lie from a clip without nuisance, as what the ranges bound."""
-    plain = ClipFactors()
-    columns = {name: np.array([getattr(clip, name) for clip in clips]) for name in ("yaw", "pitch", "roll", "light")}
-    columns |= {name: np.array([getattr(c, name) - getattr(plain, name) for c in clips]) for name in ("zoom",)}
-    columns |= {name: np.array([getattr(c, name) for c in clips]) for name in ("asymmetry", "head_motion", "noise")}
-    columns["intensity"] = np.array([clip.intensity - 1.0 for clip in clips])
-    columns["brightness"] = np.array([np.log2(clip.brightness) for clip in clips])
-    columns["compression"] = np.array([clip.compression for clip in clips])
-    columns["talking"] = np.array([clip.talking for clip in clips if clip.talking])
+def distances(clips: list[ClipFactors], difficulty: float) -> dict[str, np.ndarray]:
+    """Distance of each factor from the middle of its ordinary range, in units of the difficulty where it scales."""
+    columns = {name: np.array([getattr(clip, name) for clip in clips]) for name in ENDS}
     # 3 to 6 apexes per clip length are trained, 4.5 lies in the middle.
-    columns["speed"] = np.array([clip.speed * clip.duration - 4.5 for clip in clips])
-    return {name: np.abs(values) for name, values in columns.items()}
+    columns["speed"] = columns["speed"] * [clip.duration for clip in clips] - 4.5
+    columns["intensity"] = columns["intensity"] - 1.0
+    columns["zoom"] = columns["zoom"] - 1.0
+    columns["brightness"] = np.log2(columns["brightness"])
+    columns["compression"] = columns["compression"] - 18.0
+    return {name: np.abs(values) / (1 if name in STYLES else difficulty) for name, values in columns.items()}
 
 
-def test_each_shifted_range_begins_where_the_trained_one_ends(both):
-    ordinary, shifted = distances(both[0]), distances(both[1])
-    for name in ordinary:
-        assert shifted[name].min() >= ordinary[name].max(), name
-    assert {clip.background for clip in both[0]}.isdisjoint(clip.background for clip in both[1])
+def test_ordinary_clips_stay_within_the_ranges_that_shifted_clips_leave(both):
+    ordinary, shifted, difficulty = both
+    for name, values in distances(ordinary, difficulty).items():
+        assert values.max() <= ENDS[name] + 1e-9, name
+    beyond = np.array([values > ENDS[name] for name, values in distances(shifted, difficulty).items()])
+    assert (beyond.sum(axis=0) == 4).all()
+    # Each of the 13 factors is as likely as the others.
+    np.testing.assert_allclose(beyond.mean(axis=1), 4 / 13, atol=4 * np.sqrt(4 * 9 / 13**2 / 1400))
+    assert {clip.background for clip in ordinary}.isdisjoint(clip.background for clip in shifted)
 
 
 def test_shifted_ranges_are_the_documented_ones(both):
-    _, clips, d = both
-    ranges = {
-        "intensity": (0.2, 0.4), "asymmetry": (0.3, 0.6), "yaw": (10 * d, 15 * d), "pitch": (6 * d, 9 * d),
-        "roll": (4 * d, 6 * d), "head_motion": (2.5 * d, 3.5 * d), "zoom": (0.04 * d, 0.06 * d),
-        "light": (40 * d, 60 * d), "brightness": (0.35 * d, 0.55 * d), "talking": (0.45 * d, 0.65 * d),
-        "noise": (5 * d, 7 * d), "compression": (18 + 8 * d, 18 + 12 * d), "speed": (1.5, 3.5),
-    }  # fmt: skip
-    for name, (low, high) in ranges.items():
-        values = distances(clips)[name]
-        assert low <= values.min() + 1e-9 and values.max() <= high + 1e-9, name
-        margin = 0.06 * (high - low)
-        assert values.min() < low + margin and values.max() > high - margin, name
+    _, clips, difficulty = both
+    for name, values in distances(clips, difficulty).items():
+        values = values[values > ENDS[name]]
+        margin = 0.06 * (FAR_ENDS[name] - ENDS[name])
+        assert values.min() < ENDS[name] + margin and FAR_ENDS[name] - margin < values.max() <= FAR_ENDS[name], name
     for name in ("yaw", "pitch", "roll", "light", "asymmetry"):
-        assert {np.sign(getattr(clip, name)) for clip in clips} == {-1.0, 1.0}, name
+        signs = np.sign([getattr(clip, name) for clip in clips])[distances(clips, difficulty)[name] > ENDS[name]]
+        assert set(signs) == {-1.0, 1.0}, name
 
 
 def test_shifted_people_are_in_no_ordinary_split(both):
@@ -88,7 +93,7 @@ def test_shifted_people_are_in_no_ordinary_split(both):
 
 
 def test_every_shifted_person_shows_each_class_once(both):
-    for start in range(0, 700, 7):
+    for start in range(0, 1400, 7):
         clips = both[1][start : start + 7]
         assert {clip.label for clip in clips} == set(LABELS)
         assert len({clip.identity for clip in clips}) == 1
@@ -102,7 +107,7 @@ def test_shifted_factors_say_nothing_about_the_label(both):
         if not len(values) or values.std() == 0:
             continue
         for k in range(7):
-            deviation = (values[label == k].mean() - values.mean()) / (values.std() / np.sqrt(100))
+            deviation = (values[label == k].mean() - values.mean()) / (values.std() / np.sqrt(200))
             assert abs(deviation) < 4.0, field.name
 
 
@@ -142,6 +147,7 @@ def test_the_cache_folder_of_ordinary_clips_keeps_its_name(tmp_path):
     assert "default-fields=a6d4d00b92dde0e4" in SyntheticFaces(cache_dir=str(tmp_path)).cache_dir
 
 
-def test_too_few_shifted_clips_are_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="`num_test`"):
-        ShiftedSyntheticFaces(cache_dir=str(tmp_path), num_test=6)
+@pytest.mark.parametrize("field, value", [("num_test", 6), ("num_shifts", 0), ("num_shifts", 14)])
+def test_a_value_out_of_range_is_refused_by_name(tmp_path, field, value):
+    with pytest.raises(ValueError, match=f"`{field}`"):
+        ShiftedSyntheticFaces(cache_dir=str(tmp_path), **{field: value})
