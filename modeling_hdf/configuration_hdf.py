@@ -1,6 +1,7 @@
 """HDF model configuration."""
 
 import copy
+import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -55,6 +56,10 @@ class HDFConfig(PreTrainedConfig):
             Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution.
         classifier_dropout (`float`, *optional*, defaults to 0.0):
             Dropout probability before the classifier, 0 to 1.
+        calibration_temperature (`float`, *optional*, defaults to 1.0):
+            What the logits are divided by outside training, above 0: the calibration of Guo et al. 2017
+            (https://arxiv.org/abs/1706.04599), fitted on validation by `hdf calibrate`. It changes how sure the model
+            is, never which class it chooses.
         id2label (`dict[int, str]`, *optional*):
             Names of the classes. Defaults to happiness, sadness, neutral, anger, surprise, disgust, fear (DFEW's
             order).
@@ -89,6 +94,7 @@ class HDFConfig(PreTrainedConfig):
     dam_frequency: bool = True
     dam_reduction: int = 1
     classifier_dropout: float | int = 0.0
+    calibration_temperature: float | int = 1.0  # plain `temperature` is a generation parameter to transformers
 
     def __post_init__(self, **kwargs):
         self._refuse_unknown_dam_fields(kwargs)
@@ -179,6 +185,10 @@ class HDFConfig(PreTrainedConfig):
             raise ValueError(f"`dam_reduction` is {self.dam_reduction}; it must be between 1 and 49.")
         if not 0.0 <= self.classifier_dropout < 1.0:
             raise ValueError(f"`classifier_dropout` is {self.classifier_dropout}; it must be at least 0 and below 1.")
+        if not 0.0 < self.calibration_temperature < math.inf:
+            raise ValueError(
+                f"`calibration_temperature` is {self.calibration_temperature}; it must be a number above 0."
+            )
 
     @property
     def num_frames(self) -> int:
