@@ -2,6 +2,7 @@
 
     hdf data check dfew --data-dir DFEW --fold 1
     hdf evaluate outputs/dfew --dataset dfew --data-dir DFEW --fold 1
+    hdf convert videomae.pth OUT
     hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
 
 `hdf COMMAND --help` explains each command. Exit codes: 0 if it went well, 1 if a check failed or the input is bad,
@@ -13,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from .convert_cli import add_convert_parser
 from .data_cli import add_check_parser, add_publish_parser
 from .evaluate_cli import add_calibrate_parser, add_evaluate_parser, add_folds_parser
 from .faces_cli import add_faces_parser
@@ -30,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate_parser(commands)
     add_calibrate_parser(commands)
     add_folds_parser(commands)
+    add_convert_parser(commands)
     return parser
 
 
