@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_FOLDERS = {"model": ".json", "train": ".yaml"}
+_FOLDERS = {"model": ".json", "train": ".yaml", "pretrain": ".yaml"}
 
 
 def configuration_path(kind: str, name: str) -> Path:
@@ -10,7 +10,8 @@ def configuration_path(kind: str, name: str) -> Path:
     Path of a configuration file.
 
     Args:
-        kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`) or `"train"` (recipes of the examples).
+        kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`), `"train"` or `"pretrain"` (recipes of
+            `examples/train.py` and `examples/pretrain.py`).
         name (`str`): name of the file without its ending, such as `"tiny"`; or the path of a file of your own.
 
     Raises:
