@@ -6,10 +6,8 @@
 
 Every run writes one JSON file. A run whose file is there is skipped; a file of other settings stops the command.
 
-All runs start from one backbone, trained by cross-entropy on easy clips of people that appear nowhere else: from
-random weights a model this small spends most of a short training on a plateau. Arms of one seed also share the start
-of the classifier and see the same clips in the same order. The last epoch counts: nothing is chosen by any score. SAM
-takes two passes per step, so its runs see as many clips in twice the time.
+Arms of one seed start from the same random weights and see the same clips in the same order. The last epoch counts:
+nothing is chosen by any score. SAM takes two passes per step, so its runs see as many clips in twice the time.
 """
 
 import argparse
@@ -28,7 +26,7 @@ from pathlib import Path
 import datasets
 import torch
 import transformers
-from ablation_settings import ARMS, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Arm, Settings
+from ablation_settings import ARMS, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Arm, Settings, Trial
 from ablation_table import results_table, tuning_table
 from safetensors.torch import load_file, save_file
 from transformers import set_seed
@@ -93,7 +91,7 @@ def build_clips(data: dict, split: str, cache: Path, **options) -> ClipDataset:
 
 
 def build_model(settings: dict, seed: int, start: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """The model of a run: the backbone of the start, and the classifier of every other run with this seed."""
+    """The model of a run, with the random weights of every other run of this seed and those of the start over them."""
     fields = {
         "num_frames": settings["data"]["num_frames"],
         "image_size": settings["data"]["image_size"],
@@ -134,8 +132,10 @@ def train(model: torch.nn.Module, data: dict, training: dict, seed: int, cache: 
 
 
 def start_weights(settings: dict, cache: Path) -> dict[str, torch.Tensor]:
-    """The backbone that every run starts from, trained once by cross-entropy on easy clips of people of its own."""
+    """The trained backbone that the runs start from; nothing if they start from random weights."""
     start = settings["start"]
+    if start is None:
+        return {}
     path = cache / f"start_{digest([start, settings['backbone']])}.safetensors"
     if not path.exists():
         model = build_model({**settings, "data": start["data"], "dam": {"dam_layers": []}}, 0, {})
@@ -175,11 +175,12 @@ def finished_run(path: Path, settings: dict) -> dict | None:
     record = json.loads(path.read_text())
     if digest(record["settings"]) == digest(settings):
         return record
+    was, now = ({**s, "start": s["start"] or {}} for s in (record["settings"], settings))
     differences = [
-        f"{group}.{name} was {record['settings'].get(group, {}).get(name)!r}, is {settings[group].get(name)!r}"
-        for group in settings
-        for name in sorted(settings[group].keys() | record["settings"].get(group, {}).keys())
-        if settings[group].get(name) != record["settings"].get(group, {}).get(name)
+        f"{group}.{name} was {was[group].get(name)!r}, is {now[group].get(name)!r}"
+        for group in now
+        for name in sorted(was[group].keys() | now[group].keys())
+        if was[group].get(name) != now[group].get(name)
     ]
     raise SystemExit(
         f"{path} was measured with other settings: {'; '.join(differences)}. Move it away, or give another --results."
@@ -211,20 +212,20 @@ def run(path: Path, name: str, arm: Arm, seed: int, settings: Settings, splits: 
     print(f"{name} seed {seed}: {scores}  ({record['seconds']:.0f} s)", flush=True)
 
 
-def planned_runs(arguments: argparse.Namespace, settings: Settings) -> list[tuple]:
+def planned_runs(arguments: argparse.Namespace, settings: Settings, trials: dict[str, Trial]) -> list[tuple]:
     """Path, name, arm, seed, settings and splits of each run asked for; seed by seed, so that arms keep pace."""
     if arguments.tune:
         return [
             (
                 arguments.results / "tuning" / f"{name}_{seed}.json",
                 name,
-                ARMS[TRIALS[name].arm],
+                ARMS[trials[name].arm],
                 seed,
-                settings.changed(**TRIALS[name].changes),
+                trials[name].settings.changed(**trials[name].changes),
                 ("validation",),
             )
             for seed in arguments.seeds or TUNING_SEEDS
-            for name in arguments.only or TRIALS
+            for name in arguments.only or trials
         ]
     return [
         (
@@ -240,7 +241,7 @@ def planned_runs(arguments: argparse.Namespace, settings: Settings) -> list[tupl
     ]
 
 
-def main(settings: Settings = SETTINGS) -> None:
+def main(settings: Settings = SETTINGS, trials: dict[str, Trial] = TRIALS) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="the trials on the validation split")
     parser.add_argument("--table", action="store_true", help="print the results that are there, and run nothing")
@@ -249,14 +250,14 @@ def main(settings: Settings = SETTINGS) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     parser.add_argument("--clip-cache", type=Path, default=CLIP_CACHE, help="folder of the decoded clips")
     arguments = parser.parse_args()
-    known = TRIALS if arguments.tune else ARMS
+    known = trials if arguments.tune else ARMS
     unknown = sorted(set(arguments.only or ()) - known.keys())
     if unknown:
         parser.error(f"--only has unknown names {unknown}; choose from {', '.join(known)}")
 
     torch.set_num_threads(1)  # results then do not depend on the number of cores
     datasets.disable_progress_bars()
-    runs = planned_runs(arguments, settings)
+    runs = planned_runs(arguments, settings, trials)
     records = [finished_run(path, arm.run_settings(changed)) for path, _, arm, _, changed, _ in runs]
     missing = [f"{name} {seed}" for (_, name, _, seed, _, _), record in zip(runs, records, strict=True) if not record]
     if arguments.table:

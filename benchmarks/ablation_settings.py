@@ -1,76 +1,60 @@
-"""What the runs of `ablation.py` are: arms, shared settings, and the trials that settled the open numbers."""
+"""What the runs of `ablation.py` are: arms, shared settings, and the trials on the validation split."""
 
 import dataclasses
 from dataclasses import dataclass, field
 
+TRAINING = {
+    "num_train_epochs": 10,
+    "per_device_train_batch_size": 16,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.3,
+}
+DATA = {
+    "difficulty": 1.0,
+    "image_size": 64,
+    "duration": 1.6,
+    "num_frames": 8,
+    "num_train": 2100,
+    "num_validation": 1400,
+    "num_test": 1400,
+    "num_shifted": 1400,
+    "num_shifts": 3,
+    "train_clips": 2100,
+    "seed": 0,
+}
+BACKBONE = {
+    "hidden_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    "patch_size": 16,
+    "tubelet_size": 2,
+    "initializer_range": 0.05,
+}
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms share, and the numbers of the parts that some of them switch on."""
+    """What all arms share, and the numbers of the parts that some of them switch on.
 
-    data: dict = field(
-        default_factory=lambda: {
-            "difficulty": 1.5,
-            "image_size": 64,
-            "duration": 1.6,
-            "num_frames": 8,
-            "num_train": 3500,
-            "num_validation": 1400,
-            "num_test": 1400,
-            "num_shifted": 1400,
-            "num_shifts": 3,
-            "train_clips": 700,
-            "seed": 0,
-        }
-    )
-    backbone: dict = field(
-        default_factory=lambda: {
-            "hidden_size": 96,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "intermediate_size": 384,
-            "patch_size": 16,
-            "tubelet_size": 2,
-            "initializer_range": 0.05,
-        }
-    )
-    start: dict = field(
-        default_factory=lambda: {
-            "data": {
-                "difficulty": 0.5,
-                "image_size": 64,
-                "duration": 1.6,
-                "num_frames": 8,
-                "num_train": 2800,
-                "num_validation": 350,
-                "num_test": 7,
-                "train_clips": 2800,
-                "seed": 1,
-            },
-            "training": {
-                "dsm": False,
-                "num_train_epochs": 6,
-                "per_device_train_batch_size": 16,
-                "learning_rate": 1e-3,
-                "weight_decay": 0.05,
-                "lr_scheduler_type": "cosine",
-                "warmup_steps": 0.3,
-            },
-        }
-    )
-    training: dict = field(
-        default_factory=lambda: {
-            "num_train_epochs": 18,
-            "per_device_train_batch_size": 32,
-            "learning_rate": 1e-3,
-            "weight_decay": 0.05,
-            "lr_scheduler_type": "cosine",
-            "warmup_steps": 0.1,
-        }
-    )
+    Attributes:
+        data: fields of the two builders; `num_frames` of a clip; `train_clips`, how many of the training clips are
+            used, from the first.
+        backbone: fields of its configuration.
+        training: arguments of [`HDFTrainingArguments`].
+        start: `data` and `training` of the run whose backbone all runs start from; `None` for random weights.
+        dam, dsm, sam: further fields of the arms that have the part.
+    """
+
+    data: dict = field(default_factory=lambda: DATA)
+    backbone: dict = field(default_factory=lambda: BACKBONE)
+    training: dict = field(default_factory=lambda: TRAINING)
+    start: dict | None = None
     dam: dict = field(default_factory=dict)
     dsm: dict = field(default_factory=dict)
-    sam: dict = field(default_factory=lambda: {"sam_rho": 0.05})
+    sam: dict = field(default_factory=lambda: {"sam_rho": 0.02})
 
     def changed(self, **groups: dict) -> "Settings":
         """A copy with some entries of some groups replaced."""
@@ -114,13 +98,35 @@ ARMS = {
 SEEDS = (0, 1, 2, 3, 4)
 SETTINGS = Settings()
 
+# A second regime for the trials: few hard clips, and a backbone that has learnt easy ones of other people before.
+FROM_TRAINED = Settings(
+    data=DATA | {"difficulty": 1.5, "num_train": 3500, "train_clips": 700},
+    training=TRAINING | {"num_train_epochs": 18, "per_device_train_batch_size": 32, "warmup_steps": 0.1},
+    start={
+        "data": {
+            "difficulty": 0.5,
+            "image_size": 64,
+            "duration": 1.6,
+            "num_frames": 8,
+            "num_train": 2800,
+            "num_validation": 350,
+            "num_test": 7,
+            "train_clips": 2800,
+            "seed": 1,
+        },
+        "training": TRAINING | {"dsm": False, "num_train_epochs": 6},
+    },
+)
+
 
 @dataclass(frozen=True)
 class Trial:
-    """A run that settles an open number, on the validation split alone: an arm, with some settings changed."""
+    """Runs on the validation split alone: an arm, with some settings changed, to compare with another trial."""
 
     arm: str
     changes: dict = field(default_factory=dict)
+    settings: Settings = SETTINGS
+    reference: str = BASELINE
 
 
 # Seeds that no run of the table has.
@@ -131,19 +137,35 @@ def _dsm(scaling: str, alpha: float, beta: float, **others: float | str) -> dict
     return {"dsm": {"dsm_scaling": scaling, "dsm_alpha": alpha, "dsm_beta": beta, **others}}
 
 
+def _sam(rho: float) -> dict:
+    return {"sam": {"sam_rho": rho}}
+
+
+_FROM_TRAINED_TRIALS = {
+    BASELINE: (BASELINE, {}),
+    "dsm_features_10_0.1": ("dsm", _dsm("features", 10.0, 0.1)),
+    "dsm_features_10_1": ("dsm", _dsm("features", 10.0, 1.0)),
+    "dsm_parameters_10_0.1": ("dsm", _dsm("parameters", 10.0, 0.1)),
+    "dsm_fixed_1_0.1": ("dsm", _dsm("fixed", 1.0, 0.1)),
+    "dsm_fixed_1_0.3": ("dsm", _dsm("fixed", 1.0, 0.3)),
+    "sam_0.02": ("sam", _sam(0.02)),
+    "sam_0.05": ("sam", _sam(0.05)),
+    "dam_identity": ("dam", {"dam": {"dam_init": "identity"}}),
+    "dam_paper": ("dam", {"dam": {"dam_init": "paper"}}),
+    "dsm_features_10_1_eta_1": ("dsm", _dsm("features", 10.0, 1.0, dsm_eta=1.0)),
+    "dsm_features_10_1_ib_-0.5": ("dsm", _dsm("features", 10.0, 1.0, dsm_ib_weight=-0.5)),
+    "per_class": (BASELINE, {"training": {"sampler": "per_class"}}),
+    "dsm_features_10_1_per_class": ("dsm", {"training": {"sampler": "per_class"}, **_dsm("features", 10.0, 1.0)}),
+}
 TRIALS = {
     BASELINE: Trial(BASELINE),
+    "dam_identity": Trial("dam", {"dam": {"dam_init": "identity"}}),
     "dsm_features_10_0.1": Trial("dsm", _dsm("features", 10.0, 0.1)),
-    "dsm_features_10_1": Trial("dsm", _dsm("features", 10.0, 1.0)),
+    "sam_0.02": Trial("sam", _sam(0.02)),
     "dsm_parameters_10_0.1": Trial("dsm", _dsm("parameters", 10.0, 0.1)),
     "dsm_fixed_1_0.1": Trial("dsm", _dsm("fixed", 1.0, 0.1)),
-    "dsm_fixed_1_0.3": Trial("dsm", _dsm("fixed", 1.0, 0.3)),
-    "sam_0.02": Trial("sam", {"sam": {"sam_rho": 0.02}}),
-    "sam_0.05": Trial("sam", {"sam": {"sam_rho": 0.05}}),
-    "dam_identity": Trial("dam", {"dam": {"dam_init": "identity"}}),
-    "dam_paper": Trial("dam", {"dam": {"dam_init": "paper"}}),
-    "dsm_features_10_1_eta_1": Trial("dsm", _dsm("features", 10.0, 1.0, dsm_eta=1.0)),
-    "dsm_features_10_1_ib_-0.5": Trial("dsm", _dsm("features", 10.0, 1.0, dsm_ib_weight=-0.5)),
-    "per_class": Trial(BASELINE, {"training": {"sampler": "per_class"}}),
-    "dsm_features_10_1_per_class": Trial("dsm", {"training": {"sampler": "per_class"}, **_dsm("features", 10.0, 1.0)}),
+    **{
+        f"trained_{name}": Trial(arm, changes, FROM_TRAINED, f"trained_{BASELINE}")
+        for name, (arm, changes) in _FROM_TRAINED_TRIALS.items()
+    },
 }

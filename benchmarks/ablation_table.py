@@ -29,14 +29,17 @@ def _uar(records: list[dict], run: str, split: str) -> dict[int, float]:
     return {r["seed"]: 100 * r["results"][split]["uar"] for r in records if r["run"] == run}
 
 
-def _cells(records: list[dict], run: str, split: str) -> list[str]:
-    """Mean UAR of a run, and its difference to the baseline over the seeds that both have."""
-    scores, reference = _uar(records, run, split), _uar(records, BASELINE, split)
-    seeds = sorted(scores.keys() & reference.keys())
+def _cells(records: list[dict], run: str, split: str, reference: str) -> list[str]:
+    """Mean UAR of a run, and its difference to the reference over the seeds that both have."""
+    scores, reference_scores = _uar(records, run, split), _uar(records, reference, split)
+    seeds = sorted(scores.keys() & reference_scores.keys())
     score = f"{mean(scores.values()):.1f}" if scores else ""
-    if run == BASELINE or len(seeds) < 2:
+    if run == reference or not seeds:
         return [score, ""]
-    middle, low, high = paired_interval([scores[s] for s in seeds], [reference[s] for s in seeds])
+    pairs = [scores[s] for s in seeds], [reference_scores[s] for s in seeds]
+    if len(seeds) == 1:
+        return [score, f"{pairs[0][0] - pairs[1][0]:+.1f}"]
+    middle, low, high = paired_interval(*pairs)
     return [score, f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"]
 
 
@@ -46,7 +49,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _check_start(records: list[dict]) -> None:
     """Raises `SystemExit` for runs that cannot be compared."""
-    starts = {record.get("start_digest") for record in records}
+    starts = {record["start_digest"] for record in records if record["settings"]["start"]}
     if len(starts) > 1:
         raise SystemExit(
             "The runs started from different backbones (`start_digest`), as those of two machines do: repeat all of "
@@ -56,24 +59,23 @@ def _check_start(records: list[dict]) -> None:
 
 def results_table(records: list[dict]) -> str:
     """UAR of every arm on the ordinary and the shifted split, with paired differences to the baseline."""
-    _check_start(records)
     header = ["arm", "seeds", "test UAR, %", "difference (95 %)", "shifted UAR, %", "difference (95 %)", "time"]
     seconds = {name: [r["seconds"] for r in records if r["run"] == name] for name in ARMS}
     rows = []
     for name, arm in ARMS.items():
         time = f"{mean(seconds[name]) / mean(seconds[BASELINE]):.1f}" if seconds[name] and seconds[BASELINE] else ""
-        cells = _cells(records, name, "test") + _cells(records, name, "shifted")
+        cells = [cell for split in ("test", "shifted") for cell in _cells(records, name, split, BASELINE)]
         rows.append([arm.title, str(len(seconds[name])), *cells, time])
     return _table(header, rows)
 
 
 def tuning_table(records: list[dict]) -> str:
-    """UAR of every trial on the validation split, with paired differences to the baseline."""
+    """UAR of every trial on the validation split, with paired differences to its reference."""
     _check_start(records)
     header = ["trial", "arm", "changed", "seeds", "validation UAR, %", "difference (95 %)"]
     rows = []
     for name, trial in TRIALS.items():
         changed = ", ".join(f"{key} {value}" for group in trial.changes.values() for key, value in group.items())
         seeds = str(len(_uar(records, name, "validation")))
-        rows.append([name, trial.arm, changed, seeds, *_cells(records, name, "validation")])
+        rows.append([name, trial.arm, changed, seeds, *_cells(records, name, "validation", trial.reference)])
     return _table(header, rows)

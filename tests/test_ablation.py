@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.stats import ttest_rel
 
 from modeling_hdf.data.face_dynamics import LABELS
@@ -15,7 +17,7 @@ from modeling_hdf.data.face_dynamics import LABELS
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import ablation  # noqa: E402
-from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings  # noqa: E402
+from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
 from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
 
 TINY_DATA = {
@@ -33,9 +35,9 @@ TINY = Settings(
         "patch_size": 16,
         "tubelet_size": 2,
     },
-    start={"data": {**TINY_DATA, "seed": 1}, "training": {**TINY_TRAINING, "dsm": False}},
     training=TINY_TRAINING,
 )
+START = {"data": {**TINY_DATA, "seed": 1}, "training": {**TINY_TRAINING, "dsm": False}}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +53,10 @@ def caches(tmp_path_factory):
 def run(caches, tmp_path, monkeypatch, capsys):
     """Calls the command with some arguments, and gives back what it printed."""
 
-    def call(*arguments: object, settings: Settings = TINY) -> str:
+    def call(*arguments: object, settings: Settings = TINY, trials: dict[str, Trial] = TRIALS) -> str:
         folders = ("--results", tmp_path, "--clip-cache", caches)
         monkeypatch.setattr(sys, "argv", ["benchmarks/ablation.py", *map(str, (*folders, *arguments))])
-        ablation.main(settings)
+        ablation.main(settings, trials)
         return capsys.readouterr().out
 
     return call
@@ -89,9 +91,11 @@ def test_the_table_pairs_runs_by_seed():
 
 
 def test_the_table_refuses_runs_that_started_from_different_backbones():
-    records = [{**record(BASELINE, seed, test=0.5, shifted=0.4), "start_digest": str(seed)} for seed in (0, 1)]
+    records = [{**record(BASELINE, 0, validation=0.5), "start_digest": digest} for digest in ("a", "b")]
+    for each in records:
+        each["settings"] = {"start": {"data": {}}}
     with pytest.raises(SystemExit, match="start"):
-        results_table(records)
+        tuning_table(records)
 
 
 def test_the_tuning_table_says_what_each_trial_changes():
@@ -178,6 +182,29 @@ def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
     again = json.loads(files[1].read_text())
     for name in ("start_digest", "results", "log"):
         assert again[name] == written[name]
+
+
+def test_a_trial_starts_from_the_backbone_that_its_settings_train(run, tmp_path, caches):
+    trials = {BASELINE: Trial(BASELINE, settings=replace(TINY, start=START)), "dsm": Trial("dsm", settings=TINY)}
+    run("--tune", "--seeds", 7, trials=trials)
+    records = {name: json.loads((tmp_path / "tuning" / f"{name}_7.json").read_text()) for name in trials}
+    assert list(records["dsm"]["results"]) == ["validation"]
+    assert records[BASELINE]["start_digest"] != records["dsm"]["start_digest"]
+    (saved,) = caches.glob("start_*.safetensors")
+    start = load_file(saved)
+    fresh = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 0, {}).state_dict()
+    assert start.keys() == {name for name in fresh if not name.startswith("classifier")}
+    assert not any(torch.equal(start[name], fresh[name]) for name in start if "weight" in name and "norm" not in name)
+
+
+def test_an_interrupted_write_leaves_no_file_behind_its_name(tmp_path):
+    def interrupted(part: Path) -> None:
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablation.write_whole(tmp_path / "run.json", interrupted)
+    assert not (tmp_path / "run.json").exists()
 
 
 def test_a_file_of_other_settings_stops_the_command_before_any_run(run, tmp_path):
