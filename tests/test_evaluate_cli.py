@@ -132,6 +132,13 @@ def test_views_split_and_groups_are_as_asked_for(saved, overrides, tmp_path, cap
     assert "by background; worst: " in capsys.readouterr().out
 
 
+def test_an_unknown_factor_is_named_before_the_work(saved, overrides, capsys, monkeypatch):
+    monkeypatch.setattr("modeling_hdf.evaluate_cli.predict_rows", lambda *_: pytest.fail("clips were classified"))
+    options = ("--overrides", json.dumps(overrides), "--group-by", "scene")
+    assert run("evaluate", saved, "--dataset", "synthetic", *options) == 1
+    assert_error(capsys, "no column scene to group by; .*yaw")
+
+
 def test_a_model_of_seven_classes_on_mafw(saved, tmp_path, capsys):
     write_mafw(tmp_path / "mafw")
     options = ("--data-dir", tmp_path / "mafw", "--fold", 1, "--output", tmp_path / "out", "--resamples", 5)
@@ -293,7 +300,6 @@ def headless(folder: Path) -> Path:
         (lambda folder: folder / "nowhere", (), "nowhere cannot be loaded: there is no such folder"),
         (headless, (), "has no weights for classifier.bias, classifier.weight, .*: it is no trained classifier"),
         (lambda folder: save_model(folder / "m", ("a", "b")), (), "0 classes in common.*The model has a, b"),
-        (lambda folder: save_model(folder / "m"), ("--group-by", "scene"), "no column scene to group by; .*yaw"),
         (lambda folder: save_model(folder / "m"), ("--fold", 2), "`fold` has no meaning for the synthetic faces"),
         (lambda folder: save_model(folder / "m"), ("--num-views", 0), "`num_views` is 0"),
         (lambda folder: save_model(folder / "m"), ("--temporal-sampling", "x"), "'x'"),

@@ -167,3 +167,8 @@ def test_calibration_error_of_a_sure_model_is_its_error_rate():
     assert expected_calibration_error(labels, probabilities) == pytest.approx(0.25)
     points = reliability(labels, probabilities)
     assert points["confidence"] == [None] * 14 + [1.0] and points["accuracy"] == [None] * 14 + [0.75]
+
+
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower_one():
+    labels, probabilities = np.array([0, 0]), np.full((2, 5), 0.2)  # 0.2 is 3 / 15
+    assert reliability(labels, probabilities)["num_clips"] == [0, 0, 2] + [0] * 12
