@@ -45,15 +45,25 @@ class Settings:
         backbone: fields of its configuration.
         training: arguments of [`HDFTrainingArguments`].
         start: `data` and `training` of the run whose backbone all runs start from; `None` for random weights.
-        dam, dsm, sam: further fields of the arms that have the part.
+        dam, dsm, sam: further fields of the arms that have the part, written out so that a run tells them.
     """
 
     data: dict = field(default_factory=lambda: DATA)
     backbone: dict = field(default_factory=lambda: BACKBONE)
     training: dict = field(default_factory=lambda: TRAINING)
     start: dict | None = None
-    dam: dict = field(default_factory=dict)
-    dsm: dict = field(default_factory=dict)
+    dam: dict = field(default_factory=lambda: {"dam_variant": "temporal", "dam_init": "identity", "dam_reduction": 1})
+    dsm: dict = field(
+        default_factory=lambda: {
+            "dsm_variant": "figure",
+            "dsm_scaling": "features",
+            "dsm_alpha": 10.0,
+            "dsm_beta": 0.1,
+            "dsm_temperature": 0.07,
+            "dsm_eta": 0.2,
+            "dsm_ib_weight": 0.1,
+        }
+    )
     sam: dict = field(default_factory=lambda: {"sam_rho": 0.02})
 
     def changed(self, **groups: dict) -> "Settings":

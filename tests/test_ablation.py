@@ -68,6 +68,7 @@ def record(run: str, seed: int, **uar: float) -> dict:
         "seed": seed,
         "seconds": 10.0,
         "results": {name: {"uar": value} for name, value in uar.items()},
+        "settings": {"start": None},
     }
 
 
