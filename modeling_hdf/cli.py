@@ -2,6 +2,7 @@
 
     hdf data check dfew --data-dir DFEW --fold 1
     hdf evaluate outputs/dfew --dataset dfew --data-dir DFEW --fold 1
+    hdf report outputs/synthetic
     hdf convert videomae.pth OUT
     hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
 
@@ -18,6 +19,7 @@ from .convert_cli import add_convert_parser
 from .data_cli import add_check_parser, add_publish_parser
 from .evaluate_cli import add_calibrate_parser, add_evaluate_parser, add_folds_parser
 from .faces_cli import add_faces_parser
+from .report_cli import add_report_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate_parser(commands)
     add_calibrate_parser(commands)
     add_folds_parser(commands)
+    add_report_parser(commands)
     add_convert_parser(commands)
     return parser
 
