@@ -73,11 +73,13 @@ def main() -> None:
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     if trainer.is_world_process_zero():
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         record = {
             "base_model": script.model_name_or_path or None,
             "dataset": data.data_dir or "synthetic",
             "num_clips": len(rows),
-            "loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1],
+            "num_steps": trainer.state.global_step,
+            "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
             "seed": training.seed,
             "command": shlex.join(["accelerate", "launch", *sys.argv]),
         }

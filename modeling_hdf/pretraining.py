@@ -199,9 +199,6 @@ class PretrainingTrainer(Trainer):
         kwargs: further arguments of the Trainer.
     """
 
-    # The model's loss is a mean over the batch, though its `forward` takes any keyword: accumulation has to average.
-    loss_is_scaled_for_ga = False
-
     def __init__(
         self,
         model: VideoMAEForPreTraining,

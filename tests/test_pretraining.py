@@ -186,18 +186,20 @@ def test_a_few_clips_are_learned_by_heart(tmp_path):
     assert history[0] > 0.95 and np.mean(history[-10:]) < 0.7
 
 
-def test_two_runs_are_equal_and_epochs_bring_new_masks(tmp_path):
+def test_two_runs_are_equal_and_epochs_bring_new_masks(tmp_path, monkeypatch):
+    # accelerate does not tell the dataset behind the batches of several processes which epoch it is; nor here.
+    monkeypatch.setattr("accelerate.data_loader.DataLoaderShard.set_epoch", lambda self, epoch: None)
     shown = []
 
     class Recording(PretrainingTrainer):
         def training_step(self, model, inputs, num_items_in_batch=None):
-            shown.append(inputs["bool_masked_pos"].clone())
+            shown.append(sorted(row.numpy().tobytes() for row in inputs["bool_masked_pos"]))
             return super().training_step(model, inputs, num_items_in_batch)
 
     def run(folder):
         arguments = PretrainingArguments(
             output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, save_strategy="no",
-            num_train_epochs=2, per_device_train_batch_size=6, mask_ratio=0.5, train_sampling_strategy="sequential",
+            num_train_epochs=2, per_device_train_batch_size=6, mask_ratio=0.5,
         )  # fmt: skip
         trainer = Recording(tiny_model(), arguments, clip_dataset(), PROCESSOR)
         trainer.train()
@@ -205,13 +207,13 @@ def test_two_runs_are_equal_and_epochs_bring_new_masks(tmp_path):
 
     one, other = run(tmp_path / "a"), run(tmp_path / "b")
     assert all(one[name].equal(other[name]) for name in one)
-    assert shown[0].equal(shown[2]) and shown[1].equal(shown[3]) and not shown[0].equal(shown[1])
+    assert shown[:2] == shown[2:] and shown[0] != shown[1]
 
 
 def test_accumulated_batches_give_the_step_of_one_large_batch(tmp_path):
     def weights(batch_size, accumulation):
         trainer = build_trainer(
-            tmp_path, optim="sgd", learning_rate=0.5, num_train_epochs=1, max_grad_norm=0.0,
+            tmp_path, optim="sgd", learning_rate=100.0, num_train_epochs=1, max_grad_norm=0.0,
             train_sampling_strategy="sequential", per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=accumulation, lr_scheduler_type="constant",
         )  # fmt: skip
@@ -221,7 +223,7 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(tmp_path):
     small, large, start = weights(2, 3), weights(6, 1), tiny_model().state_dict()
     for name in start:
         torch.testing.assert_close(small[name], large[name], rtol=0, atol=1e-5, msg=name)
-    assert (large["encoder_to_decoder.weight"] - start["encoder_to_decoder.weight"]).abs().max() > 1e-3
+    assert (large["decoder.head.weight"] - start["decoder.head.weight"]).abs().max() > 1e-3
 
 
 def test_resuming_gives_the_straight_run_and_all_of_its_weights(tmp_path):
@@ -290,7 +292,7 @@ def test_the_script_leaves_a_checkpoint_that_hdf_starts_from_with_every_weight(p
     assert (processor.num_frames, processor.crop_size["height"]) == (8, 64)
     record = json.loads((folder / "pretraining.json").read_text())
     assert record["dataset"] == "synthetic" and record["num_clips"] == 14 and record["seed"] == 3
-    assert record["loss"] > 0 and "--seed 3" in record["command"]
+    assert record["num_steps"] == 2 and record["last_loss"] > 0 and "--seed 3" in record["command"]
 
 
 def test_the_same_command_goes_on_from_the_last_checkpoint(pretrained, monkeypatch, capsys):
@@ -324,7 +326,6 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
     ("arguments", "message"),
     [
         (("--recipe", "nowhere"), "nowhere"),
-        (("--data-dir", "nowhere"), "nowhere: no such folder"),
         (("--mask_ratio", "1.0"), "`mask_ratio` is 1.0"),
         (("--model_overrides", '{"width": 3}'), "width"),
         (("--temporal_sampling", "sparse"), "sparse"),
@@ -335,6 +336,23 @@ def test_wrong_arguments_of_the_script_are_named(tmp_path, monkeypatch, argument
         run(monkeypatch, "--output_dir", tmp_path, "--dataset_overrides", json.dumps(SMALL), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [("preset: tiny\nlearning_rat: 1.0\n", "unknown arguments ['learning_rat']"), ("- tiny\n", "holds no arguments")],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path, monkeypatch, capsys, recipe, message):
+    (tmp_path / "own.yaml").write_text(recipe)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--recipe", tmp_path / "own.yaml")
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("overrides", "message"), [("[1]", "must be a JSON object"), ("{", "is not JSON")])
+def test_overrides_that_are_no_mapping_are_refused(tmp_path, monkeypatch, overrides, message):
+    with pytest.raises(SystemExit, match=f"--dataset_overrides .*{message}"):
+        run(monkeypatch, "--output_dir", tmp_path, "--dataset_overrides", overrides)
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, monkeypatch):
     HDFConfig().save_pretrained(tmp_path / "hdf")
     arguments = ("--dataset_overrides", json.dumps(SMALL), "--model_name_or_path", tmp_path / "hdf")
@@ -342,6 +360,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, monkeypatch):
         run(monkeypatch, "--output_dir", tmp_path, *arguments)
 
 
-def test_overrides_of_the_synthetic_faces_beside_a_folder_are_refused(tmp_path):
+def test_a_folder_that_is_not_there_and_overrides_beside_a_folder_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        PretrainingDataArguments(data_dir="nowhere").builder({})
     with pytest.raises(ValueError, match="no meaning for `data_dir`"):
         PretrainingDataArguments(data_dir=str(tmp_path)).builder({"num_train": 7})
