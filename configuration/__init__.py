@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_FOLDERS = {"model": ".json", "train": ".yaml", "accelerate": ".yaml"}
+_FOLDERS = {"model": ".json", "train": ".yaml", "pretrain": ".yaml", "accelerate": ".yaml"}
 
 
 def configuration_path(kind: str, name: str) -> Path:
@@ -10,8 +10,8 @@ def configuration_path(kind: str, name: str) -> Path:
     Path of a configuration file.
 
     Args:
-        kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`), `"train"` (recipes of the examples) or
-            `"accelerate"` (for `accelerate launch --config_file`).
+        kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`), `"train"` or `"pretrain"` (recipes of
+            `examples/train.py` and `examples/pretrain.py`), or `"accelerate"` (for `accelerate launch --config_file`).
         name (`str`): name of the file without its ending, such as `"tiny"`; or the path of a file of your own.
 
     Raises:

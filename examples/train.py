@@ -77,6 +77,7 @@ def as_fields(option: str, overrides: str | dict) -> dict:
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
     """The preset, or the checkpoint, with the classes of the dataset."""
     fields = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    fields["calibration_temperature"] = 1.0  # that of a checkpoint fits its own weights alone
     fields |= as_fields("model_overrides", script.model_overrides)
     start = script.model_name_or_path
     if start and AutoConfig.from_pretrained(start).model_type != HDFConfig.model_type:

@@ -1,6 +1,9 @@
 """The `hdf` command.
 
     hdf data check dfew --data-dir DFEW --fold 1
+    hdf evaluate outputs/dfew --dataset dfew --data-dir DFEW --fold 1
+    hdf report outputs/synthetic
+    hdf convert videomae.pth OUT
     hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
     hdf push outputs/dfew owner/hdf-dfew
 
@@ -9,12 +12,16 @@
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
+from .convert_cli import add_convert_parser
 from .data_cli import add_check_parser, add_publish_parser
+from .evaluate_cli import add_calibrate_parser, add_evaluate_parser, add_folds_parser
 from .faces_cli import add_faces_parser
 from .push_cli import add_push_parser
+from .report_cli import add_report_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,13 +33,20 @@ def build_parser() -> argparse.ArgumentParser:
     add_check_parser(data_commands)
     add_faces_parser(data_commands)
     add_publish_parser(data_commands)
+    add_evaluate_parser(commands)
+    add_calibrate_parser(commands)
+    add_folds_parser(commands)
+    add_report_parser(commands)
+    add_convert_parser(commands)
     add_push_parser(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the `hdf` command and returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser().parse_args(arguments)
+    parsed.command = shlex.join(["hdf", *arguments])  # for the record of what was run
     try:
         return parsed.func(parsed)
     except (OSError, ValueError) as error:

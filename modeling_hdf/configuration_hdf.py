@@ -1,6 +1,7 @@
 """HDF model configuration."""
 
 import copy
+import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -59,6 +60,10 @@ class HDFConfig(PreTrainedConfig):
             Stochastic depth (https://arxiv.org/abs/1603.09382) of the backbone while training, 0 to 1: probability
             that a sample skips the attention, or the MLP, of the last layer. It grows evenly from 0 at the first.
             MAE-DFER fine-tunes with 0.1.
+        calibration_temperature (`float`, *optional*, defaults to 1.0):
+            What the logits are divided by outside training, above 0: the calibration of Guo et al. 2017
+            (https://arxiv.org/abs/1706.04599), fitted on validation by `hdf calibrate`. It changes how sure the model
+            is, never which class it chooses.
         id2label (`dict[int, str]`, *optional*):
             Names of the classes. Defaults to happiness, sadness, neutral, anger, surprise, disgust, fear (DFEW's
             order).
@@ -94,6 +99,7 @@ class HDFConfig(PreTrainedConfig):
     dam_reduction: int = 1
     classifier_dropout: float | int = 0.0
     drop_path_rate: float | int = 0.0
+    calibration_temperature: float | int = 1.0  # plain `temperature` is a generation parameter to transformers
 
     def __post_init__(self, **kwargs):
         self._refuse_unknown_dam_fields(kwargs)
@@ -185,6 +191,10 @@ class HDFConfig(PreTrainedConfig):
         for name in ("classifier_dropout", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
+        if not 0.0 < self.calibration_temperature < math.inf:
+            raise ValueError(
+                f"`calibration_temperature` is {self.calibration_temperature}; it must be a number above 0."
+            )
 
     @property
     def num_frames(self) -> int:

@@ -1,8 +1,10 @@
-"""Metrics of dynamic facial expression recognition: WAR, UAR, recall per class and the confusion matrix."""
+"""Metrics of dynamic facial expression recognition: WAR, UAR, macro F1, recall per class, calibration error."""
 
 import numpy as np
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from transformers import EvalPrediction
+
+NUM_BINS = 15  # of confidence, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599)
 
 
 def war(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -15,6 +17,55 @@ def uar(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
 
 
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """
+    Mean F1 of the classes present in `labels` `(N,)`; 0 to 1.
+
+    As in UAR, a class without clips has no part of its own: to predict it lowers the recall of the true class.
+    """
+    return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
+
+
+def confidence_bins(confidences: np.ndarray) -> np.ndarray:
+    """Bin, 0 to `NUM_BINS - 1`, of each confidence `(N,)`: bin `i` holds those in `(i, i + 1] / NUM_BINS`."""
+    return np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidences, side="left")
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, list]:
+    """
+    How often predictions of each level of confidence are right: the points of a reliability diagram.
+
+    Args:
+        labels (`np.ndarray` of shape `(N,)`): true classes.
+        probabilities (`np.ndarray` of shape `(N, num_labels)`): of each class; the largest is the confidence.
+
+    Returns:
+        `dict[str, list]`: for each of `NUM_BINS` bins of equal width from 0 to 1 `num_clips`, and the means
+        `confidence` and `accuracy` (None for a bin without clips).
+    """
+    confidences = probabilities.max(1)
+    bins = confidence_bins(confidences)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    right = probabilities.argmax(1) == labels
+
+    def means(values: np.ndarray) -> list[float | None]:
+        sums = np.bincount(bins, values, NUM_BINS)
+        return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]
+
+    return {"num_clips": counts.tolist(), "confidence": means(confidences), "accuracy": means(right)}
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """
+    Mean distance, weighted by clips, between confidence and accuracy of the bins of [`reliability`]; 0 to 1.
+
+    Source: Guo et al. 2017, equation 3 (https://arxiv.org/abs/1706.04599). Takes what [`reliability`] takes.
+    """
+    points = reliability(labels, probabilities)
+    filled = [point for point in zip(*points.values(), strict=True) if point[0]]
+    return sum(count * abs(confidence - accuracy) for count, confidence, accuracy in filled) / len(labels)
+
+
 def classification_report(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
     """
     Everything a report of one evaluation shows.
@@ -25,8 +76,8 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray, names: li
         names (`list[str]`): names of the classes 0, 1, ...
 
     Returns:
-        `dict`: `war`, `uar`, `num_clips`, `recall` (by name; None for a class without clips) and `confusion_matrix`
-        (rows are true classes, columns predicted ones, counts).
+        `dict`: `war`, `uar`, `macro_f1`, `num_clips`, `recall` (by name; None for a class without clips) and
+        `confusion_matrix` (rows are true classes, columns predicted ones, counts).
 
     Raises:
         ValueError: without any clip, or for classes that have no name.
@@ -47,6 +98,7 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray, names: li
     return {
         "war": war(labels, predictions),
         "uar": uar(labels, predictions),
+        "macro_f1": macro_f1(labels, predictions),
         "num_clips": len(labels),
         "recall": recall,
         "confusion_matrix": matrix.tolist(),
@@ -59,4 +111,12 @@ def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
     return {"war": war(evaluation.label_ids, predictions), "uar": uar(evaluation.label_ids, predictions)}
 
 
-__all__ = ["classification_report", "compute_metrics", "uar", "war"]
+__all__ = [
+    "classification_report",
+    "compute_metrics",
+    "expected_calibration_error",
+    "macro_f1",
+    "reliability",
+    "uar",
+    "war",
+]

@@ -33,9 +33,9 @@ class HDFVideoClassifierOutput(ModelOutput):
 
     Args:
         loss (scalar `torch.Tensor`, *optional*, returned when `labels` is given):
-            Cross-entropy, the mean over the batch.
+            Cross-entropy of `logits`, the mean over the batch.
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`):
-            Classification scores before softmax.
+            Classification scores before softmax; in evaluation mode divided by `config.calibration_temperature`.
         features (`torch.Tensor` of shape `(batch_size, hidden_size)`):
             Pooled features before the classifier and its dropout.
         hidden_states (`tuple[torch.Tensor]`, *optional*, returned with `output_hidden_states=True`):
@@ -299,6 +299,9 @@ class HDFForVideoClassification(HDFPreTrainedModel):
         outputs: BaseModelOutput = self.hdf(pixel_values, **kwargs)
         features = self.hdf.backbone_kind.pool(self.fc_norm, outputs.last_hidden_state)  # (B, C)
         logits = self.classifier(self.dropout(features))  # (B, num_labels)
+        if not self.training:
+            # Here, and not where probabilities are made: pipelines apply a plain softmax to the logits.
+            logits = logits / self.config.calibration_temperature
 
         loss = None
         if labels is not None:

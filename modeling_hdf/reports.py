@@ -1,6 +1,7 @@
 """Pictures of a run: confusion matrix and training curves."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib
 
@@ -10,13 +11,13 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 import numpy as np  # noqa: E402
 
 
-def plot_confusion_matrix(report: dict, path: str | Path, title: str) -> None:
+def plot_confusion_matrix(report: dict, path: str | Path | BinaryIO, title: str) -> None:
     """
     Draws a confusion matrix: rows are true classes, coloured by the share of the row, with counts.
 
     Args:
         report (`dict`): result of [`~modeling_hdf.metrics.classification_report`].
-        path (`str` or `Path`): where to write the PNG.
+        path (`str`, `Path` or binary file): where to write the PNG.
         title (`str`): heading, such as the name of the dataset and its split.
     """
     names = list(report["recall"])
@@ -28,8 +29,8 @@ def plot_confusion_matrix(report: dict, path: str | Path, title: str) -> None:
         color = "white" if shares[row, column] > 0.5 else "black"
         text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(f"{title}\nWAR {report['war']:.3f}, UAR {report['uar']:.3f}, {report['num_clips']} clips")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
@@ -37,13 +38,13 @@ def plot_confusion_matrix(report: dict, path: str | Path, title: str) -> None:
     plt.close(figure)
 
 
-def plot_training_curves(log_history: list[dict], path: str | Path) -> None:
+def plot_training_curves(log_history: list[dict], path: str | Path | BinaryIO) -> None:
     """
     Draws the losses, and WAR and UAR on the validation split, over the epochs.
 
     Args:
         log_history (`list[dict]`): `trainer.state.log_history`.
-        path (`str` or `Path`): where to write the PNG.
+        path (`str`, `Path` or binary file): where to write the PNG.
     """
     figure, (losses, scores) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     curves = {

@@ -76,7 +76,8 @@ def folder(tmp_path_factory) -> Path:
     """A saved classifier, with DAM weights away from their start values, and its video processor."""
     set_seed(0)
     path = tmp_path_factory.mktemp("hub") / "hdf-tiny"
-    move_dam_weights(HDFForVideoClassification(tiny_config())).save_pretrained(path)
+    # A calibrated model: remote code has to apply the temperature too.
+    move_dam_weights(HDFForVideoClassification(tiny_config(calibration_temperature=0.25))).save_pretrained(path)
     processor = HDFVideoProcessor(num_frames=4, size={"shortest_edge": 16}, crop_size={"height": 16, "width": 24})
     processor.save_pretrained(path)
     return path

@@ -4,10 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 from transformers import EvalPrediction
 
-from modeling_hdf.metrics import classification_report, compute_metrics, uar, war
+from modeling_hdf.metrics import (
+    classification_report,
+    compute_metrics,
+    expected_calibration_error,
+    reliability,
+    uar,
+    war,
+)
 
 NUM_CLASSES = 7
 NAMES = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
@@ -108,3 +115,60 @@ def test_trainer_metrics_are_war_and_uar_of_the_largest_logit():
     metrics = compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
     assert metrics == {"war": war(labels, predictions), "uar": uar(labels, predictions)}
     assert metrics["war"] != metrics["uar"]
+
+
+def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of up to 80 clips, with a random choice of classes missing from either."""
+    generator = np.random.default_rng(seed)
+    classes = generator.choice(NUM_CLASSES, generator.integers(1, NUM_CLASSES + 1), replace=False)
+    labels = generator.choice(classes, generator.integers(1, 80))
+    probabilities = generator.dirichlet(np.full(NUM_CLASSES, 0.5), len(labels))
+    probabilities[:, generator.integers(NUM_CLASSES)] = 0.0  # a class that is never predicted
+    return labels, probabilities / probabilities.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_metrics_equal_those_of_scikit_learn_with_classes_missing(seed):
+    labels, probabilities = random_case(seed)
+    predictions = probabilities.argmax(1)
+    report = classification_report(labels, predictions, NAMES)
+    present = np.unique(labels)
+    expected = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0.0)
+    assert report["war"] == pytest.approx(accuracy_score(labels, predictions), abs=1e-12)
+    assert report["uar"] == pytest.approx(balanced_accuracy_score(labels, predictions), abs=1e-12)
+    assert report["macro_f1"] == pytest.approx(expected[2].mean(), abs=1e-12)
+    assert report["recall"] == {
+        name: pytest.approx(expected[1][present.tolist().index(number)]) if number in present else None
+        for number, name in enumerate(NAMES)
+    }
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_calibration_error_equals_a_loop_over_bins_and_clips(seed):
+    labels, probabilities = random_case(seed)
+    error, counts = 0.0, []
+    for bin_number in range(15):
+        inside = [
+            (row.max(), float(row.argmax() == label))
+            for row, label in zip(probabilities, labels, strict=True)
+            if bin_number / 15 < row.max() <= (bin_number + 1) / 15
+        ]
+        counts.append(len(inside))
+        if inside:
+            confidence, right = np.mean(inside, axis=0)
+            error += len(inside) / len(labels) * abs(confidence - right)
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(error, abs=1e-12)
+    assert reliability(labels, probabilities)["num_clips"] == counts
+
+
+def test_calibration_error_of_a_sure_model_is_its_error_rate():
+    labels, probabilities = np.array([0, 0, 1, 1]), np.eye(2)[[0, 1, 1, 1]]
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.25)
+    points = reliability(labels, probabilities)
+    assert points["confidence"] == [None] * 14 + [1.0] and points["accuracy"] == [None] * 14 + [0.75]
+
+
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower_one():
+    labels, probabilities = np.array([0, 0]), np.full((2, 5), 0.2)  # 0.2 is 3 / 15
+    assert reliability(labels, probabilities)["num_clips"] == [0, 0, 2] + [0] * 12

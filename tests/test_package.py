@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def test_import_registers_the_auto_classes_without_datasets_or_matplotlib():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+def test_the_wheel_holds_every_package():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("modeling_hdf/**/__init__.py")}
+    assert "modeling_hdf.dfer" in found and found <= set(packages)
 
 
 def test_public_names_exist():

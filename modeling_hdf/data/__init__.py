@@ -16,8 +16,10 @@ from modeling_hdf.data.publish import publish_dataset, refuse_gated
 from modeling_hdf.data.samplers import BalancedSampler, PerClassSampler
 from modeling_hdf.data.sampling import TemporalSampling
 from modeling_hdf.data.synthetic import SyntheticFaces, SyntheticFacesConfig
+from modeling_hdf.data.synthetic_shifted import ShiftedFacesConfig, ShiftedSyntheticFaces
 from modeling_hdf.data.training_data import DataArguments, class_count_lines
 from modeling_hdf.data.transforms import build_augmentation
+from modeling_hdf.data.unlabelled import UnlabelledClips, UnlabelledClipsConfig
 from modeling_hdf.data.video_encoding import encode_mp4
 from modeling_hdf.data.views import average_views, predict_views
 from modeling_hdf.data.votes import vote_targets
@@ -41,9 +43,13 @@ __all__ = [
     "MAFW_EXPRESSIONS",
     "MAFWConfig",
     "PerClassSampler",
+    "ShiftedFacesConfig",
+    "ShiftedSyntheticFaces",
     "SyntheticFaces",
     "SyntheticFacesConfig",
     "TemporalSampling",
+    "UnlabelledClips",
+    "UnlabelledClipsConfig",
     "VideoFolder",
     "VideoFolderConfig",
     "average_views",

@@ -205,7 +205,7 @@ def draw(points: np.ndarray, albedo: np.ndarray, light: float, brightness: float
 
 
 def make_background(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A still backdrop `(size, size, 3)` float32 in [0, 1]: mid-grey, one colour, a gradient, or soft blobs."""
+    """A still backdrop `(size, size, 3)` float32 in [0, 1]: mid-grey, one colour, a gradient, blobs or stripes."""
     if kind == "grey":
         return np.full((size, size, 3), 0.5, np.float32)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / np.float32(size)
@@ -221,6 +221,10 @@ def make_background(kind: str, size: int, rng: np.random.Generator) -> np.ndarra
             centre, radius = rng.uniform(0.0, 1.0, size=2), rng.uniform(0.1, 0.3)
             blob = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2.0 * radius**2))
             image += blob[..., None] * (colour - image)
+    elif kind == "stripes":
+        angle, width, phase = rng.uniform(0.0, np.pi), rng.uniform(0.08, 0.2), rng.uniform(0.0, 2.0 * np.pi)
+        across = x * np.cos(angle) + y * np.sin(angle)
+        image += (0.5 + 0.5 * np.sin(np.pi * across / width + phase))[..., None] * (colours[1] - image)
     return image.astype(np.float32)
 
 

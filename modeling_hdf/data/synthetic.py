@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
@@ -25,13 +25,10 @@ PERSON_STREAM, ORDER_STREAM = 5, 6
 
 
 @dataclass
-class SyntheticFacesConfig(datasets.BuilderConfig):
-    """What to render. Every field takes part in the name of the cache folder.
+class FaceClipsConfig(datasets.BuilderConfig):
+    """What builders of rendered clips share. Every field takes part in the name of the cache folder.
 
     Args:
-        num_train: number of training clips, at least 7.
-        num_validation: number of validation clips, at least 7.
-        num_test: number of test clips, at least 7.
         image_size: edge of the square frames in pixels, even, 32 to 512.
         duration: mean length of a clip in seconds, 0.8 to 10; lengths vary by up to 10 %.
         difficulty: factor on the range of every nuisance: 0 = no nuisance, 1 = all on, mildly, 2 = strong; at most 4.
@@ -41,19 +38,20 @@ class SyntheticFacesConfig(datasets.BuilderConfig):
         ValueError: if a field is out of its range.
     """
 
-    num_train: int = 3500
-    num_validation: int = 350
-    num_test: int = 700
     image_size: int = 64
     duration: float = 1.6
     difficulty: float = 1.0
     seed: int = 0
 
+    splits: ClassVar[tuple[str, ...]]
+
     def __post_init__(self):
         super().__post_init__()
-        for field in ("num_train", "num_validation", "num_test"):
-            if getattr(self, field) < len(LABELS):
-                raise ValueError(f"`{field}` must be at least 7 (one clip per class), got {getattr(self, field)}.")
+        for split in self.splits:
+            if self.num_clips(split) < len(LABELS):
+                raise ValueError(
+                    f"`num_{split}` must be at least 7 (one clip per class), got {self.num_clips(split)}."
+                )
         if self.image_size % 2 or not 32 <= self.image_size <= 512:
             raise ValueError(f"`image_size` must be even and from 32 to 512, got {self.image_size}.")
         if not 0.8 <= self.duration <= 10.0:
@@ -63,12 +61,33 @@ class SyntheticFacesConfig(datasets.BuilderConfig):
         if self.seed < 0:
             raise ValueError(f"`seed` must not be negative, got {self.seed}.")
 
+    def num_clips(self, split: str) -> int:
+        """Number of clips of a split."""
+        return getattr(self, f"num_{split}")
+
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Name of the cache folder: all fields, those left at their default too, since a default may change."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(SyntheticFacesConfig)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["version"]  # a folder of its own
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return super().create_config_id({"fields": digest}, custom_features)
+
+
+@dataclass
+class SyntheticFacesConfig(FaceClipsConfig):
+    """What [`SyntheticFaces`] renders; beside the fields of [`FaceClipsConfig`] the sizes of the splits.
+
+    Args:
+        num_train: number of training clips, at least 7.
+        num_validation: number of validation clips, at least 7.
+        num_test: number of test clips, at least 7.
+    """
+
+    num_train: int = 3500
+    num_validation: int = 350
+    num_test: int = 700
+
+    splits = SPLITS
 
 
 def clip_factors(config: SyntheticFacesConfig, split: str, index: int) -> ClipFactors:
@@ -143,6 +162,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
     # Raise it whenever a change alters pixels, factors or columns: it is part of the cache folder's name.
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = SyntheticFacesConfig
+    backgrounds = BACKGROUNDS
 
     def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("dataset_name", "synthetic_faces")
@@ -158,7 +178,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
         for field in dataclasses.fields(ClipFactors):
             if field.name != "label":
                 features[field.name] = datasets.Value(types[field.type])
-        features["background"] = datasets.ClassLabel(names=list(BACKGROUNDS))
+        features["background"] = datasets.ClassLabel(names=list(self.backgrounds))
         return datasets.DatasetInfo(
             description="Synthetic dynamic facial expressions, rendered from a CC0 parametric face.",
             features=datasets.Features(features),
@@ -173,18 +193,21 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         generators = []
-        for split in SPLITS:
-            count = getattr(self.config, f"num_{split}")
+        for split in self.config.splits:
+            count = self.config.num_clips(split)
             # `datasets` hands each process its share of the one list.
             generator = datasets.SplitGenerator(split, gen_kwargs={"split": split, "indices": list(range(count))})
             generator.split_info.num_examples = count  # the length of the progress bar
             generators.append(generator)
         return generators
 
+    def _draw(self, split: str, index: int) -> tuple[ClipFactors, tuple[int, int]]:
+        """Factors of a clip, and what tells its pixels from those of a clip with equal factors."""
+        return clip_factors(self.config, split, index), (SPLITS.index(split), index)
+
     def _generate_examples(self, split: str, indices: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in indices:
-            factors = clip_factors(self.config, split, index)
-            clip_seed = (SPLITS.index(split), index)
+            factors, clip_seed = self._draw(split, index)
             frames = render_clip(factors, self.config.image_size, self.config.seed, clip_seed)
             clip_id = f"{split}_{index:05d}"
             clip = {"bytes": encode_mp4(frames, factors.fps, factors.compression), "path": f"{clip_id}.mp4"}

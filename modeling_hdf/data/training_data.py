@@ -57,7 +57,7 @@ class DataArguments:
     cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
     temporal_sampling: str = field(default="uniform", metadata={"help": "Frames: uniform, segments or dense."})
     sampling_stride: int = field(default=1, metadata={"help": "Distance of the frames of dense sampling."})
-    augmentation: str = field(default="flip", metadata={"help": "none, flip, standard or strong."})
+    augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard or strong."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. Beside DSM, half of each batch."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. Beside DSM, half of each batch."})
     vote_labels: bool = field(default=False, metadata={"help": "Train on the shares of DFEW's votes."})

@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms import v2
 from transformers import BaseVideoProcessor
 
-AUGMENTATIONS = ("none", "flip", "standard", "strong")
+AUGMENTATIONS = ("none", "flip", "crop", "standard", "strong")
 
 # Smallest share of the frame that a crop keeps. Image classification goes down to 0.08, where a face loses its mouth
 # or its eyes, and with them its expression.
@@ -56,6 +56,7 @@ def build_augmentation(name: str, processor: BaseVideoProcessor) -> Callable[[to
         name (`str`):
             - `"none"`: clips are resized and cropped as for evaluation, see [`fit_clip`].
             - `"flip"`: the same, and mirrored with probability 1/2.
+            - `"crop"`: resized crop, flip: what masked autoencoding needs, and no more (VideoMAE, section 4).
             - `"standard"`: resized crop, flip, colour jitter.
             - `"strong"`: resized crop, flip, RandAugment (m7 n4), random erasing with probability 1/4, as MAE-DFER and
               VideoMAE train.
@@ -80,6 +81,8 @@ def build_augmentation(name: str, processor: BaseVideoProcessor) -> Callable[[to
     fill = [round(255 * value) for value in processor.image_mean]
     size = (processor.crop_size["height"], processor.crop_size["width"])
     crop = v2.RandomResizedCrop(size, scale=_CROP_SCALE, ratio=(3 / 4, 4 / 3), antialias=True)
+    if name == "crop":
+        return v2.Compose([crop, _contiguous, flip])
     if name == "standard":
         return v2.Compose([crop, _contiguous, flip, v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)])
     erase = v2.RandomErasing(p=0.25, scale=(0.02, 1 / 3), ratio=(0.3, 10 / 3), value=fill)

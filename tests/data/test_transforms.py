@@ -31,7 +31,7 @@ def augmented(name, clip, count):
     return results
 
 
-@pytest.mark.parametrize("name", ["flip", "standard", "strong"])
+@pytest.mark.parametrize("name", ["flip", "crop", "standard", "strong"])
 def test_all_frames_of_a_clip_get_the_same_draw(picture, name):
     clip = picture.expand(6, 3, 64, 64)
     results = augmented(name, clip, 60)
@@ -73,6 +73,16 @@ def test_standard_crops_flips_and_jitters():
     assert 20 <= slopes.count(1) <= 60 and slopes.count(1) + slopes.count(-1) == 80
     assert np.std(spans) > 8  # crops of many sizes
     assert np.std(levels) > 10  # brightness, contrast and saturation move a constant channel
+
+
+def test_crop_crops_and_flips_and_leaves_colours():
+    ramp = (torch.arange(64) * 2 + 60).to(torch.uint8)
+    clip = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.full((64, 64), 120)])[None]
+    results = augmented("crop", clip.to(torch.uint8), 80)
+    assert all((result[0, 2] == 120).all() for result in results)
+    slopes = [torch.sign(result[0, 0, 0, -1].float() - result[0, 0, 0, 0]).item() for result in results]
+    assert 20 <= slopes.count(1) <= 60 and slopes.count(1) + slopes.count(-1) == 80
+    assert np.std([result[0, 0].float().max() - result[0, 0].min() for result in results]) > 8  # crops of many sizes
 
 
 def test_a_crop_keeps_at_least_half_of_the_frame():

@@ -1,0 +1,181 @@
+"""What the runs of `ablation.py` are: arms, shared settings, and the trials on the validation split."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+TRAINING = {
+    "num_train_epochs": 10,
+    "per_device_train_batch_size": 16,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.3,
+}
+DATA = {
+    "difficulty": 1.0,
+    "image_size": 64,
+    "duration": 1.6,
+    "num_frames": 8,
+    "num_train": 2100,
+    "num_validation": 1400,
+    "num_test": 1400,
+    "num_shifted": 1400,
+    "num_shifts": 3,
+    "train_clips": 2100,
+    "seed": 0,
+}
+BACKBONE = {
+    "hidden_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    "patch_size": 16,
+    "tubelet_size": 2,
+    "initializer_range": 0.05,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all arms share, and the numbers of the parts that some of them switch on.
+
+    Attributes:
+        data: fields of the two builders; `num_frames` of a clip; `train_clips`, how many of the training clips are
+            used, from the first.
+        backbone: fields of its configuration.
+        training: arguments of [`HDFTrainingArguments`].
+        start: `data` and `training` of the run whose backbone all runs start from; `None` for random weights.
+        dam, dsm, sam: further fields of the arms that have the part, written out so that a run tells them.
+    """
+
+    data: dict = field(default_factory=lambda: DATA)
+    backbone: dict = field(default_factory=lambda: BACKBONE)
+    training: dict = field(default_factory=lambda: TRAINING)
+    start: dict | None = None
+    dam: dict = field(default_factory=lambda: {"dam_variant": "temporal", "dam_init": "identity", "dam_reduction": 1})
+    dsm: dict = field(
+        default_factory=lambda: {
+            "dsm_variant": "figure",
+            "dsm_scaling": "features",
+            "dsm_alpha": 10.0,
+            "dsm_beta": 0.1,
+            "dsm_temperature": 0.07,
+            "dsm_eta": 0.2,
+            "dsm_ib_weight": 0.1,
+        }
+    )
+    sam: dict = field(default_factory=lambda: {"sam_rho": 0.02})
+
+    def changed(self, **groups: dict) -> "Settings":
+        """A copy with some entries of some groups replaced."""
+        return dataclasses.replace(self, **{name: getattr(self, name) | entries for name, entries in groups.items()})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Which parts of HDF are on; without any, VideoMAE trained on cross-entropy."""
+
+    title: str
+    dam: tuple[str, ...] = ()
+    dsm: bool = False
+    sam: bool = False
+
+    def run_settings(self, settings: Settings) -> dict:
+        """All that decides a run of this arm but its seed, and nothing of the parts that are off."""
+        branches = ("temporal", "frequency")
+        dam = {f"dam_{branch}": branch in self.dam for branch in branches} | settings.dam
+        return {
+            "data": settings.data,
+            "backbone": settings.backbone,
+            "start": settings.start,
+            "dam": dam if self.dam else {"dam_layers": []},
+            "training": settings.training
+            | ({"dsm": True} | settings.dsm if self.dsm else {"dsm": False})
+            | (settings.sam if self.sam else {"sam_rho": 0.0}),
+        }
+
+
+BASELINE = "baseline"
+ARMS = {
+    BASELINE: Arm("VideoMAE + cross-entropy"),
+    "dam_temporal": Arm("+ DAM temporal", dam=("temporal",)),
+    "dam_frequency": Arm("+ DAM frequency", dam=("frequency",)),
+    "dam": Arm("+ DAM both", dam=("temporal", "frequency")),
+    "dsm": Arm("+ DSM", dsm=True),
+    "sam": Arm("+ SAM", sam=True),
+    "hdf": Arm("HDF: DAM + DSM + SAM", dam=("temporal", "frequency"), dsm=True, sam=True),
+}
+SEEDS = (0, 1, 2, 3, 4)
+SETTINGS = Settings()
+
+# A second regime for the trials: few hard clips, and a backbone that has learnt easy ones of other people before.
+FROM_TRAINED = Settings(
+    data=DATA | {"difficulty": 1.5, "num_train": 3500, "train_clips": 700},
+    training=TRAINING | {"num_train_epochs": 18, "per_device_train_batch_size": 32, "warmup_steps": 0.1},
+    start={
+        "data": {
+            "difficulty": 0.5,
+            "image_size": 64,
+            "duration": 1.6,
+            "num_frames": 8,
+            "num_train": 2800,
+            "num_validation": 350,
+            "num_test": 7,
+            "train_clips": 2800,
+            "seed": 1,
+        },
+        "training": TRAINING | {"dsm": False, "num_train_epochs": 6},
+    },
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Runs on the validation split alone: an arm, with some settings changed, to compare with another trial."""
+
+    arm: str
+    changes: dict = field(default_factory=dict)
+    settings: Settings = SETTINGS
+    reference: str = BASELINE
+
+
+# Seeds that no run of the table has.
+TUNING_SEEDS = (100, 101)
+
+
+def _dsm(scaling: str, alpha: float, beta: float, **others: float | str) -> dict:
+    return {"dsm": {"dsm_scaling": scaling, "dsm_alpha": alpha, "dsm_beta": beta, **others}}
+
+
+def _sam(rho: float) -> dict:
+    return {"sam": {"sam_rho": rho}}
+
+
+_FROM_TRAINED_TRIALS = {
+    BASELINE: (BASELINE, {}),
+    "dsm_features_10_0.1": ("dsm", _dsm("features", 10.0, 0.1)),
+    "dsm_features_10_1": ("dsm", _dsm("features", 10.0, 1.0)),
+    "dsm_parameters_10_0.1": ("dsm", _dsm("parameters", 10.0, 0.1)),
+    "dsm_fixed_1_0.1": ("dsm", _dsm("fixed", 1.0, 0.1)),
+    "dsm_fixed_1_0.3": ("dsm", _dsm("fixed", 1.0, 0.3)),
+    "sam_0.02": ("sam", _sam(0.02)),
+    "sam_0.05": ("sam", _sam(0.05)),
+    "dam_identity": ("dam", {"dam": {"dam_init": "identity"}}),
+    "dam_paper": ("dam", {"dam": {"dam_init": "paper"}}),
+    "dsm_features_10_1_eta_1": ("dsm", _dsm("features", 10.0, 1.0, dsm_eta=1.0)),
+    "dsm_features_10_1_ib_-0.5": ("dsm", _dsm("features", 10.0, 1.0, dsm_ib_weight=-0.5)),
+    "per_class": (BASELINE, {"training": {"sampler": "per_class"}}),
+    "dsm_features_10_1_per_class": ("dsm", {"training": {"sampler": "per_class"}, **_dsm("features", 10.0, 1.0)}),
+}
+TRIALS = {
+    BASELINE: Trial(BASELINE),
+    "dam_identity": Trial("dam", {"dam": {"dam_init": "identity"}}),
+    "dsm_features_10_0.1": Trial("dsm", _dsm("features", 10.0, 0.1)),
+    "sam_0.02": Trial("sam", _sam(0.02)),
+    "dsm_parameters_10_0.1": Trial("dsm", _dsm("parameters", 10.0, 0.1)),
+    "dsm_fixed_1_0.1": Trial("dsm", _dsm("fixed", 1.0, 0.1)),
+    **{
+        f"trained_{name}": Trial(arm, changes, FROM_TRAINED, f"trained_{BASELINE}")
+        for name, (arm, changes) in _FROM_TRAINED_TRIALS.items()
+    },
+}

@@ -1,0 +1,99 @@
+"""Bootstrap intervals of all metrics at once, by the percentile method.
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+
+Every metric is a function of sums over clips: the confusion matrix, and per bin of confidence the gap between
+confidence and accuracy. A resample weights each clip, so the sums of all resamples are one matrix product.
+"""
+
+import numpy as np
+
+from .metrics import NUM_BINS, confidence_bins
+
+_BLOCK = 250  # resamples at a time, which bounds the memory
+
+
+def bootstrap_intervals(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    units: np.ndarray | None = None,
+    *,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, list]:
+    """
+    Percentile intervals of the metrics of one evaluation.
+
+    Whole units are drawn with replacement, as many as there are: clips, or, where clips of one person are not
+    independent of each other, people. A resample without clips of a class leaves it out, as the metrics do.
+
+    Args:
+        labels (`np.ndarray` of shape `(N,)`): true classes.
+        probabilities (`np.ndarray` of shape `(N, num_labels)`): of each class.
+        units (`np.ndarray` of shape `(N,)`, *optional*): what each clip belongs to; by default each is its own unit.
+        num_resamples (`int`, *optional*, defaults to 1000): number of resamples.
+        level (`float`, *optional*, defaults to 0.95): share of the resamples within an interval.
+        seed (`int`, *optional*, defaults to 0): of the resamples.
+
+    Returns:
+        `dict[str, list]`: `[low, high]` of `war`, `uar`, `macro_f1` and `ece`, and in `recall` one such pair for each
+        class, None for a class without clips.
+
+    Raises:
+        ValueError: for less than two units, which say nothing of their spread, and for no resample.
+    """
+    if num_resamples < 1:
+        raise ValueError(f"The number of resamples is {num_resamples}; it must be at least 1.")
+    unit_of_clip = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    num_units = int(unit_of_clip.max(initial=-1)) + 1
+    if num_units < 2:
+        raise ValueError(f"An interval needs two units to draw from or more; there are {num_units}.")
+    sums = _sums_per_unit(labels, probabilities, unit_of_clip)  # (num_units, K * K + NUM_BINS)
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for start in range(0, num_resamples, _BLOCK):
+        size = min(_BLOCK, num_resamples - start)
+        drawn = generator.integers(num_units, size=(size, num_units))
+        drawn += num_units * np.arange(size)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=size * num_units).reshape(size, num_units)
+        blocks.append(weights.astype(np.float64) @ sums)
+    values = _metrics(np.concatenate(blocks), probabilities.shape[1])
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    recall = values.pop("recall")  # (num_resamples, K), NaN where a resample has no clip of the class
+    present = np.isin(np.arange(probabilities.shape[1]), labels)
+    return {
+        **{name: np.quantile(value, tails).tolist() for name, value in values.items()},
+        "recall": [np.nanquantile(recall[:, k], tails).tolist() if present[k] else None for k in range(len(present))],
+    }
+
+
+def _sums_per_unit(labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Of each unit the confusion matrix, flattened, and per bin the sum of confidence less correctness."""
+    num_units, num_labels = int(units.max()) + 1, probabilities.shape[1]
+    predictions, confidences = probabilities.argmax(1), probabilities.max(1)
+    sums = np.zeros((num_units, num_labels**2 + NUM_BINS))
+    np.add.at(sums, (units, labels * num_labels + predictions), 1.0)
+    gaps = confidences - (predictions == labels)
+    np.add.at(sums, (units, num_labels**2 + confidence_bins(confidences)), gaps)
+    return sums
+
+
+def _metrics(sums: np.ndarray, num_labels: int) -> dict[str, np.ndarray]:
+    """The metrics of each row of sums, each of shape `(R,)`, and `recall` of shape `(R, num_labels)`."""
+    matrix = sums[:, : num_labels**2].reshape(-1, num_labels, num_labels)  # true, predicted
+    hits = np.diagonal(matrix, axis1=1, axis2=2)  # (R, K)
+    true, predicted = matrix.sum(2), matrix.sum(1)
+    num_clips = true.sum(1)
+    present = np.where(true > 0, 1.0, np.nan)
+    recall = present * hits / np.maximum(true, 1)
+    return {
+        "war": hits.sum(1) / num_clips,
+        "uar": np.nanmean(recall, axis=1),
+        "macro_f1": np.nanmean(present * 2 * hits / np.maximum(true + predicted, 1), axis=1),
+        "ece": np.abs(sums[:, num_labels**2 :]).sum(1) / num_clips,
+        "recall": recall,
+    }
+
+
+__all__ = ["bootstrap_intervals"]

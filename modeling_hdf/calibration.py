@@ -1,0 +1,96 @@
+"""Temperature scaling: one number, fitted on validation, that makes a model as sure as it is right.
+
+Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2 (https://arxiv.org/abs/1706.04599).
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from .metrics import expected_calibration_error
+
+_RANGE = (1e-3, 1e3)  # of temperatures, far beyond any of a trained model
+
+
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
+    """Mean over clips of `-log p(label)` with `p = softmax(logits / temperature)`, in nats: `(N, K)` and `(N,)`."""
+    log_probabilities = log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """
+    The temperature of the smallest negative log-likelihood. There is one: the likelihood is convex in its inverse.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, num_labels)`): scores on validation clips, at temperature 1.
+        labels (`np.ndarray` of shape `(N,)`): true classes.
+
+    Returns:
+        `float`: the temperature, above 0.
+
+    Raises:
+        ValueError: if there is no minimum, since every clip is right, or the true classes score no better than the
+            others.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    true = logits[np.arange(len(labels)), labels]
+    problem = None
+    if (true == logits.max(1)).all():
+        problem = "all of them are right, so that no certainty would be too much"
+    elif true.mean() <= logits.mean():
+        problem = "their true classes score no better than the others on average"
+    if problem is not None:
+        raise ValueError(
+            f"No temperature fits these {len(labels)} validation clips: {problem}. Calibrate a trained model on a "
+            "larger validation split."
+        )
+    result = minimize_scalar(
+        lambda log_temperature: negative_log_likelihood(logits, labels, np.exp(log_temperature)),
+        bounds=np.log(_RANGE),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(result.x))
+
+
+def calibration_report(logits: np.ndarray, labels: np.ndarray, before: float, after: float) -> dict:
+    """
+    Calibration on one split at two temperatures.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, num_labels)`): scores at temperature 1.
+        labels (`np.ndarray` of shape `(N,)`): true classes.
+        before, after (`float`): the temperatures.
+
+    Returns:
+        `dict`: `num_clips`, and for `"before"` and `"after"` `ece` and `nll` (nats per clip).
+    """
+    report: dict = {"num_clips": len(labels)}
+    for name, temperature in (("before", before), ("after", after)):
+        probabilities = np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+        report[name] = {
+            "ece": expected_calibration_error(labels, probabilities),
+            "nll": negative_log_likelihood(logits, labels, temperature),
+        }
+    return report
+
+
+def write_temperature(folder: str | Path, temperature: float) -> None:
+    """
+    Sets `calibration_temperature` in the `config.json` of a model folder and touches nothing else.
+
+    The file is replaced in one step, so that an interrupted call leaves the old one.
+    """
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"calibration_temperature": temperature}
+    staged = path.with_name("config.json.new")
+    staged.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    os.replace(staged, path)
+
+
+__all__ = ["calibration_report", "fit_temperature", "negative_log_likelihood", "write_temperature"]

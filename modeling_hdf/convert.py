@@ -1,0 +1,303 @@
+"""Original VideoMAE checkpoints (`.pth`) as folders that transformers loads.
+
+The original code (https://github.com/MCG-NJU/VideoMAE) holds query, key and value in one matrix, with biases for
+query and value alone, and normalises with an epsilon of 1e-6. transformers has the same arithmetic under other names,
+but for two norms with a fixed epsilon of 1e-5: the one before a classifier of pooled tokens, and the decoder's last.
+"""
+
+import argparse
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    VideoMAEConfig,
+    VideoMAEForPreTraining,
+    VideoMAEForVideoClassification,
+    VideoMAEImageProcessor,
+    VideoMAEModel,
+)
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
+
+from .original_checkpoints import read_pth, refuse_other_architectures, weights_of
+
+# Widths with heads of other than 64 channels: ViT-H and ViT-g, and the decoder of ViT-H.
+_HEADS = {1280: 16, 1408: 16, 640: 8}
+
+_MODELS = {
+    "pretraining": VideoMAEForPreTraining,
+    "classification": VideoMAEForVideoClassification,
+    "encoder": VideoMAEModel,
+}
+
+# Original name to that of transformers; both without the prefix of encoder or decoder.
+_BLOCK_NAMES = {
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attn.q_bias": "attention.attention.query.bias",
+    "attn.v_bias": "attention.attention.value.bias",
+    "attn.proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+_ENCODER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """
+    What the shapes of the weights do not tell. `None` takes the usual value, or that of the stored training arguments.
+
+    Args:
+        num_attention_heads: heads of the encoder; usually one for each 64 channels.
+        decoder_num_attention_heads: heads of the decoder of a pretraining checkpoint.
+        image_size: height and width of a frame; usually 224.
+        num_frames: frames of a clip; usually 16.
+        labels: names of the classes, in the order of the classifier.
+    """
+
+    num_attention_heads: int | None = None
+    decoder_num_attention_heads: int | None = None
+    image_size: int | None = None
+    num_frames: int | None = None
+    labels: Sequence[str] | None = None
+
+
+def convert_checkpoint(
+    source: str | os.PathLike, out: str | os.PathLike, options: ConversionOptions
+) -> VideoMAEConfig:
+    """
+    Writes the transformers folder of an original checkpoint: weights (safetensors), configuration and preprocessing.
+
+    The folder appears when it is complete, and after its weights were loaded again and compared.
+
+    Args:
+        source (`str` or `Path`): the `.pth` file; never unpickled, see [`read_pth`].
+        out (`str` or `Path`): the folder; must be empty or not exist.
+        options ([`ConversionOptions`]): what the shapes do not tell.
+
+    Returns:
+        `VideoMAEConfig`: what was found and assumed; `architectures` names the kind of the model.
+
+    Raises:
+        FileExistsError: if the folder is not empty.
+        ValueError: if the file cannot be read, is of another architecture, holds weights that would be left over or
+            lacks some, or contradicts an option. The message names the file.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out}: exists and is not empty; give a folder that does not exist yet.")
+    checkpoint = read_pth(source)
+    try:
+        model = build_converted(*weights_of(checkpoint), options)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        model.save_pretrained(part)
+        size = model.config.image_size
+        VideoMAEImageProcessor(  # its own defaults are not those that VideoMAE was trained with
+            image_mean=IMAGENET_DEFAULT_MEAN,
+            image_std=IMAGENET_DEFAULT_STD,
+            size={"shortest_edge": size},
+            crop_size={"height": size, "width": size},
+        ).save_pretrained(part)
+        _compare(model, part)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return model.config
+
+
+def build_converted(
+    weights: dict[str, torch.Tensor], arguments: argparse.Namespace, options: ConversionOptions
+) -> PreTrainedModel:
+    """The model of transformers with the given original weights; see [`convert_checkpoint`]."""
+    refuse_other_architectures(weights)
+    if "encoder.patch_embed.proj.weight" in weights and "encoder_to_decoder.weight" not in weights:
+        weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
+    kind = "encoder" if "head.weight" not in weights else "classification"
+    kind = "pretraining" if "encoder_to_decoder.weight" in weights else kind
+    config = infer_config(weights, kind, arguments, options)
+    weights = _without_position_tables(weights, config)
+    converted = converted_weights(weights, kind)
+    dtypes = {value.dtype for value in weights.values()}
+    model = _MODELS[kind](config).to(dtypes.pop() if len(dtypes) == 1 else torch.float32)
+    _check_names_and_shapes(converted, model, weights)
+    model.load_state_dict({name: value for name, (value, _) in converted.items()})
+    return model
+
+
+def infer_config(
+    weights: dict[str, torch.Tensor], kind: str, arguments: argparse.Namespace, options: ConversionOptions
+) -> VideoMAEConfig:
+    """The configuration that the shapes tell; `kind` is `"pretraining"`, `"classification"` or `"encoder"`."""
+    encoder = "encoder." if kind == "pretraining" else ""
+    patches = weights[f"{encoder}patch_embed.proj.weight"]
+    width, channels, tubelet, patch, patch_width = patches.shape
+    if patch != patch_width:
+        raise ValueError(f"patches are {patch} x {patch_width}; only square ones can be converted.")
+    stored = vars(arguments)
+    image_size = options.image_size or stored.get("input_size") or 224
+    num_frames = options.num_frames or stored.get("num_frames") or 16
+    for name, value, step in (("image size", image_size, patch), ("number of frames", num_frames, tubelet)):
+        if value % step:
+            raise ValueError(f"the {name} is {value}, which is no multiple of {step}, the size of a patch.")
+    fields = {
+        "hidden_size": width,
+        "num_channels": channels,
+        "tubelet_size": tubelet,
+        "patch_size": patch,
+        "image_size": image_size,
+        "num_frames": num_frames,
+        "num_hidden_layers": _num_blocks(weights, encoder),
+        "intermediate_size": _first_dimension(weights, f"{encoder}blocks.0.mlp.fc1.weight"),
+        "num_attention_heads": _heads(width, options.num_attention_heads, "--heads"),
+        "qv_bias": f"{encoder}blocks.0.attn.q_bias" in weights,
+        "layer_norm_eps": 1e-6,
+        # The norm before pooling is there if the first token, or the decoder, takes what the encoder gives.
+        "use_mean_pooling": f"{encoder}norm.weight" not in weights,
+    }
+    if kind == "pretraining":
+        fields |= _decoder_fields(weights, options)
+        fields["norm_pix_loss"] = stored.get("normlize_target", True)  # the original code spells it so
+    elif options.decoder_num_attention_heads is not None:
+        raise ValueError("there is no decoder, so --decoder-heads has no meaning.")
+    if kind == "classification":
+        fields |= _label_fields(len(weights["head.weight"]), options.labels)
+    elif options.labels is not None:
+        raise ValueError("there is no classifier, so --labels has no meaning.")
+    return VideoMAEConfig(**fields)
+
+
+def _decoder_fields(weights: dict[str, torch.Tensor], options: ConversionOptions) -> dict:
+    width = len(weights["encoder_to_decoder.weight"])
+    return {
+        "decoder_hidden_size": width,
+        "decoder_num_hidden_layers": _num_blocks(weights, "decoder."),
+        "decoder_intermediate_size": _first_dimension(weights, "decoder.blocks.0.mlp.fc1.weight"),
+        "decoder_num_attention_heads": _heads(width, options.decoder_num_attention_heads, "--decoder-heads"),
+    }
+
+
+def _num_blocks(weights: dict[str, torch.Tensor], prefix: str) -> int:
+    numbers = [re.match(rf"{re.escape(prefix)}blocks\.(\d+)\.", name) for name in weights]
+    return 1 + max((int(number[1]) for number in numbers if number), default=0)
+
+
+def _first_dimension(weights: dict[str, torch.Tensor], name: str) -> int:
+    if name not in weights:
+        raise ValueError(f"the weight {name!r} is missing.")
+    return len(weights[name])
+
+
+def _heads(width: int, given: int | None, option: str) -> int:
+    heads = given or _HEADS.get(width) or (width // 64 if width % 64 == 0 else None)
+    if heads is None:
+        raise ValueError(f"the usual 64 channels per head do not divide a width of {width}: give {option}.")
+    if width % heads:
+        raise ValueError(f"{option} is {heads}, which does not divide the width of {width}.")
+    return heads
+
+
+def _label_fields(num_labels: int, labels: Sequence[str] | None) -> dict:
+    if labels is None:
+        return {"num_labels": num_labels}
+    if len(labels) != num_labels:
+        raise ValueError(f"--labels has {len(labels)} names, but the classifier has {num_labels} classes.")
+    return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
+
+
+def _without_position_tables(weights: dict[str, torch.Tensor], config: VideoMAEConfig) -> dict[str, torch.Tensor]:
+    """The weights without stored position tables, once they are seen to be the fixed ones that transformers has."""
+    num_tokens = config.num_frames // config.tubelet_size * (config.image_size // config.patch_size) ** 2
+    rest = dict(weights)
+    for name in ("encoder.pos_embed", "pos_embed"):
+        if name not in rest:
+            continue
+        table = rest.pop(name)
+        if table.ndim != 3 or table.shape[1] != num_tokens:
+            raise ValueError(
+                f"{name!r} has the shape {tuple(table.shape)}, but {config.num_frames} frames of {config.image_size} "
+                f"pixels are {num_tokens} tokens: give --num-frames and --image-size."
+            )
+        expected = get_sinusoid_encoding_table(num_tokens, table.shape[2])
+        tolerance = 1e-6 if table.dtype in (torch.float32, torch.float64) else 4e-3
+        if not torch.allclose(table.float(), expected, rtol=0, atol=tolerance):
+            raise ValueError(f"{name!r} is a learned position table; transformers' VideoMAE has the fixed one alone.")
+    return rest
+
+
+def converted_weights(weights: dict[str, torch.Tensor], kind: str) -> dict[str, tuple[torch.Tensor, str]]:
+    """
+    Weights under the names of transformers, each with the original name that it came from. What is not known keeps its
+    name.
+    """
+    converted = {}
+    for name, value in weights.items():
+        new_name = _converted_name(name, kind)
+        if new_name.endswith(".qkv.weight"):
+            if len(value) % 3:
+                raise ValueError(f"{name!r} has {len(value)} rows, no multiple of 3 for query, key and value.")
+            for part, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                converted[new_name.replace(".qkv.", f".{part}.")] = rows, name
+        else:
+            converted[new_name] = value, name
+    return converted
+
+
+def _converted_name(name: str, kind: str) -> str:
+    stem, _, leaf = name.rpartition(".")
+    is_decoder = kind == "pretraining" and name.startswith("decoder.")
+    if kind == "pretraining" and not name.startswith(("encoder.", "decoder.")):
+        return name  # the mask token and the map from encoder to decoder
+    stem = stem.removeprefix("encoder.").removeprefix("decoder.")
+    prefix = "decoder." if is_decoder else "" if kind == "encoder" else "videomae."
+    block = re.fullmatch(r"blocks\.(\d+)\.(.+)", f"{stem}.{leaf}" if leaf in ("q_bias", "v_bias") else stem)
+    if block is not None:
+        layers = "decoder_layers" if is_decoder else "encoder.layer"
+        if block[2] == "attn.qkv":
+            return f"{prefix}{layers}.{block[1]}.attention.attention.qkv.{leaf}"
+        if block[2] not in _BLOCK_NAMES:
+            return name
+        new_leaf = "" if leaf in ("q_bias", "v_bias") else f".{leaf}"
+        return f"{prefix}{layers}.{block[1]}.{_BLOCK_NAMES[block[2]]}{new_leaf}"
+    if is_decoder:
+        return name  # its last norm and its head
+    if stem in _ENCODER_NAMES:
+        return f"{prefix}{_ENCODER_NAMES[stem]}.{leaf}"
+    return {"fc_norm": f"fc_norm.{leaf}", "head": f"classifier.{leaf}"}.get(stem, name)
+
+
+def _check_names_and_shapes(
+    converted: dict[str, tuple[torch.Tensor, str]], model: PreTrainedModel, weights: dict[str, torch.Tensor]
+) -> None:
+    expected = model.state_dict()
+    left_over = sorted({name for new_name, (_, name) in converted.items() if new_name not in expected})
+    if left_over:
+        raise ValueError(f"weights that a plain VideoMAE has no place for: {', '.join(map(repr, left_over))}.")
+    missing = sorted(expected.keys() - converted.keys())
+    if missing:
+        raise ValueError(f"weights are missing for {', '.join(missing)} (the names of transformers).")
+    for new_name, (value, name) in converted.items():
+        if value.shape != expected[new_name].shape:
+            shape = tuple(expected[new_name].shape)
+            raise ValueError(f"{name!r} has the shape {tuple(weights[name].shape)}, but {new_name} must be {shape}.")
+
+
+def _compare(model: PreTrainedModel, folder: Path) -> None:
+    """Loads the folder again and compares every weight."""
+    loaded, info = type(model).from_pretrained(folder, dtype=model.dtype, output_loading_info=True)
+    different = [name for name, value in model.state_dict().items() if not loaded.state_dict()[name].equal(value)]
+    problems = [*different, *(name for names in info.values() for name in names)]
+    if problems:
+        raise RuntimeError(f"{folder}: weights did not come back as they were written: {problems}")
+
+
+__all__ = ["ConversionOptions", "build_converted", "convert_checkpoint", "converted_weights", "infer_config"]

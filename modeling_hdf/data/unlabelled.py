@@ -1,0 +1,143 @@
+"""Clips without labels, for pretraining: the videos and folders of frames that lie below a folder, at any depth."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+from transformers.utils import logging
+
+from modeling_hdf.data.clip_checks import UNUSABLE, inspect_clips
+from modeling_hdf.data.clip_folders import existing_folder
+from modeling_hdf.data.clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from modeling_hdf.data.clip_report import ClipReport
+from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
+
+logger = logging.get_logger(__name__)
+
+NO_LABEL = -1  # what `datasets` writes where a label is not known
+
+
+def find_clips_below(folder: str) -> list[ListedClip]:
+    """
+    The clips below `folder`, in natural order of their paths.
+
+    Each video file is a clip, and so is each folder with two pictures or more and no video: its frames. Hidden files
+    and folders, single pictures and other files are passed over; links to folders are followed, once each.
+
+    Raises:
+        OSError: if a folder cannot be listed.
+    """
+    found, visited = [], {os.path.realpath(folder)}
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, subfolders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        fresh = {name: os.path.realpath(os.path.join(here, name)) for name in subfolders if name[0] != "."}
+        subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # a link may lead in a circle
+        visited.update(fresh.values())
+        names = [name for name in names if name[0] != "."]
+        videos = [os.path.join(here, name) for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
+        found += videos
+        if not videos and sum(name.lower().endswith(FRAME_SUFFIXES) for name in names) > 1:
+            found.append(here)
+    found.sort(key=natural_key)
+    return [ListedClip(os.path.relpath(path, folder), "no label", "train", path, folder) for path in found]
+
+
+@dataclass
+class UnlabelledClipsConfig(datasets.BuilderConfig):
+    """Where the clips lie. Every field takes part in the name of the cache folder.
+
+    Args:
+        data_dir: folder that holds the clips, at any depth.
+        max_missing: how many clips may be empty or unreadable: a number of clips (`int`) or a share (`float`, 0 to 1).
+            They are left out and named; beyond it, preparing fails.
+
+    Raises:
+        ValueError: if there is no clip. FileNotFoundError: if the folder does not exist.
+    """
+
+    max_missing: int | float = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.data_dir = existing_folder(self.data_dir, "data_dir")
+        self.listing = Listing(find_clips_below(self.data_dir), (), [])
+        if not self.listing.clips:
+            raise ValueError(
+                f"{self.data_dir}: holds no clip: no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames."
+            )
+
+    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
+        """Name of the cache folder: the fields, and which clips are there and when they changed."""
+        fields = [self.data_dir, self.max_missing, self.listing.digest()]
+        digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+        return super().create_config_id({"fields": digest}, custom_features)
+
+
+class UnlabelledClips(datasets.GeneratorBasedBuilder):
+    """The clips of any folder, without labels. The first frame of each is decoded when the dataset is prepared.
+
+    Columns, with one split, `train`:
+        - `clip`: `{"path": video file or None, "frames": ordered frame files or None}`; [`load_clip`] reads it.
+        - `label` (int64): -1, not known.
+        - `clip_id` (string): the path in the folder.
+
+    See [`UnlabelledClipsConfig`] for the arguments.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.data import UnlabelledClips
+    >>> builder = UnlabelledClips(data_dir="my_clips", max_missing=0.01)
+    >>> builder.download_and_prepare()
+    >>> clips = builder.as_dataset(split="train")
+    ```
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = UnlabelledClipsConfig
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kwargs.setdefault("dataset_name", "unlabelled_clips")
+        super().__init__(*args, **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        features = {
+            "clip": {"path": datasets.Value("string"), "frames": datasets.List(datasets.Value("string"))},
+            "label": datasets.Value("int64"),
+            "clip_id": datasets.Value("string"),
+        }
+        return datasets.DatasetInfo(description="Clips without labels.", features=datasets.Features(features))
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        clips, config = self.config.listing.clips, self.config
+        # A clip that breaks off the training after days is worth the look at each beforehand.
+        files = inspect_clips(clips, "quick")
+        report = ClipReport(
+            config.data_dir, (), clips, files, published=PublishedCounts(), max_missing=config.max_missing
+        )
+        report.raise_for_failure()
+        for line in report.problem_lines(kinds=UNUSABLE):
+            logger.warning(f"{report.name}: left out, {line}")
+        rows = [
+            {
+                "clip": {"path": files[clip.path].path, "frames": files[clip.path].frames},
+                "label": NO_LABEL,
+                "clip_id": clip.clip_id,
+            }
+            for clip in report.usable
+        ]
+        return [datasets.SplitGenerator("train", gen_kwargs={"rows": rows})]
+
+    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for row in rows:
+            yield row["clip_id"], row
+
+
+__all__ = ["UnlabelledClips", "UnlabelledClipsConfig", "find_clips_below"]

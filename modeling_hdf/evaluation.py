@@ -1,0 +1,123 @@
+"""From a table of predictions to everything a report of one evaluation shows: metrics, intervals, groups of clips."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .bootstrap import bootstrap_intervals
+from .metrics import classification_report, expected_calibration_error, reliability
+from .predictions import PREFIX, check_predictions, class_names, class_numbers, class_probabilities
+
+UNIT_COLUMNS = ("identity", "group")  # clips that share one of these are not independent of each other
+MIN_GROUP_CLIPS = 10  # a smaller group may be the worst by bad luck alone
+_NO_FACTORS = ("clip_id", "label", "predicted", "fold", *UNIT_COLUMNS)
+
+
+def evaluate_predictions(
+    table: pd.DataFrame, group_by: Sequence[str] | None = None, *, num_resamples: int = 1000, seed: int = 0
+) -> dict:
+    """
+    Metrics of a table of predictions, with 95 % bootstrap intervals.
+
+    A resample draws people (column `identity` or `group`, where every clip has one) with all their clips, since clips
+    of one person are not independent. Otherwise it draws clips, which makes the intervals somewhat too narrow where
+    people come more than once and the dataset does not tell. `bootstrap` in the report says which.
+
+    Args:
+        table (`pd.DataFrame`): see [`predictions`](modeling_hdf.predictions).
+        group_by (`Sequence[str]`, *optional*): columns to report groups of; by default every factor that the table has
+            and that differs between clips.
+        num_resamples (`int`, *optional*, defaults to 1000): resamples of the bootstrap.
+        seed (`int`, *optional*, defaults to 0): of the bootstrap.
+
+    Returns:
+        `dict`, plain JSON: what [`classification_report`] gives (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
+        `confusion_matrix`); `ece`; `reliability`, see [`reliability`]; `intervals`, `[low, high]` under the same names
+        (in `recall` by class, None for a class without clips), or None for a single unit; `bootstrap` (`unit`,
+        `num_units`, `num_resamples`, `level`, `seed`); `groups`, for each factor `worst` (the name of the group of the
+        lowest WAR, None if no group is large enough) and `groups`: by name `num_clips`, `war`, `uar`, `intervals`.
+
+    Raises:
+        ValueError: if the table is not one of predictions, or lacks a column of `group_by`.
+    """
+    check_predictions(table)
+    factors = factor_names(table) if group_by is None else list(group_by)
+    check_factors(table, factors)
+    unit = next((name for name in UNIT_COLUMNS if name in table and table[name].notna().all()), "clip_id")
+    options = {"num_resamples": num_resamples, "seed": seed}
+    labels, probabilities = class_numbers(table), class_probabilities(table)
+    names = class_names(table)
+    return {
+        **classification_report(labels, probabilities.argmax(1), names),
+        "ece": expected_calibration_error(labels, probabilities),
+        "reliability": reliability(labels, probabilities),
+        "intervals": _intervals(table, unit, options),
+        "bootstrap": {
+            "unit": "clip" if unit == "clip_id" else unit,
+            "num_units": table[unit].nunique(),
+            "level": 0.95,
+            **options,
+        },
+        "groups": {name: _group_report(table, name, unit, options) for name in factors},
+    }
+
+
+def _intervals(table: pd.DataFrame, unit: str, options: dict) -> dict | None:
+    if table[unit].nunique() < 2:
+        return None
+    units = None if unit == "clip_id" else table[unit].to_numpy()
+    intervals = bootstrap_intervals(class_numbers(table), class_probabilities(table), units, **options)
+    return {**intervals, "recall": dict(zip(class_names(table), intervals["recall"], strict=True))}
+
+
+def factor_names(table: pd.DataFrame) -> list[str]:
+    """Columns of a table of predictions, or of [`known_of_clips`], that are factors and differ between clips."""
+    others = [name for name in table.columns if name not in _NO_FACTORS and not name.startswith(PREFIX)]
+    return [name for name in others if table[name].nunique() > 1]
+
+
+def check_factors(table: pd.DataFrame, factors: Sequence[str]) -> None:
+    """Raises a `ValueError` if a factor is no column of the table, which names those that are."""
+    missing = [name for name in factors if name not in table.columns]
+    if missing:
+        known = ", ".join(factor_names(table)) or "none"
+        raise ValueError(f"The clips have no column {', '.join(missing)} to group by; their factors: {known}.")
+
+
+def clip_groups(column: pd.Series) -> pd.Series:
+    """
+    The group of each clip by one factor.
+
+    Args:
+        column (`pd.Series`): values of the factor. Numbers with more than four different values are binned at their
+            quartiles (equal ones merged); all others are groups by value. A missing value makes `"unknown"`.
+
+    Returns:
+        `pd.Series`: an ordered categorical of names such as `"Action"` or `"-4.2 to 0.1"`.
+    """
+    if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= 4:
+        values = sorted(column.dropna().unique())
+        numbers, names = column.map({value: number for number, value in enumerate(values)}), [str(v) for v in values]
+    else:
+        edges = np.unique(np.nanquantile(column, [0, 0.25, 0.5, 0.75, 1]))
+        numbers = pd.Series(np.searchsorted(edges[1:-1], column, side="left"), column.index).where(column.notna())
+        names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    codes = numbers.fillna(len(names)).astype(int)
+    return pd.Series(pd.Categorical.from_codes(codes, [*names, "unknown"], ordered=True), column.index)
+
+
+def _group_report(table: pd.DataFrame, factor: str, unit: str, options: dict) -> dict:
+    groups = {}
+    for name, part in table.groupby(clip_groups(table[factor]), observed=True):
+        report = classification_report(class_numbers(part), class_numbers(part, "predicted"), class_names(part))
+        intervals = _intervals(part, unit, options)
+        groups[name] = {
+            **{key: report[key] for key in ("num_clips", "war", "uar")},
+            "intervals": intervals and {key: intervals[key] for key in ("war", "uar")},
+        }
+    large = {name: group["war"] for name, group in groups.items() if group["num_clips"] >= MIN_GROUP_CLIPS}
+    return {"worst": min(large, key=large.get) if large else None, "groups": groups}
+
+
+__all__ = ["MIN_GROUP_CLIPS", "check_factors", "clip_groups", "evaluate_predictions", "factor_names"]

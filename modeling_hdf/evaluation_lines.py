@@ -1,0 +1,109 @@
+"""Reports of evaluations as lines of text, for the terminal."""
+
+from .evaluation import MIN_GROUP_CLIPS
+from .model_cards import evaluation_title
+
+_TITLES = {"war": "WAR", "uar": "UAR", "macro_f1": "macro F1", "ece": "calibration error"}
+
+
+def _with_interval(value: float, intervals: dict | None, key: str) -> str:
+    if intervals is None:
+        return f"{value:.3f}"
+    low, high = intervals[key]
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def evaluation_lines(metrics: dict, all_groups: bool = False) -> list[str]:
+    """
+    Lines of one evaluation.
+
+    Args:
+        metrics (`dict`): what `hdf evaluate` writes: the result of [`evaluate_predictions`] and what it is of.
+        all_groups (`bool`, *optional*, defaults to `False`): whether to show every group, not just the worst ones.
+    """
+    intervals = metrics["intervals"]
+    lines = [f"{metrics['model']} on {evaluation_title(metrics)}: {metrics['num_clips']} clips"]
+    lines += _across_lines(metrics["across_datasets"])
+    lines += [f"{title:<18} {_with_interval(metrics[key], intervals, key)}" for key, title in _TITLES.items()]
+    counts = {name: sum(row) for name, row in zip(metrics["recall"], metrics["confusion_matrix"], strict=True)}
+    lines.append("recall")
+    for name, recall in metrics["recall"].items():
+        text = "no clips: left out of UAR and macro F1"
+        if recall is not None:
+            text = f"{_with_interval(recall, intervals and intervals['recall'], name)}  {counts[name]} clips"
+        lines.append(f"  {name:<16} {text}")
+    lines += [line for name, factor in metrics["groups"].items() for line in _group_lines(name, factor, all_groups)]
+    return [*lines, _bootstrap_line(metrics)]
+
+
+def _across_lines(across: dict | None) -> list[str]:
+    if across is None:
+        return []
+    left_out = ", ".join(f"{count} {name}" for name, count in across["left_out"].items()) or "none"
+    removed = ", ".join(across["only_in_model"]) or "none"
+    return [
+        f"classes differ; measured on those in common: {', '.join(across['shared'])}",
+        f"  clips left out, of classes that the model lacks: {left_out}",
+        f"  taken out of the probabilities, classes that the dataset lacks: {removed}",
+    ]
+
+
+def _group_lines(name: str, factor: dict, all_groups: bool) -> list[str]:
+    def line(group: str) -> str:
+        values = factor["groups"][group]
+        war, uar = (_with_interval(values[key], values["intervals"], key) for key in ("war", "uar"))
+        return f"{group}: WAR {war}, UAR {uar}, {values['num_clips']} clips"
+
+    worst = factor["worst"]
+    if not all_groups:
+        return [f"worst by {name}: {line(worst)}"] if worst is not None else []
+    none = f"none has {MIN_GROUP_CLIPS} clips"
+    return [f"by {name}; worst: {worst if worst is not None else none}", *(f"  {line(g)}" for g in factor["groups"])]
+
+
+def _bootstrap_line(metrics: dict) -> str:
+    bootstrap = metrics["bootstrap"]
+    if metrics["intervals"] is None:
+        return f"no intervals: all clips are of one {bootstrap['unit']}"
+    units = "clips" if bootstrap["unit"] == "clip" else f"whole units of `{bootstrap['unit']}`"
+    return (
+        f"[low, high]: {bootstrap['level']:.0%} bootstrap intervals, {bootstrap['num_resamples']} resamples of "
+        f"{bootstrap['num_units']} {units}, seed {bootstrap['seed']}"
+    )
+
+
+def fold_lines(result: dict) -> list[str]:
+    """Lines of the result of [`aggregate_folds`]."""
+    metrics = [key for key in _TITLES if key in result["mean"]]
+    width = max(len(_TITLES[key]) for key in metrics)
+    title = evaluation_title({**result, "fold": None})
+    if result["missing_folds"]:
+        title += f"; WITHOUT FOLD {', '.join(map(str, result['missing_folds']))}"
+    lines = [title, " " * 20 + "  ".join(f"{_TITLES[key]:>{width}}" for key in metrics)]
+
+    def line(name: str, values: dict) -> str:
+        return f"{name:<20}" + "  ".join(f"{values[key]:>{width}.3f}" for key in metrics)
+
+    lines += [line(f"fold {fold['fold']}", fold) for fold in result["folds"]]
+    lines += [line("mean", result["mean"]), line("standard deviation", result["standard_deviation"]), "recall"]
+    for name, mean in result["mean"]["recall"].items():
+        deviation = result["standard_deviation"]["recall"][name]
+        text = "no clips in any fold" if mean is None else f"{mean:.3f}"
+        lines.append(f"  {name:<16} {text}" + ("" if deviation is None else f" +- {deviation:.3f}"))
+    return lines
+
+
+def calibration_lines(report: dict) -> list[str]:
+    """Lines of what `hdf calibrate` writes."""
+    temperature = report["temperature"]
+    lines = [f"temperature {temperature['before']:.4g} -> {temperature['after']:.4g}"]
+    for split in ("validation", "test"):
+        before, after = report[split]["before"], report[split]["after"]
+        lines.append(
+            f"{split}, {report[split]['num_clips']} clips: calibration error {before['ece']:.4f} -> {after['ece']:.4f}"
+            f", negative log-likelihood {before['nll']:.4f} -> {after['nll']:.4f}"
+        )
+    return lines
+
+
+__all__ = ["calibration_lines", "evaluation_lines", "fold_lines"]

@@ -1,0 +1,125 @@
+"""Running a trained model over a dataset in batches: loading it, its probabilities, its raw outputs."""
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+from transformers import Trainer, TrainingArguments
+
+from .data.clips import ClipCollator, ClipDataset
+from .data.training_data import DataArguments
+from .data.views import predict_views
+from .modeling_hdf import HDFForVideoClassification
+from .predictions import predictions_table
+from .shared_classes import SharedClasses
+from .video_processing_hdf import HDFVideoProcessor
+
+
+class _UnlabelledCollator(ClipCollator):
+    """[`ClipCollator`] without labels: a dataset may number its classes in another way than the model."""
+
+    def __init__(self, processor: HDFVideoProcessor):
+        super().__init__(processor, num_labels=1)
+
+    def __call__(self, items: list[dict]) -> dict:
+        return {"pixel_values": super().__call__([{**item, "label": 0} for item in items])["pixel_values"]}
+
+
+def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
+    """
+    The model and the video processor of a folder or Hub repository.
+
+    Raises:
+        ValueError: if they cannot be loaded, or weights are missing: a classifier at its random start would be
+            measured without notice.
+    """
+    try:
+        model, info = HDFForVideoClassification.from_pretrained(name_or_path, output_loading_info=True)
+        processor = HDFVideoProcessor.from_pretrained(name_or_path)
+    except (OSError, ValueError) as error:
+        place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
+        raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{error}") from error
+    if info["missing_keys"]:
+        names = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ValueError(f"Model {name_or_path} has no weights for {names}: it is no trained classifier.")
+    return model, processor
+
+
+def evaluation_trainer(
+    model: HDFForVideoClassification, processor: HDFVideoProcessor, output_dir: str | Path, **arguments
+) -> Trainer:
+    """
+    A [`~transformers.Trainer`] that only predicts, on the device that it finds.
+
+    Args:
+        model ([`HDFForVideoClassification`]): the model.
+        processor ([`HDFVideoProcessor`]): its video processor.
+        output_dir (`str` or `Path`): a folder that the Trainer insists on; nothing is written into it.
+        arguments: of [`~transformers.TrainingArguments`], such as `per_device_eval_batch_size` and
+            `dataloader_num_workers`.
+    """
+    settings = TrainingArguments(
+        str(output_dir),
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **arguments,
+    )
+    return Trainer(model, settings, data_collator=_UnlabelledCollator(processor))
+
+
+def predict_rows(
+    trainer: Trainer, rows: datasets.Dataset, processor: HDFVideoProcessor, data: DataArguments
+) -> tuple[pd.DataFrame, dict | None]:
+    """
+    Classifies the rows of a split.
+
+    Args:
+        trainer (`Trainer`): result of [`evaluation_trainer`].
+        rows (`datasets.Dataset`): of any builder of [`modeling_hdf.data`].
+        processor ([`HDFVideoProcessor`]): of the model.
+        data ([`DataArguments`]): how clips are sampled, and in how many views.
+
+    Returns:
+        The table of predictions (see [`predictions`](modeling_hdf.predictions)), and None, or, where the classes of
+        the model and of the dataset differ, `shared` (names), `only_in_model` (names) and `left_out` (number of clips
+        of each class that the model lacks).
+
+    Raises:
+        ValueError: if the classes have too little in common; see [`SharedClasses`].
+    """
+    dataset_names = rows.features["label"].names
+    classes = SharedClasses(_model_names(trainer), dataset_names)
+    rows, left_out = classes.select(rows)
+    clips = data.clips({"test": rows}, processor, seed=0)["test"]
+    probabilities, _ = predict_views(trainer, clips, data.num_views)
+    table = predictions_table(rows, probabilities, classes)
+    same = len(classes.names) == len(dataset_names) == len(classes.model_names)
+    across = {"shared": classes.names, "only_in_model": classes.only_in_model, "left_out": left_out}
+    return table, None if same else across
+
+
+def clip_outputs(trainer: Trainer, clips: ClipDataset) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Scores and features of one view of each clip.
+
+    Args:
+        trainer (`Trainer`): holds an [`HDFForVideoClassification`].
+        clips ([`ClipDataset`]): not for training.
+
+    Returns:
+        Logits `(N, num_labels)`, divided by the model's `calibration_temperature`, and pooled features
+        `(N, hidden_size)`.
+    """
+    logits, features = trainer.predict(clips, ignore_keys=["loss", "hidden_states", "attentions"]).predictions
+    return logits, features
+
+
+def _model_names(trainer: Trainer) -> list[str]:
+    id2label = trainer.model.config.id2label
+    return [id2label[number] for number in range(len(id2label))]
+
+
+__all__ = ["clip_outputs", "evaluation_trainer", "load_classifier", "predict_rows"]

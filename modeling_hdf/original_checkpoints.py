@@ -1,0 +1,112 @@
+"""Reading `.pth` checkpoints in the format of the original VideoMAE code, without running anything that is in them."""
+
+import argparse
+import os
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import safe_globals
+
+_NESTING = ("model", "module", "state_dict")
+_PREFIXES = ("module.", "backbone.")
+
+# What keys tell of a model that is no VideoMAE: pattern, and what to call it. The first that matches names it.
+_OTHER_ARCHITECTURES = (
+    (r"(^|\.)lg_region_tokens$|\.(first|second|third)_attn\.", "LGI-Former, the encoder of MAE-DFER, which is no ViT"),
+    (r"^(videomae\.|encoder\.layer\.\d|hdf\.)", "a model of transformers already: load its folder, not the weights"),
+    (r"\.temporal_(attn|fc|norm1)\.|^time_embed$", "TimeSformer"),
+    (r"\.relative_position_bias_table$", "a Swin transformer"),
+    (r"\.attn\.(pool|norm)_[qkv]\.", "MViT"),
+    (r"\.attn\.logit_scale$", "VideoMAE with cosine attention"),
+    (r"\.gamma_[12]$", "a ViT with layer scale"),
+    (r"(^|\.)cls_token$", "a ViT with a class token"),
+    (r"^visual\.", "CLIP"),
+    (r"^blocks\.\d+\.(conv|res_blocks)\b|^s\d\.pathway", "X3D or SlowFast"),
+    (r"(^|\.)layer[1-4]\.\d+\.conv\d\.", "ResNet"),
+)
+
+
+def read_pth(path: str | os.PathLike) -> Any:
+    """
+    What a `.pth` file holds: tensors, plain containers and numbers, and `argparse.Namespace`, but no other object.
+
+    Raises:
+        OSError: if the file cannot be opened.
+        ValueError: if it is empty, damaged or of another format, or holds objects that only unpickling could read.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:  # names the path if it cannot be opened
+        start = file.read(9)
+    if not start:
+        raise ValueError(f"{path}: the file is empty (0 bytes).")
+    if path.suffix == ".safetensors" or start[8:] == b"{":
+        raise ValueError(
+            f"{path}: is a safetensors file, and `hdf convert` reads `.pth` files of the original code. Weights of "
+            "transformers need no conversion: pass their folder as `model_name_or_path`."
+        )
+    try:
+        with safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found is None:
+            raise ValueError(f"{path}: cannot be read as a PyTorch checkpoint; it is damaged, or none.") from error
+        raise ValueError(
+            f"{path}: holds an object of {found[1]} beside its weights. Reading it means unpickling, which can run "
+            "any code that the file contains, so it was not read. Where you trust the file, save its weights alone "
+            "with the code that it came with, torch.save(model.state_dict(), 'weights.pth'), and convert that."
+        ) from error
+    except Exception as error:  # a damaged file makes PyTorch raise almost anything
+        raise ValueError(f"{path}: cannot be read as a PyTorch checkpoint; it is damaged, or none.") from error
+
+
+def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Namespace]:
+    """
+    The weights, under names without the prefixes of wrappers, and the arguments of the training that are stored beside
+    them (empty if there are none).
+
+    Raises:
+        ValueError: if there are no weights, an entry among them is no tensor, or two have one name.
+    """
+    arguments = checkpoint.get("args") if isinstance(checkpoint, dict) else None
+    weights = checkpoint
+    while isinstance(weights, dict) and not any(isinstance(value, torch.Tensor) for value in weights.values()):
+        nested = [name for name in _NESTING if isinstance(weights.get(name), dict)]
+        if not nested:
+            raise ValueError(f"no weights: the file holds {_listed(weights)}, and none of {', '.join(_NESTING)}.")
+        weights = weights[nested[0]]
+    if not isinstance(weights, dict):
+        raise ValueError(f"no weights: the file holds a {type(weights).__name__}; it must be a dictionary of tensors.")
+    others = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise ValueError(f"among the weights there are entries that are no tensors: {_listed(others)}.")
+    for prefix in _PREFIXES:
+        shortened = {name.removeprefix(prefix): value for name, value in weights.items()}
+        if len(shortened) < len(weights):
+            raise ValueError(f"some weights are stored twice, with and without the prefix {prefix!r}.")
+        weights = shortened
+    return weights, arguments if isinstance(arguments, argparse.Namespace) else argparse.Namespace()
+
+
+def refuse_other_architectures(weights: dict[str, torch.Tensor]) -> None:
+    """Raises a `ValueError` that names the architecture, unless the weights are those of a plain VideoMAE ViT."""
+    for pattern, name in _OTHER_ARCHITECTURES:
+        match = next((key for key in weights if re.search(pattern, key)), None)
+        if match is not None:
+            raise ValueError(f"the weights are of {name} ({match!r}); only plain VideoMAE ViTs can be converted.")
+    patches = weights.get("encoder.patch_embed.proj.weight", weights.get("patch_embed.proj.weight"))
+    if patches is None or patches.ndim != 5:
+        found = f"its weights are {_listed(weights)}" if patches is None else "its patches are those of single images"
+        raise ValueError(f"this is no VideoMAE: {found}.")
+
+
+def _listed(names: Any, most: int = 5) -> str:
+    names = [repr(name) for name in names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+
+
+__all__ = ["read_pth", "refuse_other_architectures", "weights_of"]

@@ -1,0 +1,164 @@
+"""The predictions of an evaluation as a table, one row per clip.
+
+Columns: `clip_id`; `label` and `predicted`, names of classes; one `probability_<class>` for each class, in their
+order; and what the dataset says of a clip, such as `scene` and `fold`, or `identity` and the factors of the embedded
+faces. The table names its own classes, so that it can be read without the model.
+"""
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
+
+from .shared_classes import SharedClasses
+
+PREFIX = "probability_"
+FILES = ("predictions.parquet", "predictions.csv")
+_REQUIRED = ("clip_id", "label", "predicted")
+_TEXT = (*_REQUIRED, "scene", "group")  # also where they look like numbers
+
+
+def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes: SharedClasses) -> pd.DataFrame:
+    """
+    The table of one evaluation.
+
+    Args:
+        rows (`datasets.Dataset`): the rows that were classified, with `clip_id` and `label`; see
+            [`SharedClasses.select`]. What is known of them is taken over; see [`known_of_clips`].
+        probabilities (`np.ndarray` of shape `(N, model classes)`): of each row.
+        classes ([`SharedClasses`]): classes of the model and of the dataset.
+
+    Raises:
+        ValueError: as [`check_predictions`] does.
+    """
+    known = known_of_clips(rows)
+    shared = classes.restrict(probabilities)
+    columns = {
+        "clip_id": known.pop("clip_id"),
+        "label": [classes.names[classes.numbers[label]] for label in rows["label"][:]],
+        "predicted": [classes.names[number] for number in shared.argmax(1)],
+        **{PREFIX + name: shared[:, number] for number, name in enumerate(classes.names)},
+        **known,
+    }
+    table = pd.DataFrame(columns)
+    check_predictions(table)
+    return table
+
+
+def known_of_clips(rows: datasets.Dataset) -> pd.DataFrame:
+    """The columns of a dataset that hold plain values, but for the label and for columns that are empty."""
+    plain = {
+        name: feature
+        for name, feature in rows.features.items()
+        if isinstance(feature, (datasets.Value, datasets.ClassLabel)) and name != "label"
+    }
+    known = rows.select_columns(list(plain)).to_pandas()
+    for name, feature in plain.items():
+        if isinstance(feature, datasets.ClassLabel):
+            known[name] = feature.int2str(known[name].tolist())
+    return known.dropna(axis="columns", how="all")
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Names of the classes of a table of predictions, in order."""
+    return [name.removeprefix(PREFIX) for name in table.columns if name.startswith(PREFIX)]
+
+
+def class_probabilities(table: pd.DataFrame) -> np.ndarray:
+    """Probabilities `(N, number of classes)` of a table of predictions."""
+    return table[[PREFIX + name for name in class_names(table)]].to_numpy(dtype=np.float64)
+
+
+def class_numbers(table: pd.DataFrame, column: str = "label") -> np.ndarray:
+    """True (or with `"predicted"` predicted) classes `(N,)` of a table of predictions, as numbers from 0."""
+    return pd.Categorical(table[column], categories=class_names(table)).codes.astype(np.int64)
+
+
+def check_predictions(table: pd.DataFrame) -> None:
+    """
+    Checks that a table is one of predictions.
+
+    Raises:
+        ValueError: for a missing column, no row, a clip that comes twice, labels of another label set, probabilities
+            that are none, or a predicted class that is not the most probable one; the message names clip and value.
+    """
+    missing = [name for name in _REQUIRED if name not in table.columns]
+    names = class_names(table)
+    if missing or len(names) < 2:
+        wanted = missing or [f"{PREFIX}<class>"]
+        raise ValueError(
+            f"A table of predictions needs the columns {', '.join(wanted)}; it has {list(table.columns)}."
+        )
+    if table.empty:
+        raise ValueError("The table of predictions has no row: there is no clip to evaluate.")
+    repeated = table["clip_id"][table["clip_id"].duplicated()]
+    if len(repeated):
+        raise ValueError(f"Clip {repeated.iloc[0]!r} is in the table of predictions more than once.")
+    unknown = table[~table["label"].isin(names)]
+    if len(unknown):
+        raise ValueError(
+            f"{len(unknown)} clips have labels of another label set, such as {unknown['label'].iloc[0]!r} of clip "
+            f"{unknown['clip_id'].iloc[0]!r}; the predictions are of {', '.join(names)}."
+        )
+    probabilities = class_probabilities(table)
+    # Not finite, negative, or not adding up to 1; comparisons with NaN are false.
+    good = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) < 1e-3)
+    if not good.all():
+        index = int(np.argmin(good))
+        raise ValueError(
+            f"The probabilities of {np.count_nonzero(~good)} clips are no probabilities, such as "
+            f"{probabilities[index].tolist()} of clip {table['clip_id'].iloc[index]!r}; each must be at least 0, and "
+            "those of a clip must add up to 1."
+        )
+    best = np.array(names, dtype=object)[probabilities.argmax(1)]
+    wrong = table[table["predicted"].to_numpy() != best]
+    if len(wrong):
+        raise ValueError(
+            f"`predicted` is not the most probable class for {len(wrong)} clips, such as {wrong['clip_id'].iloc[0]!r}."
+        )
+
+
+def write_predictions(table: pd.DataFrame, folder: str | Path) -> None:
+    """Writes a table of predictions as `predictions.parquet` and `predictions.csv` into a folder that exists."""
+    table.to_parquet(Path(folder) / FILES[0], index=False)
+    table.to_csv(Path(folder) / FILES[1], index=False)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """
+    Reads what [`write_predictions`] wrote, as a `.parquet` or a `.csv` file; the numbers come back to the last bit.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: as [`check_predictions`] does.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        # Only an empty field is a missing value: "NA" may well be a name.
+        options = csv.ConvertOptions(
+            column_types=dict.fromkeys(_TEXT, pa.string()), null_values=[""], strings_can_be_null=True
+        )
+        table = csv.read_csv(path, convert_options=options).to_pandas()
+    else:
+        table = pd.read_parquet(path)
+    try:
+        check_predictions(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return table
+
+
+__all__ = [
+    "FILES",
+    "check_predictions",
+    "class_names",
+    "class_numbers",
+    "class_probabilities",
+    "known_of_clips",
+    "predictions_table",
+    "read_predictions",
+    "write_predictions",
+]

@@ -1,0 +1,231 @@
+"""Pictures of a trained model: its calibration, where clips lie among its features, what its DAM layers do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+import numpy as np  # noqa: E402
+from sklearn.manifold import TSNE  # noqa: E402
+
+from .gates import DAMGates  # noqa: E402
+
+MIN_TSNE_CLIPS = 5
+# Okabe and Ito's colours, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/), without the yellow
+# that white paper swallows; as many markers as no colour shares with the next turn through them.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
+_GATE_COLORS = plt.get_cmap("RdBu_r")
+
+
+def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> None:
+    """
+    Draws reliability diagrams side by side: accuracy of each bin of confidence, and below how many clips it holds.
+
+    Args:
+        panels (`dict[str, dict]`): by heading, `reliability` (see [`~modeling_hdf.metrics.reliability`]) and `ece`.
+        path (`str`, `Path` or binary file): where to write the PNG.
+    """
+    figure, axes = plt.subplots(
+        2,
+        len(panels),
+        figsize=(1 + 4.4 * len(panels), 5.6),
+        squeeze=False,
+        sharex=True,
+        sharey="row",
+        height_ratios=(3, 1),
+        layout="constrained",
+    )
+    for (diagram, histogram), (title, panel) in zip(axes.T, panels.items(), strict=True):
+        points = panel["reliability"]
+        counts = np.array(points["num_clips"])
+        accuracy, confidence = (np.array(points[name], dtype=float) for name in ("accuracy", "confidence"))
+        width = 1 / len(counts)
+        centers = (np.arange(len(counts)) + 0.5) * width
+        diagram.bar(centers, accuracy, width, color="#56B4E9", edgecolor="white", label="accuracy")
+        diagram.bar(
+            *(centers, confidence - accuracy, width * 0.5, accuracy),
+            **{"color": "none", "edgecolor": "#D55E00", "hatch": "////", "label": "gap to the mean confidence"},
+        )
+        diagram.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label="perfect calibration")
+        diagram.set(title=f"{title}\nECE {panel['ece']:.4f}", xlim=(0, 1), ylim=(0, 1))
+        bars = histogram.bar(centers, counts, width, color="#0072B2", edgecolor="white")
+        histogram.bar_label(bars, [count or "" for count in counts], fontsize=7, padding=1)
+        histogram.set(xlabel="confidence", xticks=np.linspace(0, 1, 6))
+        histogram.margins(y=0.2)
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set_ylabel("clips")
+    axes[0, 0].legend(loc="upper left", fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def tsne_perplexity(num_clips: int) -> float:
+    """scikit-learn's usual 30, or what so few clips allow: the neighbours that count are fewer than all the others."""
+    return min(30.0, (num_clips - 1) / 3)
+
+
+def plot_features(
+    features: np.ndarray, labels: Sequence[str], names: Sequence[str], path: str | Path | BinaryIO, seed: int = 0
+) -> None:
+    """
+    Draws a t-SNE map of features, coloured and marked by the true class.
+
+    Args:
+        features (`np.ndarray` of shape `(N, C)`): of at least `MIN_TSNE_CLIPS` clips.
+        labels (`Sequence[str]`): true class of each clip.
+        names (`Sequence[str]`): the classes, in the order of the legend; one without clips is left out of it.
+        path (`str`, `Path` or binary file): where to write the PNG.
+        seed (`int`, *optional*, defaults to 0): of t-SNE.
+
+    Raises:
+        ValueError: for fewer clips.
+    """
+    if len(features) < MIN_TSNE_CLIPS:
+        raise ValueError(f"t-SNE of {len(features)} clips says nothing; it takes at least {MIN_TSNE_CLIPS}.")
+    tsne = TSNE(perplexity=tsne_perplexity(len(features)), init="pca", random_state=seed)
+    places, labels = tsne.fit_transform(np.asarray(features, dtype=np.float32)), np.array(labels)
+    figure, axes = plt.subplots(figsize=(8.6, max(6, 1 + 0.27 * len(names))), layout="constrained")
+    for number, name in enumerate(names):
+        of_class = places[labels == name]
+        if len(of_class):
+            style = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)]}
+            axes.scatter(*of_class.T, s=22, alpha=0.75, linewidths=0, label=f"{name} ({len(of_class)})", **style)
+    axes.set(xticks=[], yticks=[], title=f"t-SNE of the features of {len(features)} clips")
+    legend = axes.legend(title="true class (clips)", loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=1.6)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # names of classes are no formulas
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+@dataclass
+class GatedClip:
+    """
+    One clip and what the DAM layers of a model made of it.
+
+    Args:
+        clip_id (`str`): name of the clip.
+        label, predicted (`str`): its true class, and the class that the model gives it.
+        probability (`float`): of the predicted class.
+        frames (`np.ndarray` of shape `(F, H, W, 3)`): what the model saw, uint8.
+        gates (`dict[int, DAMGates]`): by layer, as [`recorded_gates`] gives them for this clip alone.
+    """
+
+    clip_id: str
+    label: str
+    predicted: str
+    probability: float
+    frames: np.ndarray
+    gates: dict[int, DAMGates]
+
+
+def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool = True) -> None:
+    """
+    Draws the gates of every DAM layer over the frames of a clip.
+
+    The first row holds the frames. For each layer follow the frames under the spatial gate g_s, which is the same for
+    all of them, and below them, aligned in time, the temporal gate g_t. Both are drawn as 0 to 1 around 1/2.
+
+    Args:
+        clip ([`GatedClip`]): the clip, with the gates of one layer or more.
+        path (`str`, `Path` or binary file): where to write the PNG.
+        show_frames (`bool`, *optional*, defaults to `True`): whether the clip may be seen; otherwise the gates are
+            drawn over an empty area.
+    """
+    num_frames, height, width = clip.frames.shape[:3]
+    sheet = _Sheet(num_frames, height / width)
+    grey = clip.frames.mean(-1) if show_frames else np.full((num_frames, height, width), 255.0)
+    rows = [("frames", None, clip.frames)] if show_frames else []
+    for number, gates in clip.gates.items():
+        if gates.frequency is not None:
+            rows.append((f"layer {number}: $g_s$\n$w_s$ = {gates.frequency_weight:.2f}", gates.frequency[0], grey))
+        if gates.temporal is not None:
+            rows.append((f"layer {number}: $g_t$\n$w_t$ = {gates.temporal_weight:.2f}", gates.temporal[0], None))
+    figure = sheet.figure([images is not None for _, _, images in rows])
+    for (label, gate, images), axes in zip(rows, figure.axes, strict=True):
+        if images is None:
+            _draw_temporal(axes, gate.float().cpu().numpy(), num_frames)
+        else:
+            for index, image in enumerate(images):
+                place = (index + 0.02, index + 0.98, 0, 1)
+                axes.imshow(image / 255, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+                if gate is not None:
+                    style = {"cmap": _GATE_COLORS, "vmin": 0, "vmax": 1, "alpha": 0.6, "interpolation": "bilinear"}
+                    axes.imshow(gate.float().cpu().numpy(), extent=place, aspect="auto", **style)
+            axes.set(xlim=(0, num_frames), ylim=(0, 1), xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        x = -(sheet.ticks if images is None else 0.1) / sheet.width
+        axes.text(x, 0.5, label, transform=axes.transAxes, ha="right", va="center")
+    figure.axes[-1].set_xticks(np.arange(num_frames) + 0.5, np.arange(num_frames) + 1)
+    figure.axes[-1].set_xlabel("frame, in the order of time")
+    sheet.finish(figure, f"{clip.clip_id}: true {clip.label}, predicted {clip.predicted} ({clip.probability:.0%})")
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def _draw_temporal(axes: plt.Axes, gate: np.ndarray, num_frames: int) -> None:
+    """Bars of g_t `(T,)` from 1/2 up or down, each under the frames of its step."""
+    width = num_frames / len(gate)
+    centers = (np.arange(len(gate)) + 0.5) * width
+    axes.bar(centers, gate - 0.5, width * 0.92, bottom=0.5, color=_GATE_COLORS(gate), edgecolor="0.4", linewidth=0.6)
+    for center, value in zip(centers, gate, strict=True):
+        # On the free side of the neutral line, where no bar hides it.
+        axes.text(center, 0.47 if value > 0.5 else 0.53, f"{value:.2f}", ha="center", fontsize=8,
+                  va="top" if value > 0.5 else "bottom")  # fmt: skip
+    axes.axhline(0.5, color="black", linewidth=0.8)
+    axes.set(xlim=(0, num_frames), ylim=(0, 1), xticks=[], yticks=[0, 0.5, 1])
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+class _Sheet:
+    """Rows of equal width in inches, so that frames keep their shape and bars stand under them."""
+
+    left, right, top, bottom, gap, bars, ticks = 1.65, 1.0, 0.5, 0.55, 0.12, 0.75, 0.45
+
+    def __init__(self, num_frames: int, aspect: float):
+        self.width = max(6.0, min(11.0, num_frames * 1.1))
+        self.images = self.width / num_frames * aspect
+
+    def figure(self, is_images: list[bool]) -> plt.Figure:
+        """A figure with one empty axes per row."""
+        heights = [self.images if images else self.bars for images in is_images]
+        self.size = (
+            self.left + self.width + self.right,
+            self.top + sum(heights) + self.gap * (len(heights) - 1) + self.bottom,
+        )
+        figure = plt.figure(figsize=self.size)
+        y = self.size[1] - self.top
+        for height in heights:
+            y -= height
+            figure.add_axes(self._place(self.left, y, self.width, height))
+            y -= self.gap
+        return figure
+
+    def finish(self, figure: plt.Figure, title: str) -> None:
+        """Adds the title and the scale of the colours."""
+        height = min(3.0, self.size[1] - self.top - self.bottom)
+        place = self._place(self.left + self.width + 0.15, self.size[1] - self.top - height, 0.16, height)
+        scale = plt.cm.ScalarMappable(cmap=_GATE_COLORS)
+        bar = figure.colorbar(scale, cax=figure.add_axes(place), ticks=[0, 0.25, 0.5, 0.75, 1])
+        bar.set_label("gate (1/2: neutral)")
+        figure.text(
+            self.left / self.size[0],
+            1 - 0.3 / self.size[1],
+            title,
+            ha="left",
+            va="center",
+            fontsize=12,
+            parse_math=False,
+        )
+
+    def _place(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+        return left / self.size[0], bottom / self.size[1], width / self.size[0], height / self.size[1]
+
+
+__all__ = ["MIN_TSNE_CLIPS", "GatedClip", "plot_features", "plot_gates", "plot_reliability", "tsne_perplexity"]

@@ -1,0 +1,81 @@
+"""Evaluation across datasets: the classes that a model and a dataset have in common, matched by name."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import datasets
+import numpy as np
+
+from .data.labels import expression_name
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """
+    What a model can be asked about a dataset whose classes may be others, or in another order.
+
+    Names are compared, never numbers: without regard to case, and our expressions under any of their names (`"Happy"`
+    is `"happiness"`). Clips of a class that the model lacks are left out and counted. Of the probabilities those of
+    the shared classes are kept and scaled to add up to 1: the question becomes which of these a clip shows.
+
+    Args:
+        model_names (`list[str]`): classes of the model, in order.
+        dataset_names (`list[str]`): classes of the dataset, in order.
+
+    Raises:
+        ValueError: if less than two classes are shared.
+    """
+
+    model_names: list[str]
+    dataset_names: list[str]
+
+    def __post_init__(self):
+        if len(self.names) < 2:
+            raise ValueError(
+                f"The model and the dataset have {len(self.names)} classes in common by name, too few to evaluate. "
+                f"The model has {', '.join(self.model_names)}; the dataset has {', '.join(self.dataset_names)}."
+            )
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The shared classes, under the names and in the order of the model."""
+        known = {_plain(name) for name in self.dataset_names}
+        return [name for name in self.model_names if _plain(name) in known]
+
+    @property
+    def only_in_model(self) -> list[str]:
+        """Classes of the model that the dataset lacks."""
+        return [name for name in self.model_names if name not in self.names]
+
+    @cached_property
+    def numbers(self) -> list[int | None]:
+        """For each class of the dataset its number in `names`; None if the model lacks it."""
+        known = {_plain(name): number for number, name in enumerate(self.names)}
+        return [known.get(_plain(name)) for name in self.dataset_names]
+
+    def select(self, rows: datasets.Dataset) -> tuple[datasets.Dataset, dict[str, int]]:
+        """
+        The rows of shared classes, and the number of clips of each class that is left out.
+
+        Raises:
+            ValueError: if no row is left.
+        """
+        labels = rows["label"][:]
+        kept = [index for index, label in enumerate(labels) if self.numbers[label] is not None]
+        if not kept:
+            raise ValueError(f"None of the {len(labels)} clips shows a class of the model: {', '.join(self.names)}.")
+        left_out = Counter(self.dataset_names[label] for label in labels if self.numbers[label] is None)
+        return (rows.select(kept) if left_out else rows), dict(left_out)
+
+    def restrict(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities `(N, model classes)` as those of the shared classes alone, `(N, len(names))`."""
+        shared = probabilities[:, [self.model_names.index(name) for name in self.names]]
+        return shared / shared.sum(1, keepdims=True) if self.only_in_model else shared
+
+
+def _plain(name: str) -> str:
+    return expression_name(name) or name.strip().lower()
+
+
+__all__ = ["SharedClasses"]

@@ -1,0 +1,229 @@
+"""benchmarks/ablation.py: arms, statistics, resuming, and a run of a few seconds from end to end."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.stats import ttest_rel
+
+from modeling_hdf.data.face_dynamics import LABELS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import ablation  # noqa: E402
+from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
+from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
+
+TINY_DATA = {
+    "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,
+    "num_test": 7, "train_clips": 14, "seed": 0,
+}  # fmt: skip
+TINY_TRAINING = {"num_train_epochs": 1, "per_device_train_batch_size": 7, "learning_rate": 1e-3}
+TINY = Settings(
+    data={**TINY_DATA, "num_shifted": 7, "num_shifts": 3},
+    backbone={
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "patch_size": 16,
+        "tubelet_size": 2,
+    },
+    training=TINY_TRAINING,
+)
+START = {"data": {**TINY_DATA, "seed": 1}, "training": {**TINY_TRAINING, "dsm": False}}
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    """Folders of the rendered and of the decoded clips."""
+    folder = tmp_path_factory.mktemp("ablation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "rendered"))
+        yield folder / "decoded"
+
+
+@pytest.fixture
+def run(caches, tmp_path, monkeypatch, capsys):
+    """Calls the command with some arguments, and gives back what it printed."""
+
+    def call(*arguments: object, settings: Settings = TINY, trials: dict[str, Trial] = TRIALS) -> str:
+        folders = ("--results", tmp_path, "--clip-cache", caches)
+        monkeypatch.setattr(sys, "argv", ["benchmarks/ablation.py", *map(str, (*folders, *arguments))])
+        ablation.main(settings, trials)
+        return capsys.readouterr().out
+
+    return call
+
+
+def record(run: str, seed: int, **uar: float) -> dict:
+    return {
+        "run": run,
+        "seed": seed,
+        "seconds": 10.0,
+        "results": {name: {"uar": value} for name, value in uar.items()},
+        "settings": {"start": None},
+    }
+
+
+def test_the_paired_interval_is_that_of_a_paired_t_test():
+    rng = np.random.default_rng(0)
+    reference = rng.normal(60, 5, size=5)
+    values = reference + rng.normal(2, 1, size=5)
+    interval = ttest_rel(values, reference).confidence_interval(0.95)
+    assert paired_interval(values, reference) == pytest.approx((np.mean(values - reference), *interval))
+    # Differences 1, 2 and 3: 2 -+ 4.3027 * 1 / sqrt(3).
+    assert paired_interval([1, 2, 3], [0, 0, 0]) == pytest.approx((2.0, -0.4841, 4.4841), abs=1e-4)
+
+
+def test_the_table_pairs_runs_by_seed():
+    records = [record(BASELINE, seed, test=0.5 + seed / 10, shifted=0.4) for seed in (0, 1, 2)]
+    # One point above the baseline of the same seed, listed in another order; a fourth seed has no partner.
+    records += [record("dam", seed, test=0.51 + seed / 10, shifted=0.4) for seed in (2, 0, 1)]
+    records.append(record("dam", 3, test=0.9, shifted=0.4))
+    line = next(line for line in results_table(records).splitlines() if "DAM both" in line)
+    assert line == "| + DAM both | 4 | 68.2 | +1.0 (+1.0 to +1.0) | 40.0 | +0.0 (+0.0 to +0.0) | 1.0 |"
+
+
+def test_the_table_refuses_runs_that_started_from_different_backbones():
+    records = [{**record(BASELINE, 0, validation=0.5), "start_digest": digest} for digest in ("a", "b")]
+    for each in records:
+        each["settings"] = {"start": {"data": {}}}
+    with pytest.raises(SystemExit, match="start"):
+        tuning_table(records)
+
+
+def test_the_tuning_table_says_what_each_trial_changes():
+    name = next(name for name, trial in TRIALS.items() if trial.changes)
+    table = tuning_table([record(run, seed, validation=0.5) for run in (BASELINE, name) for seed in TUNING_SEEDS])
+    line = next(line for line in table.splitlines() if line.startswith(f"| {name} |"))
+    key, value = next(iter(next(iter(TRIALS[name].changes.values())).items()))
+    assert f"{key} {value}" in line and "+0.0 (+0.0 to +0.0)" in line
+
+
+def test_arms_differ_only_in_what_they_name():
+    plain = ARMS[BASELINE].run_settings(SETTINGS)
+    assert plain["dam"] == {"dam_layers": []}
+    assert plain["training"] == SETTINGS.training | {"dsm": False, "sam_rho": 0.0}
+    for arm in ARMS.values():
+        settings = arm.run_settings(SETTINGS)
+        for group in ("data", "backbone", "start"):
+            assert settings[group] == plain[group]
+        changed = {key for key in settings["training"] if settings["training"][key] != plain["training"].get(key)}
+        assert changed - {"sam_rho"} == ({"dsm"} | SETTINGS.dsm.keys() if arm.dsm else set())
+        assert (settings["training"]["sam_rho"] > 0) == arm.sam
+        for branch in ("temporal", "frequency"):
+            assert settings["dam"].get(f"dam_{branch}", False) == (branch in arm.dam)
+    parts = [(arm.dam, arm.dsm, arm.sam) for arm in ARMS.values()]
+    both = ("temporal", "frequency")
+    assert parts == [
+        ((), False, False), (("temporal",), False, False), (("frequency",), False, False), (both, False, False),
+        ((), True, False), ((), False, True), (both, True, True),
+    ]  # fmt: skip
+
+
+def test_numbers_of_a_part_concern_the_arms_that_have_it():
+    changed = SETTINGS.changed(dsm={"dsm_eta": 0.77}, sam={"sam_rho": 0.123})
+    moved = {name for name, arm in ARMS.items() if arm.run_settings(SETTINGS) != arm.run_settings(changed)}
+    assert moved == {"dsm", "sam", "hdf"}
+
+
+def test_tuning_never_uses_a_seed_of_the_table_nor_its_test_clips(run, monkeypatch):
+    assert set(TUNING_SEEDS).isdisjoint(SEEDS) and len(SEEDS) >= 5
+    asked = []
+    monkeypatch.setattr(ablation, "run", lambda *entry: asked.append(entry))
+    run("--tune")
+    assert {entry[1] for entry in asked} == set(TRIALS)
+    assert {entry[5] for entry in asked} == {("validation",)}
+    assert {entry[3] for entry in asked} == set(TUNING_SEEDS)
+
+
+def test_arms_of_one_seed_start_from_the_same_weights_and_seeds_from_different_classifiers():
+    torch.manual_seed(5)
+    names = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 0, {}).state_dict()
+    start = {name: torch.randn_like(value) for name, value in names.items() if not name.startswith("classifier")}
+    models = {name: ablation.build_model(arm.run_settings(TINY), 3, start) for name, arm in ARMS.items()}
+    plain = models[BASELINE].state_dict()
+    for name, model in models.items():
+        weights = model.state_dict()
+        assert all(torch.equal(weights[key], plain[key]) for key in plain), name
+    assert all(torch.equal(plain[key], value) for key, value in start.items())
+    other = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 4, start)
+    assert not torch.equal(other.classifier.weight, models[BASELINE].classifier.weight)
+
+
+def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
+    printed = run("--only", BASELINE, "hdf", "--seeds", 1)
+    assert printed.startswith("2 of 2 runs to do") and "hdf seed 1: validation UAR" in printed
+    files = sorted(tmp_path.glob("*.json"))
+    assert [file.name for file in files] == ["baseline_1.json", "hdf_1.json"]
+    written = json.loads(files[1].read_text())
+    assert written["run"] == "hdf" and written["seed"] == 1 and written["seconds"] > 0
+    assert written["settings"] == ARMS["hdf"].run_settings(TINY)
+    assert set(written["versions"]) == {"python", "torch", "transformers"}
+    assert "benchmarks/ablation.py" in written["command"] and len(written["commit"]) == 40
+    for split in ("validation", "test", "shifted"):
+        report = written["results"][split]
+        assert report["num_clips"] == 7 and set(report["recall"]) == set(LABELS)
+        assert report["uar"] == pytest.approx(np.mean(list(report["recall"].values())))
+    assert written["log"][-1]["epoch"] == 1.0 and "lambda_ce" in written["log"][-1]
+
+    files[0].unlink()
+    before = files[1].stat().st_mtime_ns
+    assert run("--only", BASELINE, "hdf", "--seeds", 1).startswith("1 of 2 runs to do")
+    assert files[1].stat().st_mtime_ns == before
+    files[1].unlink()
+    run("--only", "hdf", "--seeds", 1)
+    again = json.loads(files[1].read_text())
+    for name in ("start_digest", "results", "log"):
+        assert again[name] == written[name]
+
+
+def test_a_trial_starts_from_the_backbone_that_its_settings_train(run, tmp_path, caches):
+    trials = {BASELINE: Trial(BASELINE, settings=replace(TINY, start=START)), "dsm": Trial("dsm", settings=TINY)}
+    run("--tune", "--seeds", 7, trials=trials)
+    records = {name: json.loads((tmp_path / "tuning" / f"{name}_7.json").read_text()) for name in trials}
+    assert list(records["dsm"]["results"]) == ["validation"]
+    assert records[BASELINE]["start_digest"] != records["dsm"]["start_digest"]
+    (saved,) = caches.glob("start_*.safetensors")
+    start = load_file(saved)
+    fresh = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 0, {}).state_dict()
+    assert start.keys() == {name for name in fresh if not name.startswith("classifier")}
+    assert not any(torch.equal(start[name], fresh[name]) for name in start if "weight" in name and "norm" not in name)
+
+
+def test_an_interrupted_write_leaves_no_file_behind_its_name(tmp_path):
+    def interrupted(part: Path) -> None:
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablation.write_whole(tmp_path / "run.json", interrupted)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_file_of_other_settings_stops_the_command_before_any_run(run, tmp_path):
+    run("--only", BASELINE, "--seeds", 0)
+    changed = TINY.changed(training={"learning_rate": 0.5})
+    with pytest.raises(SystemExit, match=r"baseline_0\.json.*training\.learning_rate was 0\.001, is 0\.5"):
+        run("--only", "dam", BASELINE, "--seeds", 0, settings=changed)
+    assert [file.name for file in tmp_path.glob("*.json")] == ["baseline_0.json"]
+
+
+def test_the_table_names_the_runs_that_are_missing_and_runs_nothing(run, tmp_path):
+    run("--only", BASELINE, "--seeds", 0)
+    printed = run("--table", "--only", BASELINE, "dam", "--seeds", 0, 1)
+    assert "3 of 4 runs are missing: dam 0, baseline 1, dam 1." in printed
+    assert "| VideoMAE + cross-entropy | 1 |" in printed
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_an_unknown_arm_is_refused_by_name(run):
+    with pytest.raises(SystemExit):
+        run("--only", "dan")

@@ -1,0 +1,158 @@
+"""Reports of tables of predictions: the numbers, the groups, the unit of the bootstrap."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from modeling_hdf.bootstrap import bootstrap_intervals
+from modeling_hdf.evaluation import clip_groups, evaluate_predictions
+from modeling_hdf.evaluation_lines import evaluation_lines
+from modeling_hdf.metrics import classification_report, expected_calibration_error, reliability
+from modeling_hdf.predictions import class_probabilities
+
+NAMES = ["calm", "glad", "sad"]
+ABOUT = {"model": "m", "dataset": "d", "fold": None, "split": "test", "num_views": 1, "peer_protocol": False}
+
+
+def build_table(num_clips: int = 60, **columns) -> pd.DataFrame:
+    """Clips of two of three classes, predicted at random."""
+    generator = np.random.default_rng(0)
+    labels = generator.choice(2, num_clips)
+    probabilities = generator.dirichlet(np.ones(3), num_clips)
+    return pd.DataFrame(
+        {
+            "clip_id": [f"{index:03d}" for index in range(num_clips)],
+            "label": [NAMES[label] for label in labels],
+            "predicted": [NAMES[number] for number in probabilities.argmax(1)],
+            **{f"probability_{name}": probabilities[:, number] for number, name in enumerate(NAMES)},
+            **columns,
+        }
+    )
+
+
+def numbers(column: pd.Series) -> np.ndarray:
+    return np.array([NAMES.index(name) for name in column])
+
+
+def test_a_report_holds_the_metrics_their_intervals_and_the_points_of_the_diagram():
+    table = build_table()
+    report = evaluate_predictions(table, num_resamples=50, seed=3)
+    labels, probabilities = numbers(table["label"]), class_probabilities(table)
+    assert report | classification_report(labels, probabilities.argmax(1), NAMES) == report
+    assert report["ece"] == expected_calibration_error(labels, probabilities)
+    assert report["reliability"] == reliability(labels, probabilities)
+    expected = bootstrap_intervals(labels, probabilities, num_resamples=50, seed=3)
+    assert report["intervals"]["war"] == expected["war"] and report["intervals"]["ece"] == expected["ece"]
+    assert report["intervals"]["recall"] == dict(zip(NAMES, expected["recall"], strict=True))
+    assert report["recall"]["sad"] is None and report["intervals"]["recall"]["sad"] is None
+    assert report["bootstrap"] == {
+        "unit": "clip",
+        "num_units": 60,
+        "level": 0.95,
+        "num_resamples": 50,
+        "seed": 3,
+    }
+    assert report["groups"] == {}
+    assert json.loads(json.dumps(report)) == report
+
+
+@pytest.mark.parametrize("column", ["identity", "group"])
+def test_people_are_the_unit_of_the_bootstrap_where_they_are_known(column):
+    people = np.repeat(np.arange(12), 5)
+    table = build_table(**{column: people})
+    report = evaluate_predictions(table, num_resamples=50)
+    assert (report["bootstrap"]["unit"], report["bootstrap"]["num_units"]) == (column, 12)
+    labels, probabilities = numbers(table["label"]), class_probabilities(table)
+    assert report["intervals"]["war"] == bootstrap_intervals(labels, probabilities, people, num_resamples=50)["war"]
+    assert report["groups"] == {}  # people are no factor
+    partly = table.assign(**{column: np.where(people == 3, None, people)})
+    assert evaluate_predictions(partly, num_resamples=5)["bootstrap"]["unit"] == "clip"
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_groups_hold_their_own_metrics_and_name_the_worst():
+    scenes = np.array(["War", "Action", "School"])[np.arange(60) % 3]
+    table = build_table(scene=scenes, same="x")
+    wrong = np.array(["calm" if label == "glad" else "glad" for label in table["label"]])
+    bad = scenes == "School"
+    for name in NAMES:  # the clips of one scene are all wrong
+        table.loc[bad, f"probability_{name}"] = (wrong[bad] == name).astype(float)
+    table.loc[bad, "predicted"] = wrong[bad]
+    report = evaluate_predictions(table, num_resamples=20)
+    assert list(report["groups"]) == ["scene"]  # one value only tells nothing
+    groups = report["groups"]["scene"]
+    assert groups["worst"] == "School" and list(groups["groups"]) == ["Action", "School", "War"]
+    for scene in ("Action", "School", "War"):
+        part = table[scenes == scene]
+        group = groups["groups"][scene]
+        assert group["num_clips"] == 20
+        assert group["war"] == pytest.approx(accuracy_score(part["label"], part["predicted"]))
+        assert group["uar"] == pytest.approx(balanced_accuracy_score(part["label"], part["predicted"]))
+        labels, probabilities = numbers(part["label"]), class_probabilities(part)
+        expected = bootstrap_intervals(labels, probabilities, num_resamples=20)
+        assert group["intervals"] == {"war": expected["war"], "uar": expected["uar"]}
+
+
+def test_a_small_group_is_never_the_worst():
+    table = build_table(scene=["small"] * 9 + ["large"] * 51)
+    table["label"] = table["predicted"].where(table["scene"] == "large", "sad")
+    table.loc[:8, [f"probability_{name}" for name in NAMES]] = [1.0, 0.0, 0.0]
+    table.loc[:8, "predicted"] = "calm"
+    groups = evaluate_predictions(table, num_resamples=5)["groups"]["scene"]
+    assert groups["groups"]["small"]["war"] == 0 and groups["worst"] == "large"
+    part = evaluate_predictions(table[:9], ["scene"], num_resamples=5)["groups"]["scene"]
+    assert part["worst"] is None
+
+
+def test_a_single_clip_in_a_group_has_no_interval():
+    table = build_table(11, scene=["a"] + ["b"] * 10)
+    groups = evaluate_predictions(table, num_resamples=5)["groups"]["scene"]["groups"]
+    assert groups["a"]["intervals"] is None and groups["b"]["intervals"] is not None
+
+
+def test_numbers_are_binned_at_their_quartiles_and_few_values_are_groups():
+    values = np.random.default_rng(1).normal(size=101)
+    groups = clip_groups(pd.Series(values))
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    expected = [0 if v <= low else 1 if v <= middle else 2 if v <= high else 3 for v in values]
+    assert groups.cat.codes.tolist() == expected
+    assert groups[values.argmin()] == f"{values.min():.4g} to {low:.4g}"
+    assert groups[values.argmax()] == f"{high:.4g} to {values.max():.4g}"
+    assert clip_groups(pd.Series([2, 0, 1, 2])).tolist() == ["2", "0", "1", "2"]
+    # Most clips at one value: equal quartiles are one.
+    silent = clip_groups(pd.Series([0.0] * 6 + [0.1, 0.2, 0.3, 0.4]))
+    assert silent.nunique() == 2 and silent.notna().all()
+
+
+def test_a_missing_value_is_a_group_of_its_own():
+    assert clip_groups(pd.Series(["War", None, "Action"])).tolist() == ["War", "unknown", "Action"]
+    assert clip_groups(pd.Series([1.0, np.nan, 2.0, 3.0, 4.0, 5.0]))[1] == "unknown"
+
+
+def test_an_unknown_factor_and_a_damaged_table_are_named():
+    with pytest.raises(ValueError, match="no column colour to group by; their factors: scene"):
+        evaluate_predictions(build_table(scene=["a", "b"] * 30), ["colour"])
+    with pytest.raises(ValueError, match="no probabilities"):
+        evaluate_predictions(build_table().assign(probability_sad=np.nan))
+
+
+def test_lines_show_every_number_the_worst_groups_and_what_has_no_clips():
+    table = build_table(scene=["a", "b"] * 30)
+    across = {"shared": NAMES, "only_in_model": ["fear"], "left_out": {"contempt": 4}}
+    metrics = {**ABOUT, **evaluate_predictions(table, num_resamples=20), "across_datasets": across}
+    text = "\n".join(evaluation_lines(metrics))
+    low, high = metrics["intervals"]["war"]
+    assert f"WAR                {metrics['war']:.3f} [{low:.3f}, {high:.3f}]" in text
+    assert "  sad              no clips: left out of UAR and macro F1" in text
+    assert "clips left out, of classes that the model lacks: 4 contempt" in text
+    assert "classes that the dataset lacks: fear" in text
+    assert "95% bootstrap intervals, 20 resamples of 60 clips, seed 0" in text
+    worst = metrics["groups"]["scene"]["worst"]
+    assert f"worst by scene: {worst}: WAR" in text and "\n  a: WAR" not in text
+    text = "\n".join(evaluation_lines(metrics, all_groups=True))
+    assert f"by scene; worst: {worst}\n  a: WAR" in text and "\n  b: WAR" in text
+    alone = {**ABOUT, **evaluate_predictions(build_table(1)), "across_datasets": None}
+    assert "no intervals: all clips are of one clip" in "\n".join(evaluation_lines(alone))

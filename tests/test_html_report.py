@@ -1,0 +1,393 @@
+"""`hdf report` on a tiny model and a handful of clips, and the page as a parser sees it."""
+
+import base64
+import json
+import shutil
+import sys
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+from tiny_models import move_dam_weights, tiny_config
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
+from trees import write_dfew  # noqa: E402
+
+from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor, html_report  # noqa: E402
+from modeling_hdf.cli import main  # noqa: E402
+from modeling_hdf.data import EXPRESSIONS, SyntheticFaces  # noqa: E402
+from modeling_hdf.environment import environment  # noqa: E402
+from modeling_hdf.html_report import SECTIONS, reliability_panels, without_folders, write_report  # noqa: E402
+from modeling_hdf.metrics import expected_calibration_error  # noqa: E402
+from modeling_hdf.predictions import class_numbers, class_probabilities, read_predictions  # noqa: E402
+from modeling_hdf.report_model import first_of_each_class  # noqa: E402
+
+HISTORY = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2}]
+
+
+class Page(HTMLParser):
+    """What a page holds: tags with their attributes, the text of each section, and the rows of its tables."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags, self.open, self.texts, self.rows, self.section = [], [], {}, [], None
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attributes)["id"]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "section":
+            self.section = None
+
+    def handle_data(self, data):
+        self.texts[self.section] = self.texts.get(self.section, "") + data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def pictures(self, section: str) -> list[Image.Image]:
+        start = self.source.index(f'<section id="{section}">')
+        part = self.source[start : self.source.index("</section>", start)]
+        sources = [piece.split('"')[0] for piece in part.split("data:image/png;base64,")[1:]]
+        return [Image.open(BytesIO(base64.b64decode(source, validate=True))) for source in sources]
+
+
+@pytest.fixture(autouse=True)
+def own_dataset_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
+
+
+def save_model(folder: Path, **fields) -> Path:
+    model = move_dam_weights(HDFForVideoClassification(tiny_config(id2label=dict(enumerate(EXPRESSIONS)), **fields)))
+    model.save_pretrained(folder)
+    size = {"height": 16, "width": 24}
+    HDFVideoProcessor(num_frames=4, size=size, crop_size=size).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory) -> dict:
+    fields = {"num_train": 7, "num_validation": 7, "num_test": 14, "image_size": 32, "duration": 0.8}
+    fields["cache_dir"] = str(tmp_path_factory.mktemp("cache"))
+    SyntheticFaces(**fields).download_and_prepare()
+    return fields
+
+
+@pytest.fixture(scope="module")
+def rows(overrides) -> datasets.Dataset:
+    return SyntheticFaces(**overrides).as_dataset("test")
+
+
+@pytest.fixture(scope="module")
+def finished(overrides, tmp_path_factory) -> Path:
+    """A folder with everything that a run can leave, evaluation and model together."""
+    root = tmp_path_factory.mktemp("finished")
+    model, folder = save_model(root / "model"), root / "run"
+    options = ["--dataset", "synthetic", "--overrides", json.dumps(overrides), "--resamples", "50"]
+    assert main(["evaluate", str(model), *options, "--output", str(folder)]) == 0
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": HISTORY}))
+    change(folder, environment=environment(), command='hdf evaluate /home/ann/model --overrides \'{"a": "/home/b"}\'')
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def small_pictures(monkeypatch) -> None:
+    """Drawing takes most of the time, and has tests of its own."""
+
+    def draw(*arguments):
+        file = next(argument for argument in arguments if isinstance(argument, BytesIO))
+        Image.new("RGB", (1, 1)).save(file, "PNG")
+
+    for name in ("confusion_matrix", "training_curves", "reliability", "features", "gates"):
+        monkeypatch.setattr(html_report, f"plot_{name}", draw)
+
+
+@pytest.fixture(scope="module")
+def page(finished, rows, tmp_path_factory) -> Page:
+    return Page(write_report(finished, rows, num_clips=3, output=tmp_path_factory.mktemp("page") / "page.html"))
+
+
+def change(folder: Path, **fields) -> dict:
+    """Sets fields of `metrics.json`; None removes one."""
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text()) | fields
+    metrics = {name: value for name, value in metrics.items() if value is not None or name in ("fold", "worst")}
+    path.write_text(json.dumps(metrics))
+    return metrics
+
+
+def number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def test_page_has_every_section_and_stands_alone(page):
+    assert page.open == []
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == list(SECTIONS)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        assert attributes.get("src", "data:image/png").startswith("data:image/png")
+        assert attributes.get("href", "#run")[1:] in SECTIONS
+        assert not any(name.startswith("on") or name in ("srcset", "style") for name in attributes)
+    assert "url(" not in page.source and "@import" not in page.source
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:")
+    counts = {name: len(page.pictures(name)) for name in SECTIONS}
+    expected = {"curves": 1, "confusion": 1, "calibration": 1, "features": 1, "gates": 3}
+    assert counts == {name: expected.get(name, 0) for name in SECTIONS}
+    assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
+
+
+def test_numbers_are_those_of_the_metrics_file(page, finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+
+    def values(value, interval):
+        return [number(value), f"{number(interval[0])} to {number(interval[1])}"]
+
+    totals = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
+    for name, key in totals.items():
+        assert [name, *values(metrics[key], metrics["intervals"][key])] in page.rows
+    counts = np.sum(metrics["confusion_matrix"], axis=1)
+    recalls = [
+        [name, str(count), *values(metrics["recall"][name], metrics["intervals"]["recall"][name])]
+        for name, count in zip(EXPRESSIONS, counts, strict=True)
+    ]
+    start = page.rows.index(recalls[0])
+    assert page.rows[start : start + 7] == recalls  # and in the order of the classes
+    for factor, report in metrics["groups"].items():
+        for name, group in report["groups"].items():
+            low, high = group["intervals"]["war"] if group["intervals"] else (None, None)
+            interval = f"{number(low)} to {number(high)}" if group["intervals"] else "–"
+            row = [factor, name, str(group["num_clips"]), number(group["war"]), interval, number(group["uar"])]
+            assert row in page.rows
+    assert "50 resamples of" in page.texts["numbers"]
+
+
+def test_page_names_versions_and_device_but_neither_folders_nor_people(page, finished):
+    for name, value in environment().items():
+        assert [name, str(value)] in page.rows
+    assert 'hdf evaluate …/model --overrides \'{"a": "…/b"}\'' in page.texts["run"]
+    assert "ann" not in page.texts["run"].split() and str(finished.parent) not in page.source
+    assert ["model", "…/model"] in page.rows
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("hdf evaluate m --data-dir=/home/ann/DFEW", "hdf evaluate m --data-dir=…/DFEW"),
+        ("accelerate launch ~/code/train.py a/b.yaml", "accelerate launch …/train.py a/b.yaml"),
+        (r"hdf report 'C:\Users\ann lee\run'", "hdf report …/run"),
+        ("hdf x '/home/ann lee/my run'", "hdf x '…/my run'"),
+        ("hdf x https://example.org/a/b.mp4 org/model", "hdf x https://example.org/a/b.mp4 org/model"),
+        ('hdf x \'["/a/b", "/c/d"]\' /e/f,/g/h', 'hdf x \'["…/b", "…/d"]\' …/f,…/h'),
+        ("hdf x /home/ann/", "hdf x …/"),
+    ],
+)
+def test_commands_are_shown_without_folders(command, shown):
+    assert without_folders(command) == shown
+
+
+def test_hostile_names_and_commands_are_text(run, rows):
+    metrics = json.loads((run / "metrics.json").read_text())
+    evil = "<script>alert('$1')</script>"
+    recall = {evil if name == "anger" else name: value for name, value in metrics["recall"].items()}
+    intervals = metrics["intervals"] | {"recall": dict.fromkeys(recall)}
+    change(run, recall=recall, intervals=intervals, command=f"hdf {evil.replace(chr(39), '')}", model=evil, groups={})
+    (run / "predictions.parquet").unlink()
+    (run / "predictions.csv").unlink()
+    page = Page(write_report(run))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "<script>alert($1)" in page.texts["run"] and evil in page.texts["numbers"]
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_the_page_says_what_is_missing(run, rows):
+    for name in ("trainer_state.json", "predictions.parquet", "predictions.csv"):
+        (run / name).unlink()
+    change(
+        run, reliability=None, intervals=None, bootstrap=None, environment=None, command=None, groups=None, ece=None
+    )
+    page = Page(write_report(run))
+    assert {
+        name: len(page.pictures(name)) for name in ("curves", "confusion", "calibration", "features", "gates")
+    } == {
+        **dict.fromkeys(("curves", "calibration", "features", "gates"), 0),
+        "confusion": 1,
+    }
+    assert "no training log" in page.texts["curves"] and "no reliability" in page.texts["calibration"]
+    assert "--data-dir" in page.texts["features"] and "--data-dir" in page.texts["gates"]
+    assert "No intervals" in page.texts["numbers"] and "–" in page.texts["numbers"]
+    assert "command was not recorded" in page.texts["run"] and "environment was not recorded" in page.texts["run"]
+    for name in ("config.json", "model.safetensors"):
+        (run / name).unlink()
+    change(run, model=None)
+    assert "no model in this folder" in Page(write_report(run, rows)).texts["gates"]
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_model_without_dam_layers_and_few_clips_have_a_page_that_says_so(run, rows):
+    save_model(run, dam_layers=[])
+    for name in ("predictions.parquet", "predictions.csv"):
+        (run / name).unlink()
+    few = rows.select(range(4))
+    change(run, num_clips=4)
+    page = Page(write_report(run, few))
+    assert "no DAM layers" in page.texts["gates"] and "4 clips are too few" in page.texts["features"]
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_class_without_clips_has_no_recall(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    matrix = metrics["confusion_matrix"]
+    matrix[2] = [0] * 7
+    intervals = metrics["intervals"]
+    intervals["recall"]["neutral"] = None
+    change(run, recall=metrics["recall"] | {"neutral": None}, confusion_matrix=matrix, intervals=intervals)
+    page = Page(write_report(run))
+    assert ["neutral", "0", "no clips: left out of UAR and macro F1"] in page.rows
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_pictures_are_given_the_true_classes_and_the_models_own_answers(run, rows, monkeypatch):
+    seen = {"gates": []}
+    monkeypatch.setattr(html_report, "plot_features", lambda *arguments: seen.update(features=arguments))
+    monkeypatch.setattr(html_report, "plot_gates", lambda clip, file, shown: seen["gates"].append((clip, shown)))
+    write_report(run, rows, num_clips=8)
+    features, labels, names, _ = seen["features"]
+    assert names == list(EXPRESSIONS) and labels == [EXPRESSIONS[label] for label in rows["label"]]
+    model = HDFForVideoClassification.from_pretrained(run)
+    processor = HDFVideoProcessor.from_pretrained(run)
+    outputs = [model(**processor(row["clip"]["bytes"], return_tensors="pt")) for row in rows]
+    np.testing.assert_allclose(features, [output.features[0].tolist() for output in outputs], atol=1e-5)
+    assert len(seen["gates"]) == 8 and all(shown for _, shown in seen["gates"])
+    assert [clip.label for clip, _ in seen["gates"]] == [*EXPRESSIONS, EXPRESSIONS[0]]
+    for clip, _ in seen["gates"]:
+        index = rows["clip_id"][:].index(clip.clip_id)
+        probabilities = softmax(outputs[index].logits[0].detach().numpy())
+        assert clip.predicted == EXPRESSIONS[probabilities.argmax()]
+        assert clip.probability == pytest.approx(probabilities.max(), abs=1e-5)
+        assert clip.frames.shape == (4, 16, 24, 3) and set(clip.gates) == {1, 2}
+
+
+def test_clips_are_the_first_of_each_class_in_turn():
+    labels = [2, 2, 0, 2, 0, 1]
+    assert first_of_each_class(labels, 5) == [2, 5, 0, 4, 1]
+    assert first_of_each_class(labels, 9) == [2, 5, 0, 4, 1, 3]
+    assert first_of_each_class(labels, 0) == []
+
+
+def test_reliability_is_shown_before_and_after_the_temperature(finished):
+    table = read_predictions(finished / "predictions.parquet")
+    metrics = json.loads((finished / "metrics.json").read_text())
+    panels = reliability_panels(metrics, table, 2.5)
+    assert list(panels) == ["temperature 1, as measured", "temperature 2.5"]
+    assert panels["temperature 1, as measured"]["ece"] == metrics["ece"]
+    scores = np.log(class_probabilities(table))
+    expected = expected_calibration_error(class_numbers(table), softmax(scores / 2.5, axis=1))
+    assert panels["temperature 2.5"]["ece"] == pytest.approx(expected)
+    # Measured at a temperature of 2: that of 1 has to be taken back.
+    panels = reliability_panels(metrics | {"calibration_temperature": 2.0}, table, 2.0)
+    assert list(panels) == ["temperature 1", "temperature 2, as measured"]
+    expected = expected_calibration_error(class_numbers(table), softmax(scores * 2, axis=1))
+    assert panels["temperature 1"]["ece"] == pytest.approx(expected)
+    assert list(reliability_panels(metrics, None, 2.5)) == ["temperature 1, as measured"]
+    assert list(reliability_panels(metrics | {"num_views": 2}, table, 2.5)) == ["temperature 1, as measured"]
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_calibrated_model_is_recognised_and_its_calibration_shown(run, rows):
+    values = {"ece": 0.1234, "nll": 0.5}
+    split = {"num_clips": 9, "before": values, "after": values | {"ece": 0.0321}}
+    calibration = {"temperature": {"before": 1.0, "after": 1.7}, "validation": split, "test": split}
+    (run / "calibration.json").write_text(json.dumps(calibration))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"calibration_temperature": 1.7}))
+    page = Page(write_report(run, rows))  # the same model, though its probabilities are others now
+    assert "temperature is now 1.7; all numbers above are at 1." in page.texts["calibration"]
+    assert ["validation", "9", "0.1234", "0.0321", "0.5000", "0.5000"] in page.rows
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_another_model_and_other_clips_are_refused(run, rows):
+    with pytest.raises(ValueError, match="has 13 of"):
+        write_report(run, rows.select(range(13)))
+    renamed = rows.map(lambda row: {"clip_id": "other_" + row["clip_id"]})
+    with pytest.raises(ValueError, match="'other_.* is not among the predictions"):
+        write_report(run, renamed)
+    save_model(run)  # another one: the global generator has moved on
+    with pytest.raises(ValueError, match="another model, or shown other frames"):
+        write_report(run, rows)
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_frames_of_a_licence_gated_dataset_are_drawn_only_when_asked_for(run, tmp_path, monkeypatch, capsys):
+    write_dfew(tmp_path / "dfew")
+    options = ["--dataset", "dfew", "--data-dir", str(tmp_path / "dfew"), "--fold", "1", "--resamples", "20"]
+    assert main(["evaluate", str(run), *options, "--output", str(tmp_path / "out")]) == 0
+    shown = []
+    monkeypatch.setattr(html_report, "plot_gates", lambda clip, file, frames: shown.append(frames))
+    report = ["report", str(tmp_path / "out"), "--data-dir", str(tmp_path / "dfew"), "--clips", "1"]
+    assert main(report) == 0 and main([*report, "--frames", "--output", str(tmp_path / "frames.html")]) == 0
+    assert shown == [False, True]
+    without, with_frames = Page(tmp_path / "out" / "report.html"), Page(tmp_path / "frames.html")
+    assert "frames are left out" in without.texts["gates"] and "licence-gated" not in without.texts[None]
+    assert "frames are left out" not in with_frames.texts["gates"]
+    assert "shows frames of the licence-gated dataset DFEW: do not hand it on" in with_frames.texts[None]
+    assert main(["report", str(tmp_path / "out"), "--output", str(tmp_path / "bare.html")]) == 0
+    assert "--data-dir" in Page(tmp_path / "bare.html").texts["gates"]
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_report_command_renders_the_data_of_the_run(run, overrides, capsys):
+    assert main(["report", str(run), "--overrides", json.dumps(overrides), "--clips", "0"]) == 0
+    assert capsys.readouterr().out == f"report in {run / 'report.html'}\n"
+    page = Page(run / "report.html")
+    assert len(page.pictures("features")) == 1 and "0 clips were asked for" in page.texts["gates"]
+    assert "Synthetic data only" in page.texts[None]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "metrics.json").unlink(), "metrics.json does not exist: give a folder"),
+        (lambda run: (run / "metrics.json").write_text("{"), "metrics.json is no JSON"),
+        (lambda run: change(run, war=None, recall=None), "metrics.json has no war, recall; evaluate"),
+        (lambda run: (run / "trainer_state.json").write_text("no"), "trainer_state.json is no JSON"),
+    ],
+)
+def test_bad_input_ends_with_a_clear_message(run, overrides, damage, message, capsys):
+    damage(run)
+    assert main(["report", str(run), "--overrides", json.dumps(overrides)]) == 1
+    assert message in capsys.readouterr().err
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--clips", "-1"], "--clips is -1"), (["--overrides", "[1]"], "--overrides is"), (["--model", "x"], "Model x")],
+)
+@pytest.mark.usefixtures("small_pictures")
+def test_bad_options_end_with_a_clear_message(run, overrides, options, message, capsys):
+    assert main(["report", str(run), "--overrides", json.dumps(overrides), *options]) == 1
+    assert message in capsys.readouterr().err

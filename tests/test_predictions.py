@@ -1,0 +1,150 @@
+"""Tables of predictions: what they hold, that files give them back, what is refused; and classes shared by name."""
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+from modeling_hdf.data import EXPRESSIONS, MAFW_EXPRESSIONS
+from modeling_hdf.predictions import (
+    class_names,
+    class_numbers,
+    class_probabilities,
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
+from modeling_hdf.shared_classes import SharedClasses
+
+
+def build_rows(labels: list[int], names: tuple[str, ...], **columns) -> datasets.Dataset:
+    """Rows such as the builders give, with frames that no table may hold."""
+    count = len(labels)
+    features = {
+        "clip": {"path": datasets.Value("string"), "frames": datasets.List(datasets.Value("string"))},
+        "label": datasets.ClassLabel(names=list(names)),
+        "clip_id": datasets.Value("string"),
+        "fold": datasets.Value("int32"),
+        "scene": datasets.Value("string"),
+        "votes": datasets.List(datasets.Value("int32")),
+    }
+    values = {
+        "clip": [{"path": None, "frames": ["1.jpg"]}] * count,
+        "label": labels,
+        "clip_id": [f"{index:05d}" for index in range(count)],
+        "fold": [None] * count,
+        "scene": ["01", "02", None, "01", "02"][:count],
+        "votes": [[1, 2]] * count,
+    }
+    for name, (feature, value) in columns.items():
+        features[name], values[name] = feature, value
+    return datasets.Dataset.from_dict(values, features=datasets.Features(features))
+
+
+def draw(num_clips: int, num_labels: int) -> np.ndarray:
+    return np.random.default_rng(0).dirichlet(np.ones(num_labels), num_clips)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    background = (datasets.ClassLabel(names=["grey", "blobs"]), [0, 1, 1, 0, 0])
+    rows = build_rows([0, 3, 1, 6, 3], EXPRESSIONS, background=background, yaw=(datasets.Value("float64"), [0.1] * 5))
+    return predictions_table(rows, draw(5, 7), SharedClasses(list(EXPRESSIONS), list(EXPRESSIONS)))
+
+
+def test_a_table_has_one_row_per_clip_with_probabilities_and_what_is_known(table):
+    probabilities = draw(5, 7)
+    assert table["clip_id"].tolist() == ["00000", "00001", "00002", "00003", "00004"]
+    assert table["label"].tolist() == ["happiness", "anger", "sadness", "fear", "anger"]
+    assert table["predicted"].tolist() == [EXPRESSIONS[number] for number in probabilities.argmax(1)]
+    for number, name in enumerate(EXPRESSIONS):
+        np.testing.assert_array_equal(table[f"probability_{name}"], probabilities[:, number])
+    assert table["background"].tolist() == ["grey", "blobs", "blobs", "grey", "grey"]
+    assert table["yaw"].tolist() == [0.1] * 5 and table["scene"][0] == "01"
+    assert not {"clip", "votes", "fold"} & set(table.columns)  # nothing nested, nothing empty
+    assert class_names(table) == list(EXPRESSIONS)
+    np.testing.assert_array_equal(class_numbers(table), [0, 3, 1, 6, 3])
+    np.testing.assert_array_equal(class_numbers(table, "predicted"), probabilities.argmax(1))
+    np.testing.assert_array_equal(class_probabilities(table), probabilities)
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "predictions.csv"])
+def test_files_give_the_table_back_to_the_last_bit(table, tmp_path, name):
+    write_predictions(table, tmp_path)
+    again = read_predictions(tmp_path / name)
+    assert again.columns.tolist() == table.columns.tolist()
+    for column in table.columns:
+        assert again[column].isna().equals(table[column].isna()), column
+        assert again[column].dropna().tolist() == table[column].dropna().tolist(), column
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda table: table.drop(columns="label"), "needs the columns label"),
+        (lambda table: table[["clip_id", "label", "predicted", "probability_fear"]], "probability_<class>"),
+        (lambda table: table[:0], "no row"),
+        (lambda table: table.assign(clip_id="7"), "'7' is in the table of predictions more than once"),
+        (
+            lambda table: table.assign(label="contempt"),
+            "5 clips have labels of another label set.*'contempt'.*'00000'",
+        ),
+        (lambda table: table.assign(probability_fear=np.nan), "5 clips are no probabilities.*nan.*'00000'"),
+        (lambda table: table.assign(probability_fear=table.probability_fear + 1), "must add up to 1"),
+        (lambda table: table.assign(probability_fear=-1.0, probability_anger=2.0), "at least 0"),
+        (lambda table: table.assign(predicted="neutral"), "not the most probable class for . clips"),
+    ],
+)
+def test_what_is_no_table_of_predictions_is_named(table, tmp_path, change, message):
+    change(table).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(ValueError, match=f"other.parquet: .*{message}"):
+        read_predictions(tmp_path / "other.parquet")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.csv"):
+        read_predictions(tmp_path / "nothing.csv")
+
+
+# ---- Classes shared by name ----
+
+
+def test_a_model_of_seven_classes_on_a_dataset_of_eleven(table):
+    order = tuple(sorted(MAFW_EXPRESSIONS))  # numbers then mean other classes than in the model
+    classes = SharedClasses(list(EXPRESSIONS), list(order))
+    labels = [order.index(name) for name in ("anger", "contempt", "fear", "contempt", "happiness")]
+    rows, left_out = classes.select(build_rows(labels, order))
+    assert left_out == {"contempt": 2}
+    assert rows["clip_id"][:] == ["00000", "00002", "00004"]
+    probabilities = draw(3, 7)
+    table = predictions_table(rows, probabilities, classes)
+    assert table["label"].tolist() == ["anger", "fear", "happiness"]
+    np.testing.assert_array_equal(class_probabilities(table), probabilities)  # in the model's order, nothing removed
+
+
+def test_a_model_of_eleven_classes_on_a_dataset_of_seven():
+    classes = SharedClasses(list(MAFW_EXPRESSIONS), list(reversed(EXPRESSIONS)))
+    assert classes.only_in_model == ["contempt", "anxiety", "helplessness", "disappointment"]
+    rows, left_out = classes.select(build_rows([0, 6], tuple(reversed(EXPRESSIONS))))
+    assert left_out == {}
+    logits = np.random.default_rng(0).normal(size=(2, 11))
+    logits[:, 7] += 9.0  # contempt would win
+    table = predictions_table(rows, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), classes)
+    assert table["label"].tolist() == ["fear", "happiness"] and class_names(table) == list(EXPRESSIONS)
+    # Taking classes out of the softmax is the softmax of the scores that stay.
+    kept = np.exp(logits[:, :7])
+    np.testing.assert_allclose(class_probabilities(table), kept / kept.sum(1, keepdims=True), rtol=1e-12)
+
+
+def test_other_forms_of_a_name_are_the_same_class():
+    classes = SharedClasses(["Happy", "Angry", "LAUGHING"], ["laughing", "sadness", "anger", "happiness"])
+    assert classes.names == ["Happy", "Angry", "LAUGHING"] and classes.only_in_model == []
+    assert classes.numbers == [2, None, 1, 0]
+
+
+def test_too_little_in_common_is_named():
+    with pytest.raises(ValueError, match="1 classes in common.*LABEL_0, fear.*happiness, sadness"):
+        SharedClasses(["LABEL_0", "fear"], list(EXPRESSIONS))
+    classes = SharedClasses(["fear", "anger"], list(EXPRESSIONS))
+    with pytest.raises(ValueError, match="None of the 2 clips shows a class of the model: fear, anger"):
+        classes.select(build_rows([0, 1], EXPRESSIONS))
