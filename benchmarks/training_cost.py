@@ -73,7 +73,6 @@ def build_trainer(options: argparse.Namespace, folder: str, num_processes: int, 
         save_strategy="no",
         disable_tqdm=True,
         logging_strategy="no",
-        ddp_find_unused_parameters=False,
         **arguments,
     )
     trainer = HDFTrainer(HDFForVideoClassification(config), training, train_dataset=rows, callbacks=[StepTimes()])

@@ -51,10 +51,10 @@ class HDFTrainer(ResumableTrainer, HubPushes):
     and `sam_rho=0` every step is the stock Trainer's.
 
     Under several processes DSM sees the batches of all of them: W processes with batches of B/W clips train as one
-    process with batches of B does.
+    process with batches of B does. Only dropout, drop path, mixup and cutmix are drawn within each process.
 
     Raises:
-        ValueError: for FSDP and DeepSpeed, which split the parameters; for several processes with
+        ValueError: for FSDP, DeepSpeed and all else but one process and DDP; for several processes with
             `even_batches=False`; for `dsm_scaling="features"` where the graph behind the features cannot be followed;
             for `layer_decay` beside `optimizers`; for `logit_adjustment` beside `compute_loss_func`, or with a
             training dataset that has no `labels` or no clip of some class.
@@ -109,11 +109,13 @@ class HDFTrainer(ResumableTrainer, HubPushes):
 
     def _check_processes(self) -> None:
         kind = self.accelerator.distributed_type
-        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            # FSDP2 takes no scalar parameters, which DAM has, and SAM needs the whole gradient in every process.
+        if kind != DistributedType.NO and not kind.startswith("MULTI_") or self.args.parallelism_config is not None:
+            # FSDP2 takes no scalar parameters, which DAM has; SAM needs the whole gradient in every process, and DSM
+            # the processes of `torch.distributed`, each with clips of its own.
+            name = "parallelism_config" if kind == DistributedType.NO else kind.value
             raise ValueError(
-                f"HDF does not train under {kind.value}, which splits the parameters: train under DDP, with a launch "
-                "configuration that has no `fsdp_config` or `deepspeed_config`."
+                f"HDF does not train under {name}: train in one process or under DDP, with a launch configuration for "
+                "several GPUs and nothing else."
             )
         if self.accelerator.num_processes > 1 and not self.accelerator.even_batches:
             raise ValueError(
@@ -171,6 +173,8 @@ class HDFTrainer(ResumableTrainer, HubPushes):
         inputs = {name: value for name, value in inputs.items() if name not in mixed}
         adjusted = model.training and self._logit_offsets is not None
         stock = self.compute_loss_func is not None or (model.training and not self.args.dsm and not adjusted)
+        if mixed and self.compute_loss_func is not None:
+            raise ValueError("`compute_loss_func` knows no soft labels: leave mixup, cutmix and `vote_labels` out.")
         if stock and not mixed:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         with _inputs_of(self.accelerator.unwrap_model(model).dropout) as features:

@@ -52,7 +52,8 @@ class HDFTrainingArguments(TrainingArguments):
             to `"uar"`; 0 switches it off. Needs `eval_strategy` and `load_best_model_at_end`.
 
     DSM sees the micro-batches of all processes together: W processes with `per_device_train_batch_size=B` compare
-    W * B clips, and train as one process with a batch of W * B does. It sees one micro-batch at a time: with
+    W * B clips, and train as one process with a batch of W * B does, but for dropout, drop path and mixing, which are
+    drawn within each process. It sees one micro-batch at a time: with
     `gradient_accumulation_steps=n` a step is the exact mean of the losses of its n micro-batches, which is not the
     loss of the n together (a contrastive loss compares samples). Prefer more processes or a larger
     `per_device_train_batch_size`.
@@ -60,6 +61,8 @@ class HDFTrainingArguments(TrainingArguments):
 
     # A Trainer default that would drop the video columns of a dataset.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not take."})
+    # Every parameter takes part in every step; the Trainer's default would search the graph for others each time.
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "As DDP's; not needed here."})
     dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
     dsm_variant: str = field(default="figure", metadata={"help": "Contrastive loss: figure or release."})
     dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})

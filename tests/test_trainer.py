@@ -317,8 +317,18 @@ def test_arguments_of_the_stock_trainer_are_refused(tmp_path):
         HDFTrainer(model=build_model(), args=TrainingArguments(output_dir=str(tmp_path)))
 
 
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.XLA])
 def test_training_is_refused_where_parameters_are_split(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(Accelerator, "distributed_type", kind)
-    with pytest.raises(ValueError, match=f"does not train under {kind.value}.*train under DDP"):
+    with pytest.raises(ValueError, match=f"does not train under {kind.value}.*under DDP"):
         build_trainer(tmp_path, build_rows(4))
+
+
+def test_a_loss_function_is_not_replaced_where_labels_are_soft(tmp_path):
+    def zero(outputs, labels, num_items_in_batch=None):
+        return outputs.logits.sum() * 0
+
+    rows = [{**row, "soft_labels": torch.full((3,), 1 / 3)} for row in build_rows(4)]
+    trainer = build_trainer(tmp_path, rows, trainer={"compute_loss_func": zero}, dsm=False)
+    with pytest.raises(ValueError, match="compute_loss_func.*soft labels"):
+        trainer.train()
