@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 TRAINING = {
-    "num_train_epochs": 10,
+    "num_train_epochs": 16,
     "per_device_train_batch_size": 16,
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
@@ -12,16 +12,16 @@ TRAINING = {
     "warmup_steps": 0.3,
 }
 DATA = {
-    "difficulty": 1.0,
+    "difficulty": 0.75,
     "image_size": 64,
     "duration": 1.6,
     "num_frames": 8,
-    "num_train": 2100,
+    "num_train": 1400,
     "num_validation": 1400,
     "num_test": 1400,
     "num_shifted": 1400,
     "num_shifts": 3,
-    "train_clips": 2100,
+    "train_clips": 700,
     "seed": 0,
 }
 BACKBONE = {
@@ -171,9 +171,10 @@ TRIALS = {
     BASELINE: Trial(BASELINE),
     "dam_identity": Trial("dam", {"dam": {"dam_init": "identity"}}),
     "dsm_features_10_0.1": Trial("dsm", _dsm("features", 10.0, 0.1)),
-    "sam_0.02": Trial("sam", _sam(0.02)),
     "dsm_parameters_10_0.1": Trial("dsm", _dsm("parameters", 10.0, 0.1)),
     "dsm_fixed_1_0.1": Trial("dsm", _dsm("fixed", 1.0, 0.1)),
+    "sam_0.01": Trial("sam", _sam(0.01)),
+    "sam_0.05": Trial("sam", _sam(0.05)),
     **{
         f"trained_{name}": Trial(arm, changes, FROM_TRAINED, f"trained_{BASELINE}")
         for name, (arm, changes) in _FROM_TRAINED_TRIALS.items()
