@@ -16,12 +16,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from .configuration_hdf import HDFConfig
-from .data.publish import GATED
 from .data.sampling import TemporalSampling
 from .evaluation import MIN_GROUP_CLIPS
 from .evaluation_run import load_classifier
 from .metrics import expected_calibration_error, reliability
-from .model_cards import evaluation_title
+from .model_cards import GATED_DATASETS, evaluation_title
 from .predictions import FILES, class_numbers, class_probabilities, read_predictions
 from .report_model import ModelView, at_temperature, check_view, look_into
 from .report_pictures import (
@@ -188,7 +187,7 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
             f"Clips left out: {left_out}. Taken out of the probabilities: {removed}."
         )
     if frames_of_people and dataset != "synthetic":
-        owner = f"the licence-gated dataset {GATED[dataset]}" if dataset in GATED else "videos of your own"
+        owner = f"the licence-gated dataset {GATED_DATASETS[dataset]}" if dataset in GATED_DATASETS else "videos of your own"
         warnings.append(f"This page shows frames of {owner}: do not hand it on without the right to.")
     facts = {"dataset": evaluation_title(metrics), "frames": f"{metrics['temporal_sampling']} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
