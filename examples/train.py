@@ -5,7 +5,8 @@
     accelerate launch examples/train.py --recipe my.yaml --sam_rho 0.05  # own recipe; arguments override it
 
 A recipe is a YAML file with any of the arguments below (`--help` lists them). A run that was killed goes on from its
-last complete checkpoint when the same command is given again; one that had finished is evaluated again.
+last complete checkpoint when the same command is given again; one that had finished is evaluated again. A checkpoint
+of another run, given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from modeling_hdf.backbone_hdf import as_pair
 from modeling_hdf.checkpoints import CheckpointError
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
+from modeling_hdf.distributed import decided_by_first
+from modeling_hdf.hub import HubError
 from modeling_hdf.metrics import classification_report
 from modeling_hdf.model_cards import evaluation_title
 from modeling_hdf.publishing import write_metrics, write_model_card
@@ -117,8 +120,8 @@ def deciding_arguments(script: ScriptArguments, data: DataArguments, training: H
     if data.data_dir is not None:
         fields["data_dir"] = str(Path(data.data_dir).resolve())
     start = training.resume_from_checkpoint
-    if start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents:
-        fields["started_from"] = str(Path(start).resolve())
+    foreign = start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents
+    fields["started_from"] = str(Path(start).resolve()) if foreign else None
     return run_record(training, **fields)
 
 
@@ -126,7 +129,8 @@ def main() -> None:
     script, data, training = parse_arguments()
     record = deciding_arguments(script, data, training)
     try:
-        check_output_dir(training.output_dir, record)  # before any work
+        # Before any work; in one process, as in the others the folder may look otherwise a moment later.
+        decided_by_first(lambda: check_output_dir(training.output_dir, record))
     except OSError as error:
         raise SystemExit(f"--output_dir {training.output_dir} cannot be written: {error}") from error
     set_seed(training.seed)
@@ -206,7 +210,7 @@ def write_test_clips(folder: Path, rows: Dataset) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except CheckpointError as error:
+    except (CheckpointError, HubError) as error:
         sys.exit(f"train.py: {error}")
     if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
         torch.distributed.destroy_process_group()

@@ -1,21 +1,28 @@
 """Which checkpoint folders are whole: every file of the save is there, with the size and the checksum it had.
 
-The Trainer writes a checkpoint in place, `trainer_state.json` last, and deletes old ones file by file. Killed in
-between, it leaves a folder that looks like a checkpoint. [`HDFTrainer`] therefore puts the list of the other files
-into `trainer_state.json`: a folder is complete when that file can be read and all it lists is there.
+The Trainer writes a checkpoint in place, `trainer_state.json` last. Killed in between, it leaves a folder that looks
+like a checkpoint. [`HDFTrainer`] therefore puts the list of the other files into `trainer_state.json`: a folder is
+complete when that file can be read and all it lists is there. A save begins with an empty file `_incomplete`, and a
+removal ends with it: what a kill leaves is told by it from a folder that somebody else has made.
 """
 
 import json
 import logging
 import shutil
+import tempfile
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .distributed import decided_by_first, gather_objects, num_processes
+
 logger = logging.getLogger(__name__)
+
+_INCOMPLETE = "_incomplete"
 
 _BLOCK = 1 << 20  # bytes
 
@@ -40,7 +47,7 @@ class CheckpointFiles(TrainerCallback, ExportableState):
         return {
             path.relative_to(self.folder).as_posix(): {"size": path.stat().st_size, "crc32": checksum(path)}
             for path in sorted(paths)
-            if path.name != TRAINER_STATE_NAME
+            if path.name not in (TRAINER_STATE_NAME, _INCOMPLETE)
         }
 
 
@@ -59,17 +66,27 @@ def read_trainer_state(folder: Path) -> dict:
         raise CheckpointError(f"{folder} is not a folder.")
     path = folder / TRAINER_STATE_NAME
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing. It is written last: a save or removal was cut off.") from error
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read ({error}): the save was cut off.") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds no trainer state but a {type(state).__name__}.")
+    return state
 
 
 def listed_files(folder: Path) -> dict[str, dict[str, int]] | None:
     """The files that a checkpoint must hold; `None` if another trainer has saved it. Raises a [`CheckpointError`]."""
-    saved = read_trainer_state(folder)["stateful_callbacks"].get(CheckpointFiles.__name__)
-    return None if saved is None else saved["attributes"]["files"]
+    state = read_trainer_state(folder)
+    try:
+        saved = state["stateful_callbacks"].get(CheckpointFiles.__name__)
+        if saved is None:
+            return None
+        files = saved["attributes"]["files"].items()
+        return {name: {"size": file["size"], "crc32": file["crc32"]} for name, file in files}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / TRAINER_STATE_NAME} is damaged: no trainer state ({error!r}).") from error
 
 
 def check_checkpoint(folder: str | Path) -> dict[str, dict[str, int]]:
@@ -135,21 +152,118 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
     return None
 
 
+def check_in_all_processes(check: Callable[[], object]) -> None:
+    """
+    Calls `check` in every process. If it fails in one, all raise, so that none waits for the others.
+
+    Raises:
+        CheckpointError: that of process 0, or that of another process, with what is wrong then.
+    """
+    failure = None
+    try:
+        check()
+    except (CheckpointError, OSError) as error:
+        failure = str(error)
+    failures = gather_objects(failure)
+    if failures[0] is not None:
+        raise CheckpointError(failures[0])
+    for rank, failure in enumerate(failures):
+        if failure is not None:
+            raise CheckpointError(
+                f"Process {rank} does not find what process 0 does: {failure} `output_dir` must lie on a disk that "
+                "all machines share."
+            )
+
+
+def check_shared(folder: str | Path) -> None:
+    """Raises a [`CheckpointError`] in all processes if not all of them see the same `folder`."""
+    if num_processes() == 1:
+        return
+    folder = Path(folder)
+
+    def write() -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="_shared_", dir=folder)).name  # nobody has looked for it, or cached that
+
+    def look() -> None:
+        if not (folder / name).is_dir():
+            raise CheckpointError(f"{folder} is another folder there.")
+
+    name = decided_by_first(write)
+    try:
+        check_in_all_processes(look)
+    finally:
+        decided_by_first((folder / name).rmdir)
+
+
+def begin(folder: Path) -> None:
+    """Makes the folder of a checkpoint that is about to be saved, of which nothing is left of an earlier save."""
+    discard(folder)
+    folder.mkdir(parents=True)
+    (folder / _INCOMPLETE).touch()
+
+
+def end(folder: Path) -> None:
+    """Says that the save that [`begin`] began has ended."""
+    (folder / _INCOMPLETE).unlink()
+
+
 def discard(folder: Path) -> None:
-    """Removes a checkpoint, complete or not, so that at no moment it is complete and wrong."""
-    if folder.is_dir():
-        (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
-        shutil.rmtree(folder)
+    """Removes a checkpoint, complete or not; what a kill leaves of it is not complete, and known as such."""
+    if not folder.is_dir():
+        return
+    (folder / _INCOMPLETE).touch()
+    (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _INCOMPLETE:
+            path.unlink()
+    shutil.rmtree(folder)
+
+
+def _why_not_whole(folder: Path) -> str | None:
+    """What is wrong with a checkpoint folder, as far as the sizes of its files say; `None` if nothing is."""
+    try:
+        files = listed_files(folder)
+        if not files:
+            return "it was not saved by HDFTrainer."
+        _check_sizes(folder, files)
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def discard_torn(output_dir: str | Path) -> None:
-    """Removes what a kill left of checkpoints. What another trainer has saved stays."""
+    """Removes what a kill left of checkpoints. What somebody else has put there, or changed, stays."""
     for folder in checkpoint_folders(output_dir):
-        try:
-            _check_sizes(folder, listed_files(folder) or {})
-        except CheckpointError as error:
-            logger.warning("The rest of the checkpoint %s is removed: %s", folder, error)
+        problem = _why_not_whole(folder)
+        if problem is None:
+            (folder / _INCOMPLETE).unlink(missing_ok=True)  # killed right after the save
+        elif (folder / _INCOMPLETE).exists():
+            logger.warning("The rest of the checkpoint %s is removed: %s", folder, problem)
             discard(folder)
+        else:
+            logger.warning("%s is left as it is, and not used: %s", folder, problem)
+
+
+def rotate(output_dir: str | Path, limit: int | None, protected: Iterable[Path]) -> None:
+    """
+    Removes the oldest checkpoints, like the Trainer; folders that are not whole checkpoints neither count nor go.
+
+    Args:
+        output_dir (`str` or `Path`): of the run.
+        limit (`int`, *optional*): how many may stay; `None` or 0 for all.
+        protected (`list[Path]`): folders that stay in any case.
+    """
+    if not limit or limit < 0:
+        return
+    whole = [folder for folder in checkpoint_folders(output_dir) if _why_not_whole(folder) is None]
+    whole.sort(key=lambda folder: (folder / TRAINER_STATE_NAME).stat().st_mtime_ns)
+    kept = {path.resolve() for path in protected}
+    removable = [folder for folder in whole if folder.resolve() not in kept]
+    for folder in removable[: max(len(whole) - max(limit, len(whole) - len(removable)), 0)]:
+        discard(folder)
 
 
 __all__ = ["CheckpointError", "CheckpointFiles", "check_checkpoint", "last_checkpoint"]

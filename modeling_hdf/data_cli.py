@@ -119,7 +119,7 @@ def add_publish_parser(commands: Any) -> None:
     parser.add_argument("--repo", help="dataset repository to push to, owner/name; created if need be")
     parser.add_argument("--private", action="store_true", help="create the repository as a private one")
     parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if need be; default: main")
-    parser.add_argument("--dry-run", action="store_true", help="write what would be pushed, and push nothing")
+    parser.add_argument("--dry-run", action="store_true", help="write OUT as with --repo, and push nothing")
     _add_own_data_options(parser)
     parser.set_defaults(func=publish)
 

@@ -1,7 +1,12 @@
-"""The batch over all processes, with gradient, for losses that compare its samples."""
+"""What processes that train together share: the batch of all, with gradient, and what they decide on."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import distributed
+
+_T = TypeVar("_T")
 
 
 def num_processes() -> int:
@@ -38,4 +43,31 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     return rows if num_processes() == 1 else _GatherRows.apply(rows.contiguous())
 
 
-__all__ = ["gather_rows", "num_processes"]
+def decided_by_first(decide: Callable[[], _T]) -> _T:
+    """
+    What `decide` returns in process 0, in every process; it is called there alone. Its error is raised in every one.
+    """
+    value, error = None, None
+    if num_processes() == 1 or distributed.get_rank() == 0:
+        try:
+            value = decide()
+        except Exception as raised:  # also what nobody expects, or the other processes would wait for ever
+            error = raised
+    if num_processes() > 1:
+        shared = [value, error]
+        distributed.broadcast_object_list(shared, src=0)
+        value, error = shared
+    if error is not None:
+        raise error
+    return value
+
+
+def gather_objects(value: _T) -> list[_T]:
+    """The `value` of every process, in the order of their ranks, in every process."""
+    gathered = [value] * num_processes()
+    if num_processes() > 1:
+        distributed.all_gather_object(gathered, value)
+    return gathered
+
+
+__all__ = ["decided_by_first", "gather_objects", "gather_rows", "num_processes"]

@@ -3,21 +3,25 @@
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.utils import HFValidationError, httpx, validate_repo_id
 
 # What travels: the path in the repository, and the file on disk or the content itself.
 Files = Mapping[str, Path | bytes]
 
 
 class HubError(OSError):
-    """The Hub refused a push, or the connection broke off. Nothing of the push is visible; it can be repeated."""
+    """The Hub refused or failed. All of the push is visible or nothing of it; it can be repeated."""
+
+
+class HubUnavailable(HubError):
+    """The Hub could not be reached, or failed: later it may work."""
 
 
 def is_hub_id(name: str) -> bool:
@@ -31,7 +35,7 @@ def is_hub_id(name: str) -> bool:
 
 def write_files(files: Files, folder: str | os.PathLike) -> Path:
     """
-    Writes into a folder what [`push_files`] would push.
+    Writes into a folder what [`push_files`] would push: the folder appears with all files, or not at all.
 
     Raises:
         FileExistsError: if the folder is not empty.
@@ -39,14 +43,51 @@ def write_files(files: Files, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: is not an empty folder; give one that does not exist yet.")
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            shutil.copyfile(content, path)
+    target = folder.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as beside:
+        written = Path(beside) / target.name
+        for name, content in files.items():
+            path = written / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                shutil.copyfile(content, path)
+        if target.exists():
+            target.rmdir()  # empty; only some systems rename onto an empty folder
+        written.rename(target)
     return folder
+
+
+def create_repository(
+    repo_id: str, *, repo_type: str = "model", private: bool = False, token: str | None = None
+) -> str:
+    """
+    Creates a repository, if there is none of that name yet.
+
+    Args:
+        repo_id (`str`): `"owner/name"`, or a name alone for one of the owner of the token.
+        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
+        private (`bool`, *optional*, defaults to `False`): create it as a private one.
+        token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
+
+    Returns:
+        `str`: its `"owner/name"`.
+
+    Raises:
+        HubError: if the Hub refuses or fails, or the repository is public already and `private` is asked for.
+    """
+    api = HfApi(token=token)
+    with _clear_errors(repo_id):
+        url = api.create_repo(repo_id, repo_type=repo_type, private=True if private else None, exist_ok=True)
+        is_public = private and not api.repo_info(url.repo_id, repo_type=repo_type).private
+    if is_public:
+        raise HubError(
+            f"{url.repo_id} is public already, and a push does not change that: make it private in its settings on "
+            "the Hub, or push to a new name."
+        )
+    return url.repo_id
 
 
 def push_files(
@@ -79,21 +120,15 @@ def push_files(
         token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
 
     Raises:
-        ValueError: if `repo_id` is no `"owner/name"`, or the repository is public and `private` is asked for.
-        HubError: if the Hub refuses, fails, or the connection breaks off.
+        ValueError: if `repo_id` is no `"owner/name"`.
+        HubError: if the Hub refuses, fails, or the connection breaks off, or the repository is public already and
+            `private` is asked for.
     """
     if not is_hub_id(repo_id):
         raise ValueError(f"{repo_id!r} is no repository of the Hub: write owner/name.")
+    create_repository(repo_id, repo_type=repo_type, private=private, token=token)
     api = HfApi(token=token)
     where = {"repo_id": repo_id, "repo_type": repo_type}
-    with _clear_errors(repo_id):
-        api.create_repo(**where, private=True if private else None, exist_ok=True)
-        is_public = private and not api.repo_info(**where).private
-    if is_public:
-        raise ValueError(
-            f"{repo_id} is public already, and a push does not change that: make it private in its settings on the "
-            "Hub, or push to a new name."
-        )
     with _clear_errors(repo_id):
         if revision is not None:
             api.create_branch(**where, branch=revision, exist_ok=True)
@@ -103,42 +138,45 @@ def push_files(
         ]
         stale = [name for name in there if name not in files and re.fullmatch(replaces, name)]
         operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
+    with _clear_errors(repo_id, committing=True):
         return api.create_commit(**where, operations=operations, commit_message=message, revision=revision)
 
 
 @contextmanager
-def _clear_errors(repo_id: str) -> Iterator[None]:
+def _clear_errors(repo_id: str, committing: bool = False) -> Iterator[None]:
     """Turns what the client of the Hub raises into a [`HubError`] of one line."""
     try:
         yield
-    except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled, RuntimeError) as error:
+    except HFValidationError as error:
+        raise HubError(f"{repo_id!r} is no name of a repository: {_first_line(error)}") from error
+    except (HfHubHTTPError, httpx.TransportError, OfflineModeIsEnabled, RuntimeError) as error:
         # The client wraps what stopped the upload of a large file into a RuntimeError.
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ is not None else error
-        raise HubError(_explanation(cause, repo_id)) from error
+        raise _explained(cause, repo_id, committing) from error
 
 
-def _explanation(error: BaseException, repo_id: str) -> str:
+def _explained(error: BaseException, repo_id: str, committing: bool) -> HubError:
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so nothing was pushed: unset it and repeat the command."
+        return HubError("HF_HUB_OFFLINE is set, so nothing was pushed: unset it and repeat the command.")
+    # A commit whose answer was lost may have been made.
+    visible = f"Either all of the push is visible in {repo_id} or nothing" if committing else "Nothing was pushed"
     if not isinstance(error, HfHubHTTPError):
-        return (
-            f"The connection to the Hub broke off ({type(error).__name__}: {_first_line(error)}). Nothing of the push "
-            f"is visible in {repo_id}; repeat the command to complete it."
+        return HubUnavailable(
+            f"The connection to the Hub broke off ({type(error).__name__}: {_first_line(error)}). {visible}; repeat "
+            "the command to complete it."
         )
     status = error.response.status_code
     said = f"the Hub answered {status}: {_first_line(error.server_message or error)}"
     if status == 401:
-        return f"Not logged in to the Hub with a valid token ({said}). Run `hf auth login`, or set HF_TOKEN."
+        return HubError(f"Not logged in to the Hub with a valid token ({said}). Run `hf auth login`, or set HF_TOKEN.")
     if status == 403:
-        return (
+        return HubError(
             f"No permission to write to {repo_id} ({said}). Push to a name of your own, or use a token with write "
             "permission for it (`hf auth login`)."
         )
     if status >= 500 or status == 429:
-        return (
-            f"The Hub failed ({said}). Nothing of the push is visible in {repo_id}; repeat the command to complete it."
-        )
-    return f"The Hub did not take the push to {repo_id} ({said})."
+        return HubUnavailable(f"The Hub failed ({said}). {visible}; repeat the command to complete it.")
+    return HubError(f"The Hub did not take the push to {repo_id} ({said}).")
 
 
 def _first_line(error: BaseException | str) -> str:
@@ -146,4 +184,4 @@ def _first_line(error: BaseException | str) -> str:
     return lines[0] if lines else "no reason given"
 
 
-__all__ = ["Files", "HubError", "is_hub_id", "push_files", "write_files"]
+__all__ = ["Files", "HubError", "HubUnavailable", "create_repository", "is_hub_id", "push_files", "write_files"]

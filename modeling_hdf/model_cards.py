@@ -14,6 +14,8 @@ from .hub import is_hub_id
 GATED_DATASETS = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}
 # `base_model` of a run that started from a folder, of which only the name is told; no repository is called so.
 LOCAL_PREFIX = "local:"
+# `license_name` of weights whose terms no licence of the Hub states: the section of the card does.
+_LICENSE_NAME = "see-model-card"
 # Of `metrics.json`, what a card shows.
 _FIELDS = (
     *("base_model", "dataset", "fold", "split", "peer_protocol", "temporal_sampling", "num_views", "num_clips"),
@@ -90,7 +92,8 @@ def planned_model_card(dataset: str) -> ModelCard:
         "command": f"accelerate launch examples/train.py --recipe {dataset} --data-dir {GATED_DATASETS[dataset]}"
         + fold_option,
     }
-    return _fill(config, plan, state="not trained", name=f"hdf-{dataset}", repository=None)
+    name = f"hdf-{dataset}"
+    return _fill(config, plan, state="not trained", name=name, repository=f"owner/{name}")
 
 
 def _title(repository: str | None, default: str) -> str:
@@ -108,8 +111,10 @@ def _fill(
 ) -> ModelCard:
     """Fills the template; `metrics` is empty for a model that was not evaluated."""
     dataset, base_model = metrics.get("dataset"), metrics.get("base_model")
+    is_free = _is_free(dataset, base_model)
     data = ModelCardData(
-        license="apache-2.0" if state != "not evaluated" and _is_free(dataset, base_model) else "other",
+        license="apache-2.0" if is_free else "other",
+        license_name=None if is_free else _LICENSE_NAME,
         base_model=base_model if base_model is not None and is_hub_id(base_model) else None,
         datasets=[dataset] if dataset in GATED_DATASETS else None,
         library_name="transformers",
@@ -133,6 +138,7 @@ def _fill(
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),
             gated=GATED_DATASETS,
+            is_free=is_free,
             local_prefix=LOCAL_PREFIX,
             evaluation=evaluation_title(metrics) if metrics else None,
             controls=metrics.get("controls"),
@@ -140,9 +146,9 @@ def _fill(
         )
 
 
-def _is_free(dataset: str, base_model: str | None) -> bool:
-    """Whether nothing but our own Apache-2.0 code and CC0 faces, or the user's own videos, is behind the weights."""
-    return base_model is None and dataset not in GATED_DATASETS
+def _is_free(dataset: str | None, base_model: str | None) -> bool:
+    """Whether nothing but our own Apache-2.0 code and CC0 faces is behind the weights."""
+    return base_model is None and dataset == "synthetic"
 
 
 def _results(metrics: dict) -> list[EvalResult]:

@@ -30,8 +30,18 @@ PICTURES = ("confusion_matrix.png", "training_curves.png")
 _SHARD = r"model-\d+-of-\d+\.safetensors"
 # What an earlier push may have left that must not stay beside the files of this one.
 REPLACES = rf"model\.safetensors(\.index\.json)?|{_SHARD}|metrics\.json|confusion_matrix\.png|training_curves\.png"
-# An absolute path, one in the home folder, or one that leaves the working directory, where it starts within a text.
-_LOCAL_PATH = re.compile(r"""(?:^|(?<=[\s"'=,\[({]))(?:~[^\s"'/\\]*[/\\]|/|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*""")
+# An absolute path, also as a file URL, one in the home folder, or one that leaves the working directory, where it
+# starts within a text.
+_LOCAL_PATH = re.compile(
+    r"""(?:^|(?<=[\s"'=,\[({]))"""
+    r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*"""
+)
+# Of `config.json`, what holds names of classes: there a slash is no path.
+_CLASS_NAMES = ("id2label", "label2id")
+# An option with a token, `--hub_token` in all its spellings and abbreviations, and a token of the Hub itself.
+_TOKEN_OPTION = re.compile(r"--(?:[A-Za-z0-9]+[-_])*(?:token|hub[-_](?:t|to|tok|toke))(?=$|[\s=])")
+_TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]+")
+_LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{20,}")  # where a name such as `hf_faces` may stand as well
 
 
 # ---- metrics ----
@@ -39,7 +49,7 @@ _LOCAL_PATH = re.compile(r"""(?:^|(?<=[\s"'=,\[({]))(?:~[^\s"'/\\]*[/\\]|/|[A-Za
 
 def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str | None, argv: Sequence[str]) -> dict:
     """
-    Writes `metrics.json` beside the weights that it is of, without any path of this machine.
+    Writes `metrics.json` beside the weights that it is of, without any path of this machine, and without tokens.
 
     Args:
         folder (`str` or `Path`): folder with the weights.
@@ -47,7 +57,7 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
             `fold`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
         start (`str`, *optional*): checkpoint that training started from: a Hub repository, or a folder, of which only
             the name is kept.
-        argv (`Sequence[str]`): the command line, of whose paths only the last part is kept.
+        argv (`Sequence[str]`): the command line, see [`public_command`].
 
     Returns:
         `dict`: the metrics with `base_model`, `command` and `weights_sha256`, the checksum of each file of weights.
@@ -57,11 +67,25 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
     metrics = {
         "base_model": start,
         **metrics,
-        "command": shlex.join(["accelerate", "launch", *map(shorten_paths, argv)]),
+        "command": public_command(argv),
         "weights_sha256": weights_sha256(folder),
     }
     (Path(folder) / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics
+
+
+def public_command(argv: Sequence[str]) -> str:
+    """A command line without options that hold a token, with any other token masked and paths shortened."""
+    words, is_token = [], False
+    for word in argv:
+        if is_token and not word.startswith("--"):
+            is_token = False
+            continue
+        option = _TOKEN_OPTION.match(word)
+        is_token = option is not None and option[0] == word
+        if option is None:
+            words.append(_TOKEN.sub("TOKEN", shorten_paths(word)))
+    return shlex.join(["accelerate", "launch", *words])
 
 
 def shorten_paths(word: str) -> str:
@@ -95,7 +119,7 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     Raises:
         FileNotFoundError: names all that are missing.
         ValueError: for weights that are damaged, incomplete or do not fit `config.json`, for a folder with two sets of
-            weights, and for a file that names a path of this machine.
+            weights, and for a file that names a path of this machine or holds a token.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -113,7 +137,7 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     files = {name: folder / name for name in wanted}
     for name in wanted:
         if name.endswith(".json"):
-            _refuse_local_paths(files[name])
+            _refuse_private_texts(files[name])
     return files
 
 
@@ -192,13 +216,23 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _refuse_local_paths(path: Path) -> None:
-    def texts(value: Any) -> list[str]:
-        if isinstance(value, dict | list):
-            return [text for item in (value.values() if isinstance(value, dict) else value) for text in texts(item)]
-        return [value] if isinstance(value, str) else []
+def _texts(value: Any) -> list[str]:
+    """All texts within JSON, but for keys and the names of classes."""
+    if isinstance(value, dict):
+        value = [item for key, item in value.items() if key not in _CLASS_NAMES]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
 
-    for text in texts(_read_json(path)):
+
+def _refuse_private_texts(path: Path) -> None:
+    content = _read_json(path)
+    texts, command = _texts(content), str(content.get("command", ""))
+    if any(map(_LONG_TOKEN.search, texts)) or _TOKEN.search(command) or _TOKEN_OPTION.search(command):
+        raise ValueError(
+            f"{path}: holds a token; take it out before publishing, and revoke it if others could read it."
+        )
+    for text in texts:
         found = _LOCAL_PATH.search(text)
         if found:
             raise ValueError(f"{path}: names a path of this machine, {found[0]!r}; take it out before publishing.")
@@ -237,7 +271,7 @@ def model_release(
             )
         metrics = None
     if metrics is not None:
-        _refuse_local_paths(folder / METRICS)
+        _refuse_private_texts(folder / METRICS)
         files |= {name: folder / name for name in (METRICS, *PICTURES)}
         missing = [name for name in PICTURES if not (folder / name).is_file()]
         if missing:
@@ -280,4 +314,7 @@ def push_model(
     )
 
 
-__all__ = ["model_files", "model_release", "push_model", "shorten_paths", "write_metrics", "write_model_card"]
+__all__ = [
+    *("model_files", "model_release", "public_command", "push_model", "shorten_paths"),
+    *("write_metrics", "write_model_card"),
+]

@@ -29,7 +29,7 @@ def add_push_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if need be; default: main")
     parser.add_argument("--message", default="Publish the model", help="commit message")
     parser.add_argument(
-        "--dry-run", metavar="DIR", help="write exactly what would be pushed into this new folder, and push nothing"
+        "--dry-run", metavar="DIR", help="push nothing, and write what would be pushed into DIR, a new folder"
     )
     parser.set_defaults(func=push)
 

@@ -1,5 +1,8 @@
 """The Trainer of transformers, made to go on exactly where a killed run was."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,12 +15,19 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from .checkpoints import (
     CheckpointError,
     CheckpointFiles,
+    begin,
     check_checkpoint,
-    discard,
+    check_in_all_processes,
+    check_shared,
     discard_torn,
+    end,
     last_checkpoint,
     read_trainer_state,
+    rotate,
 )
+from .distributed import decided_by_first
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableTrainer(Trainer):
@@ -25,11 +35,20 @@ class ResumableTrainer(Trainer):
     [`~transformers.Trainer`] that resumes from complete checkpoints alone, and exactly.
 
     A run that is killed and resumed ends with the weights of one that was not, if what is random in an item of the
-    training dataset is a function of the seed, the epoch and the item, as in [`ClipDataset`].
+    training dataset is a function of the seed, the epoch and the item, as in [`ClipDataset`]. Process 0 decides what
+    is gone on from; the output folder lies on a disk that all machines share.
+
+    Raises:
+        ValueError: for `save_on_each_node`.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.args.save_on_each_node:
+            raise ValueError(
+                "`save_on_each_node` would spread a checkpoint over machines: leave it out, and put `output_dir` on a "
+                "disk that all of them share."
+            )
         self._checkpoint_files = CheckpointFiles()
         self.add_callback(self._checkpoint_files)
 
@@ -38,11 +57,37 @@ class ResumableTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial=None) -> None:
         folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            discard(folder)  # of an earlier pass over this step: files of two saves must not mix
+            begin(folder)
         self.accelerator.wait_for_everyone()
         self._checkpoint_files.folder = folder
-        super()._save_checkpoint(model, trial)
+        with self._without_rotation():
+            super()._save_checkpoint(model, trial)
         self._checkpoint_files.folder = None
+        if self.args.should_save:
+            end(folder)
+            rotate(folder.parent, self.args.save_total_limit, [folder, *self._best_checkpoints()])
+
+    @contextmanager
+    def _without_rotation(self) -> Iterator[None]:
+        """The Trainer would count and remove every folder named like a checkpoint, whoever has made it."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            yield
+        finally:
+            self.args.save_total_limit = limit
+
+    def _best_checkpoints(self) -> list[Path]:
+        """The folder of the best model, if there is one."""
+        best = self.state.best_model_checkpoint
+        return [] if best is None else [Path(best)]
+
+    def _finalize_training(self, trial, *args, **kwargs):
+        with self._without_rotation():
+            output = super()._finalize_training(trial, *args, **kwargs)
+        best = self._best_checkpoints()
+        if self.args.should_save and self.args.save_total_limit == 1 and best:
+            rotate(self._get_output_dir(trial), 1, best)  # the last one need not stay any more
+        return output
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -50,7 +95,7 @@ class ResumableTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _load_best_model(self) -> None:
-        check_checkpoint(self.state.best_model_checkpoint)
+        check_in_all_processes(lambda: check_checkpoint(self.state.best_model_checkpoint))
         super()._load_best_model()
 
     def save_state(self) -> None:
@@ -80,21 +125,18 @@ class ResumableTrainer(Trainer):
                 A checkpoint folder, or `True` for the last complete one in the output folder.
 
         Raises:
-            CheckpointError: if the checkpoint is not complete, or there is none.
+            CheckpointError: if the checkpoint is not complete, or there is none; if checkpoints are to be saved and
+                the processes do not share the output folder.
         """
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+            resume_from_checkpoint = decided_by_first(lambda: last_checkpoint(self.args.output_dir))
             if resume_from_checkpoint is None:
                 raise CheckpointError(f"{self.args.output_dir} has no complete checkpoint; train from the start.")
         if resume_from_checkpoint:
-            files = check_checkpoint(resume_from_checkpoint)
-            if not any(name.startswith("rng_state") for name in files):
-                raise CheckpointError(
-                    f"{resume_from_checkpoint} holds weights alone (`save_only_model`), from which training cannot go "
-                    "on; start from them with `from_pretrained` instead."
-                )
+            check_in_all_processes(lambda: _check_resumable(resume_from_checkpoint))
             resume_from_checkpoint = str(resume_from_checkpoint)
-        self.accelerator.wait_for_everyone()  # all have looked
+        if self.args.save_strategy != "no":
+            check_shared(self.args.output_dir)
         if self.args.should_save:
             discard_torn(self.args.output_dir)  # or the rotation would count them, and keep fewer complete ones
         return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -105,31 +147,45 @@ class ResumableTrainer(Trainer):
         has done of it: from its last complete checkpoint, or, where it had finished, with the weights it saved.
 
         Args:
-            checkpoint (`str`, *optional*): folder to go on from instead of the last complete one.
+            checkpoint (`str`, *optional*):
+                A checkpoint folder to start from while the output folder has no complete checkpoint of its own. One
+                in the output folder itself must be the last complete one there.
 
         Raises:
-            CheckpointError: if `checkpoint` is not complete.
+            CheckpointError: if `checkpoint` is not complete, or not the last one of the output folder it lies in; if
+                the output folder holds a finished run of another length than the arguments ask for.
         """
         folder = Path(self.args.output_dir)
-        if is_finished(folder):
-            self._load_from_checkpoint(str(folder))
-            self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+        finished = decided_by_first(lambda: is_finished(folder))
+        start = decided_by_first(lambda: _start(folder, checkpoint))
+        if finished:
+            self._load_finished(folder)
             return
-        self.train(checkpoint or last_checkpoint(folder))
+        self.train(start)
         self.save_model(_internal_call=True)  # saved, not pushed: a Hub that is down must not cost the results
         self.save_state()
+
+    def _load_finished(self, folder: Path) -> None:
+        check_in_all_processes(lambda: check_checkpoint(folder))
+        state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+        max_steps = self.set_initial_training_values(self.args, self.get_train_dataloader())[-1]
+        if state.max_steps != max_steps:
+            raise CheckpointError(
+                f"{folder} holds a finished run of {state.max_steps} steps, and `num_train_epochs` or `max_steps` now "
+                f"ask for {max_steps}. Choose another `output_dir`; or, to train on from the last checkpoint, delete "
+                f"{folder / TRAINER_STATE_NAME}."
+            )
+        self._load_from_checkpoint(str(folder))
+        self.state = state
 
     def _init_training_state(self, max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial):
         started = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial
         )
         if checkpoint is not None and self.args.load_best_model_at_end:
-            recorded = read_trainer_state(Path(checkpoint))["best_model_checkpoint"]
-            if recorded is not None:
-                # The run may have moved: the Trainer would forget the best model, and end with the last one.
-                moved = Path(checkpoint).parent / Path(recorded).name
-                best = str(moved) if moved.is_dir() else recorded
-                check_checkpoint(best)
+            best = decided_by_first(lambda: _best_of(Path(checkpoint)))
+            if best is not None:
+                check_in_all_processes(lambda: check_checkpoint(best))
                 self.state.best_model_checkpoint = best
         return started
 
@@ -170,6 +226,39 @@ def is_finished(output_dir: str | Path) -> bool:
     except CheckpointError:
         return False
     return any(name.endswith(".safetensors") for name in files)
+
+
+def _check_resumable(checkpoint: str | Path) -> None:
+    if not any(name.startswith("rng_state") for name in check_checkpoint(checkpoint)):
+        raise CheckpointError(
+            f"{checkpoint} holds weights alone (`save_only_model`), from which training cannot go on; start from them "
+            "with `from_pretrained` instead."
+        )
+
+
+def _start(output_dir: Path, checkpoint: str | None) -> str | None:
+    """Where a run that was asked to start from `checkpoint` has to go on, or `None` at the start of it all."""
+    if checkpoint is not None:
+        check_checkpoint(checkpoint)
+    last = last_checkpoint(output_dir)
+    if last is None or checkpoint is None:
+        return last or checkpoint
+    given = Path(checkpoint).resolve()
+    if output_dir.resolve() in given.parents and given != Path(last).resolve():
+        raise CheckpointError(
+            f"{checkpoint} is not the last complete checkpoint of its run: that is {last}. To go on, leave it out. To "
+            f"go back to it, delete the later ones, and {output_dir / TRAINER_STATE_NAME} if the run had finished."
+        )
+    return last
+
+
+def _best_of(checkpoint: Path) -> str | None:
+    """Folder of the best model up to a checkpoint, also after the run has moved, when the Trainer would forget it."""
+    recorded = read_trainer_state(checkpoint).get("best_model_checkpoint")
+    if recorded is None:
+        return None
+    moved = checkpoint.parent / Path(recorded).name
+    return str(moved) if moved.is_dir() else recorded
 
 
 __all__ = ["ResumableTrainer", "is_finished"]

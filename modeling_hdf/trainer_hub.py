@@ -1,6 +1,5 @@
 """How [`HDFTrainer`] pushes to the Hub: the files of [`model_release`] with our card, one commit per push."""
 
-import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from .hub import HubError, push_files, write_files
+from .hub import HubUnavailable, create_repository, push_files, write_files
 from .publishing import REPLACES, model_release, push_model, write_model_card
 
 logger = logging.get_logger(__name__)
@@ -34,6 +33,28 @@ class HubPushes(Trainer):
                 )
         super().__init__(model=model, args=args, **kwargs)
         self._uploads = ThreadPoolExecutor(max_workers=1)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """
+        Creates the repository. A Hub that is down is a warning, so that it stops no training: the first push that
+        reaches it creates the repository.
+
+        Raises:
+            HubError: if the Hub refuses, as without a valid token or permission.
+        """
+        if not self.is_world_process_zero():
+            return
+        self.push_in_progress = None
+        try:
+            self._create_repository(token, private)
+        except HubUnavailable as error:
+            logger.warning(f"{error} Training goes on without; each save tries again.")
+
+    def _create_repository(self, token: str | None, private: bool | None) -> None:
+        name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        token = token if token is not None else self.args.hub_token
+        private = private if private is not None else self.args.hub_private_repo
+        self.hub_model_id = create_repository(name, private=bool(private), token=token)
 
     def create_model_card(self) -> None:
         """Writes our card, with the numbers of `metrics.json` if that is of the weights in the output folder."""
@@ -59,11 +80,11 @@ class HubPushes(Trainer):
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         token = token if token is not None else self.args.hub_token
         private = private if private is not None else self.args.hub_private_repo
-        if self.hub_model_id is None:
-            self.init_hf_repo(token=token, private=private)
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
             return None
+        if self.hub_model_id is None:
+            self._create_repository(token, private)
         self.create_model_card()
         self._finish_current_push()
         job = self._uploads.submit(
@@ -80,8 +101,8 @@ class HubPushes(Trainer):
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """
-        Pushes the model of a checkpoint in the background, from a copy, since checkpoints are deleted. A Hub that
-        fails is a warning: the next save pushes again.
+        Pushes the model of a checkpoint in the background, from a copy, since checkpoints are deleted. What stops it
+        is a warning, and never the end of the training: the next save pushes again.
         """
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
@@ -89,28 +110,35 @@ class HubPushes(Trainer):
         if busy and not self.args.hub_always_push:
             return
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        files = model_release(checkpoint_folder, self.hub_model_id, self.args.hub_revision, may_be_stale=True)
-        copy = write_files(files, tempfile.mkdtemp(prefix="hdf_push_"))
-        jobs = self.push_in_progress.jobs if busy else []
         message = f"Training in progress, step {self.state.global_step}"
+        copy = tempfile.TemporaryDirectory(prefix="hdf_push_")
+        try:
+            if self.hub_model_id is None:
+                self._create_repository(None, None)
+            files = model_release(checkpoint_folder, self.hub_model_id, self.args.hub_revision, may_be_stale=True)
+            write_files(files, Path(copy.name) / "model")
+        except (OSError, ValueError) as error:
+            copy.cleanup()
+            logger.warning(f"{message}: not pushed. {error}")
+            return
+        jobs = self.push_in_progress.jobs if busy else []
         self.push_in_progress = PushInProgress([*jobs, self._uploads.submit(self._upload, copy, message)])
 
-    def _upload(self, folder: Path, message: str) -> None:
-        files = {path.name: path for path in folder.iterdir()}
-        try:
-            push_files(
-                files,
-                self.hub_model_id,
-                replaces=REPLACES,
-                message=message,
-                private=bool(self.args.hub_private_repo),
-                revision=self.args.hub_revision,
-                token=self.args.hub_token,
-            )
-        except HubError as error:
-            logger.warning(f"{message}: not pushed. {error}")
-        finally:
-            shutil.rmtree(folder)
+    def _upload(self, copy: tempfile.TemporaryDirectory, message: str) -> None:
+        with copy as folder:
+            files = {path.name: path for path in Path(folder, "model").iterdir()}
+            try:
+                push_files(
+                    files,
+                    self.hub_model_id,
+                    replaces=REPLACES,
+                    message=message,
+                    private=bool(self.args.hub_private_repo),
+                    revision=self.args.hub_revision,
+                    token=self.args.hub_token,
+                )
+            except Exception as error:  # nobody asks the Future, so whatever it holds would be lost
+                logger.warning(f"{message}: not pushed. {error}")
 
 
 __all__ = ["HubPushes"]

@@ -16,8 +16,10 @@ RECORD_NAME = "_training_run.json"
 # evaluated, where it all lies.
 _FREE_PREFIXES = ("logging_", "log_", "hub_", "push_to_hub", "trackio_", "ddp_")
 _FREE = {
-    *("output_dir", "resume_from_checkpoint", "save_total_limit", "save_on_each_node"),
+    *("output_dir", "resume_from_checkpoint", "save_total_limit"),
     *("report_to", "run_name", "project", "disable_tqdm", "skip_memory_metrics", "include_num_input_tokens_seen"),
+    *("debug", "include_for_metrics", "prediction_loss_only", "torch_empty_cache_steps"),
+    *("bf16", "fp16"),  # the record holds `mixed_precision`, which a launcher may set too
     *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object"),
     *("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
     *("dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
@@ -31,7 +33,7 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
 
     Args:
         arguments (`TrainingArguments`): those that may change between calls are left out; the number of processes
-            comes in, as it decides the size of a batch.
+            comes in, as it decides the size of a batch, and the mixed precision that they and the launcher lead to.
         others: further values that JSON takes.
     """
     fields = {
@@ -39,7 +41,8 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
         for name, value in arguments.to_dict().items()
         if name not in _FREE and not name.startswith(_FREE_PREFIXES)
     }
-    return json.loads(json.dumps({**others, **fields, "num_processes": arguments.world_size}, default=str))
+    fields |= {"num_processes": arguments.world_size, "mixed_precision": arguments.mixed_precision}
+    return json.loads(json.dumps({**others, **fields}, default=str))
 
 
 def check_output_dir(folder: str | Path, record: dict) -> None:
@@ -52,7 +55,8 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
 
     Raises:
         OSError: if it cannot be written.
-        CheckpointError: if it holds checkpoints or weights of a run with other arguments, naming them.
+        CheckpointError: if it holds checkpoints or weights of a run with other arguments, naming them, or the record
+            of the run is damaged.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,12 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
     advice = "Choose another --output_dir, or delete the folder."
     if not (folder / RECORD_NAME).exists():
         raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {advice}")
-    earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: {error}. {advice}") from error
+    if not isinstance(earlier, dict):
+        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: it holds no mapping. {advice}")
     # A field that one of the two lacks is of another version of this package or of transformers.
     names = [name for name in earlier if name in record and earlier[name] != record[name]]
     if names:

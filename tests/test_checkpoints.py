@@ -5,11 +5,11 @@ import logging
 import shutil
 
 import pytest
-import transformers.trainer
 from hand_written_training import build_model, build_rows, build_trainer, largest_difference
 from transformers import TrainerCallback
 
-from modeling_hdf.checkpoints import CheckpointError, check_checkpoint, last_checkpoint
+from modeling_hdf import resumable_trainer
+from modeling_hdf.checkpoints import CheckpointError, check_checkpoint, discard, last_checkpoint
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 
@@ -110,11 +110,72 @@ def test_a_torn_folder_is_removed_when_the_run_goes_on_and_is_not_counted_in_the
     (run / "checkpoint-2" / "config.json").unlink()
     (run / "checkpoint-6" / "trainer_state.json").unlink()
     (run / "checkpoint-6" / "left_over").touch()
+    for step in (2, 6):
+        (run / f"checkpoint-{step}" / "_incomplete").touch()
     resumed = train(run, True, save_total_limit=2)
     assert steps(run) == [4, 6]
     assert f"The rest of the checkpoint {run}/checkpoint-2 is removed" in caplog.text
     assert "left_over" not in check_checkpoint(run / "checkpoint-6")
     assert resumed.state.global_step == 6
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"stateful_callbacks": {"CheckpointFiles": {"attributes": []}}}'])
+def test_a_trainer_state_of_another_form_is_no_checkpoint(run, content):
+    (run / "checkpoint-6" / "trainer_state.json").write_text(content)
+    with pytest.raises(CheckpointError, match="checkpoint-6/trainer_state.json"):
+        check_checkpoint(run / "checkpoint-6")
+    assert last_checkpoint(run) == str(run / "checkpoint-4")
+    train(run, True, max_steps=5, save_steps=100)
+    assert steps(run) == [2, 4, 5, 6]
+
+
+def test_weights_that_somebody_has_saved_beside_the_checkpoints_neither_count_nor_go(run, caplog):
+    by_hand = run / "checkpoint-1"
+    build_model().save_pretrained(by_hand)
+    (run / "checkpoint-2" / "optimizer.pt").unlink()  # to save space: the weights are to stay
+    names = {path.name for path in by_hand.iterdir()}
+    discard(run / "checkpoint-6")
+    train(run, True, save_total_limit=1)
+    assert steps(run) == [1, 2, 6] and {path.name for path in by_hand.iterdir()} == names
+    assert f"{by_hand} is left as it is" in caplog.text
+
+
+def test_weights_saved_by_hand_outlive_the_removal_of_all_but_the_best_model(tmp_path):
+    (tmp_path / "checkpoint-1").mkdir()
+    build_scored(tmp_path, {2: 1.0, 4: 0.0, 6: 0.0}).train()
+    assert steps(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("at", ["save", "removal"])
+def test_what_a_kill_leaves_is_known_by_its_mark_at_any_moment(run, tmp_path, monkeypatch, at):
+    class Killed(BaseException):
+        pass
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    trainer = build_trainer(run, build_rows(ROWS), **SHORT)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        if at == "save":
+            discard(run / "checkpoint-6")
+            patch.setattr(trainer, "_save_optimizer_and_scheduler", kill)
+            trainer.train(True)
+        else:  # all files are gone but the mark
+            patch.setattr("modeling_hdf.checkpoints.shutil.rmtree", kill)
+            discard(run / "checkpoint-6")
+    left = {path.name for path in (run / "checkpoint-6").iterdir()}
+    assert "_incomplete" in left and (left == {"_incomplete"}) == (at == "removal")
+    assert last_checkpoint(run) == str(run / "checkpoint-4")
+    train(run, True, max_steps=5, save_steps=100)
+    assert steps(run) == [2, 4, 5]
+
+
+def test_a_checkpoint_that_is_whole_but_for_its_mark_is_used_and_loses_it(run):
+    assert not list(run.rglob("_incomplete"))
+    (run / "checkpoint-6" / "_incomplete").touch()
+    assert last_checkpoint(run) == str(run / "checkpoint-6")
+    train(run, True)
+    assert steps(run) == [2, 4, 6] and not list(run.rglob("_incomplete"))
 
 
 def test_saving_a_step_again_leaves_nothing_of_the_earlier_save(run):
@@ -125,13 +186,13 @@ def test_saving_a_step_again_leaves_nothing_of_the_earlier_save(run):
 
 def test_an_old_checkpoint_goes_only_when_the_new_one_is_complete(tmp_path, monkeypatch):
     seen = []
-    rotate = transformers.trainer.rotate_checkpoints
+    rotate = resumable_trainer.rotate
 
-    def watched(output_dir, **options):
+    def watched(output_dir, *options):
         seen.append(last_checkpoint(output_dir))
-        rotate(output_dir=output_dir, **options)
+        rotate(output_dir, *options)
 
-    monkeypatch.setattr(transformers.trainer, "rotate_checkpoints", watched)
+    monkeypatch.setattr(resumable_trainer, "rotate", watched)
     train(tmp_path, save_total_limit=1)
     assert seen == [str(tmp_path / f"checkpoint-{step}") for step in (2, 4, 6)]
     assert steps(tmp_path) == [6]

@@ -41,6 +41,8 @@ def test_card_states_the_numbers_of_the_metrics_file():
     assert card.data.pipeline_tag == "video-classification"
     assert card.data.library_name == "transformers"
     assert card.data.license == "apache-2.0" and card.data.datasets is None and card.data.base_model is None
+    assert card.data.license_name is None and "Weights and code: Apache-2.0" in card.text
+    assert "Paths in the command are shortened" in card.text and "\n\n\n" not in card.text
     for text in (
         "0.7124",
         "0.6876",
@@ -91,6 +93,7 @@ def test_metrics_with_other_classes_are_refused():
 def test_weights_that_start_from_others_stay_under_their_licence():
     card = card_of(base_model="org/videomae")
     assert card.data.license == "other" and card.data.base_model == "org/videomae"
+    assert card.data.license_name == "see-model-card"
     assert "start from `org/videomae`, whose licence applies" in card.text
     assert "Weights and code: Apache-2.0" not in card.text
 
@@ -111,6 +114,14 @@ def test_the_licence_of_gated_data_binds_the_weights(dataset, name):
         f"trained on {name}, which is for academic",
     ):
         assert text in card.text, text
+    assert "Weights and code: Apache-2.0" not in card.text
+
+
+@pytest.mark.parametrize("base_model, they", [(None, "The weights"), ("org/videomae", "They")])
+def test_who_publishes_weights_of_own_videos_chooses_their_licence(base_model, they):
+    card = card_of(dataset="folder", base_model=base_model)
+    assert card.data.license == "other" and card.data.license_name == "see-model-card"
+    assert f"{they} were trained on videos of the publisher's own: ask the publisher" in card.text
     assert "Weights and code: Apache-2.0" not in card.text
 
 
@@ -142,6 +153,8 @@ def test_the_cards_of_the_planned_models_are_complete_but_for_the_numbers(datase
     assert card.data.eval_results is None and card.data.base_model == "MCG-NJU/videomae-base"
     assert card.data.datasets == [dataset] and card.data.license == "other"
     assert card.text.count("not trained yet") == 2 + 7 and "**Not trained yet.**" in card.text
+    assert f'model="owner/hdf-{dataset}"' in card.text and "Paths in the command" not in card.text
     assert f"--recipe {dataset} --data-dir" in card.text and "160x160 pixels" in card.text
+    assert "\n\n\n" not in card.text
     for heading in ("Use", "Results", "Training", "Limits and ethics", "Licence", "Citation"):
         assert f"\n## {heading}\n" in card.text

@@ -10,7 +10,15 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_backbone, tiny_config
 
 from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor
-from modeling_hdf.publishing import model_files, model_release, shorten_paths, write_metrics, write_model_card
+from modeling_hdf.hub import write_files
+from modeling_hdf.publishing import (
+    model_files,
+    model_release,
+    public_command,
+    shorten_paths,
+    write_metrics,
+    write_model_card,
+)
 
 LABELS = list(tiny_config().id2label.values())
 REPORT = {"war": 0.5, "uar": 0.25, "num_clips": 8, "recall": dict.fromkeys(LABELS, 0.25), "confusion_matrix": []}
@@ -192,6 +200,10 @@ def test_a_model_from_a_local_backbone_does_not_name_its_folder(tmp_path):
         ("outputs/dfew", "outputs/dfew"),
         ("MCG-NJU/videomae-base", "MCG-NJU/videomae-base"),
         ("https://example.org/a/b", "https://example.org/a/b"),
+        ("file:///home/me/DFEW", "DFEW"),
+        ("--data-dir=file:/home/me/DFEW", "--data-dir=DFEW"),
+        ("anger / contempt", "anger / contempt"),
+        ("/", "/"),
         ("--learning_rate", "--learning_rate"),
         ("1e-3", "1e-3"),
         ("-0.1", "-0.1"),
@@ -199,6 +211,80 @@ def test_a_model_from_a_local_backbone_does_not_name_its_folder(tmp_path):
 )
 def test_of_a_local_path_only_the_last_part_is_kept(word, shortened):
     assert shorten_paths(word) == shortened
+
+
+TOKEN = "hf_" + "aB3" * 11 + "x"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--hub_token", TOKEN],
+        [f"--hub_token={TOKEN}"],
+        ["--hub-token", "secret"],
+        ["--hub-token=secret"],
+        ["--hub_tok", "secret"],  # argparse takes abbreviations
+        ["--hub_t=secret"],
+        ["--other_api_token", "secret"],
+    ],
+)
+def test_a_command_is_published_without_its_tokens(folder, words):
+    argv = ["train.py", "--push_to_hub", "true", *words, "--average_tokens_across_devices", "true", "--seed", "3"]
+    expected = "accelerate launch train.py --push_to_hub true --average_tokens_across_devices true --seed 3"
+    assert public_command(argv) == expected
+    assert write_metrics(folder, METRICS, None, argv)["command"] == expected
+    assert not any(text in (folder / "metrics.json").read_text() for text in (TOKEN, "secret"))
+    assert TOKEN not in model_release(folder)["README.md"].decode()
+
+
+def test_a_token_anywhere_in_a_command_is_masked():
+    argv = ["train.py", "--dataset_overrides", json.dumps({"token": TOKEN, "path": f"x/{TOKEN}"}), TOKEN]
+    command = public_command(argv)
+    assert TOKEN not in command and command.count("TOKEN") == 3
+    assert public_command(["train.py", "--hub_token", "--seed", "3"]) == "accelerate launch train.py --seed 3"
+
+
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        ("metrics.json", {"command": "train.py --hub_token hf_short"}),
+        ("metrics.json", {"command": "train.py hf_short"}),
+        ("metrics.json", {"command": "train.py --hub-token=secret"}),
+        ("metrics.json", {"notes": [f"with {TOKEN}"]}),
+        ("config.json", {"token": TOKEN}),
+    ],
+)
+def test_a_file_with_a_token_is_refused(folder, name, fields):
+    change(folder / name, **fields)
+    with pytest.raises(ValueError, match=f"{name}: holds a token") as error:
+        model_release(folder)
+    assert TOKEN not in str(error.value)
+
+
+def test_names_that_only_look_like_a_token_are_published(folder):
+    change(folder / "metrics.json", base_model="org/hf_videomae")
+    assert model_release(folder)
+
+
+def test_file_urls_do_not_travel_and_class_names_with_slashes_do(folder):
+    names = {"0": "anger / contempt", "1": "/ none", **{str(index): f"/other{index}" for index in range(2, 7)}}
+    change(folder / "config.json", id2label=names, label2id={name: int(index) for index, name in names.items()})
+    change(folder / "metrics.json", recall=dict.fromkeys(names.values(), 0.25), notes="anger / contempt")
+    assert "| /other2 |" in model_release(folder)["README.md"].decode()
+    change(folder / "metrics.json", notes="from file:///home/me/clips")
+    with pytest.raises(ValueError, match="names a path of this machine, 'file:///home/me/clips'"):
+        model_release(folder)
+
+
+def test_files_are_written_as_a_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "new" / "out"
+    with pytest.raises(FileNotFoundError):
+        write_files({"a.txt": b"a", "b.txt": tmp_path / "missing"}, target)
+    assert list(target.parent.iterdir()) == []
+    target.mkdir()
+    assert write_files({"a.txt": b"a", "data/b.txt": b"b"}, target) == target
+    assert (target / "a.txt").read_bytes() == b"a" and (target / "data/b.txt").read_bytes() == b"b"
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_metrics_name_the_start_and_no_local_path(folder, tmp_path, monkeypatch):

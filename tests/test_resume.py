@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 from transformers import TrainerCallback
 
 from modeling_hdf import HDFVideoProcessor
+from modeling_hdf.checkpoints import CheckpointError, discard
 from modeling_hdf.data import ClipCollator, ClipDataset, ClipMixing
 from modeling_hdf.data.sampling import TemporalSampling
 from modeling_hdf.data.video_encoding import encode_mp4
@@ -205,3 +206,61 @@ def test_training_to_the_end_goes_on_and_does_not_train_a_second_time(tmp_path):
     repaired = build(tmp_path / "run", seed=7)
     repaired.train_to_the_end()
     assert largest_difference(repaired.model, straight.model) == 0 and is_finished(tmp_path / "run")
+
+
+def test_a_foreign_checkpoint_is_started_from_once_and_then_the_runs_own_are_gone_on_from(tmp_path):
+    straight = build(tmp_path / "straight", save_at=[2])
+    straight.train()
+    foreign = str(tmp_path / "straight" / "checkpoint-2")
+    killed = build(tmp_path / "run", save_at=[4])
+    killed.add_callback(Interrupt(5))
+    with pytest.raises(InterruptedError):
+        killed.train_to_the_end(foreign)
+    assert len(step_logs(killed)) == 2 + 3  # those of the checkpoint come with it
+    resumed = build(tmp_path / "run", seed=5)
+    first = []
+    resumed.add_callback(FirstStep(first))
+    resumed.train_to_the_end(foreign)
+    assert first == [4] and largest_difference(resumed.model, straight.model) == 0
+
+
+class FirstStep(TrainerCallback):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.steps.append(state.global_step)
+
+
+def test_going_back_to_an_earlier_checkpoint_of_the_run_needs_the_later_ones_deleted(tmp_path):
+    killed = build(tmp_path, save_at=[2, 4])
+    killed.add_callback(Interrupt(5))
+    with pytest.raises(InterruptedError):
+        killed.train_to_the_end()
+    earlier = str(tmp_path / "checkpoint-2")
+    with pytest.raises(CheckpointError, match="checkpoint-2 is not the last.*checkpoint-4.*delete the later ones"):
+        build(tmp_path).train_to_the_end(earlier)
+    discard(tmp_path / "checkpoint-4")
+    first = []
+    again = build(tmp_path, seed=5)
+    again.add_callback(FirstStep(first))
+    again.train_to_the_end(earlier)
+    assert first == [2] and is_finished(tmp_path)
+
+
+def test_a_finished_run_is_not_taken_for_one_of_another_length_or_start(tmp_path):
+    build(tmp_path / "run", max_steps=2, save_at=[2]).train_to_the_end()
+    for longer in ({"max_steps": 3}, {}):
+        with pytest.raises(CheckpointError, match="finished run of 2 steps.* ask for (3|9).*trainer_state.json"):
+            build(tmp_path / "run", **longer).train_to_the_end()
+    with pytest.raises(CheckpointError, match="nonexistent is not a folder"):
+        build(tmp_path / "run", max_steps=2).train_to_the_end(str(tmp_path / "nonexistent"))
+    (tmp_path / "run" / "trainer_state.json").unlink()  # as the message says
+    longer = build(tmp_path / "run", max_steps=3)
+    longer.train_to_the_end()
+    assert longer.state.global_step == 3
+
+
+def test_a_checkpoint_per_machine_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`save_on_each_node`.*all of them share"):
+        build(tmp_path, save_on_each_node=True)

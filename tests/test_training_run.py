@@ -29,6 +29,8 @@ def folder(tmp_path):
         {"logging_steps": 7, "report_to": "none", "disable_tqdm": True, "log_level": "error"},
         {"dataloader_num_workers": 3, "dataloader_prefetch_factor": 4, "dataloader_persistent_workers": True},
         {"per_device_eval_batch_size": 3, "save_total_limit": 4},
+        {"torch_empty_cache_steps": 5, "include_for_metrics": ["loss"], "prediction_loss_only": True},
+        {"debug": "underflow_overflow"},
     ],
 )
 def test_a_call_may_change_what_does_not_change_the_weights(folder, options):
@@ -58,6 +60,22 @@ def test_another_number_of_processes_and_other_data_are_refused(folder):
     for name, value in (("num_processes", 2), ("dataset", "dfew")):
         with pytest.raises(CheckpointError, match=f"{name} \\(was .*another --output_dir"):
             check_output_dir(folder, {**record(), name: value})
+
+
+def test_the_mixed_precision_of_the_launcher_is_part_of_the_record(folder, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(CheckpointError, match="mixed_precision \\(was 'no', is 'bf16'\\)"):
+        check_output_dir(folder, record())
+    launched = record()
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    assert record(bf16=True) == launched  # however it was asked for
+
+
+@pytest.mark.parametrize("content", ["", '{"seed": 4', "[]"])
+def test_a_damaged_record_is_named(folder, content):
+    (folder / RECORD_NAME).write_text(content)
+    with pytest.raises(CheckpointError, match=f"{RECORD_NAME} is damaged"):
+        check_output_dir(folder, record())
 
 
 def test_a_folder_with_a_model_of_unknown_origin_is_refused(tmp_path):

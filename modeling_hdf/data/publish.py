@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,7 +79,8 @@ def publish_dataset(
 
     Args:
         splits (`Mapping[str, Dataset]`): what `builder.as_dataset()` of [`VideoFolder`] or [`SyntheticFaces`] gives.
-        folder (`str` or `Path`): where to write; must be empty, not exist, or hold the same dataset already.
+        folder (`str` or `Path`): where to write; must be empty, not exist, or hold the same dataset already; its card
+            then names the new `repo_id`.
         name (`str`): name for the card.
         license (`str`): licence identifier of the Hub, such as `"cc-by-4.0"`.
         description (`str`, *optional*): what the clips show, for the card.
@@ -110,10 +112,9 @@ def publish_dataset(
         fields = {"name": name, "license": license, "description": description, "synthetic": synthetic}
         _write_card(splits, written, repository=repo_id, **fields)
         if folder.is_dir() and any(folder.iterdir()):
-            if _files(folder) != _files(written) or any(
-                not filecmp.cmp(folder / file, written / file, shallow=False) for file in _files(written)
-            ):
+            if not _is_same_dataset(folder, written):
                 raise _not_empty(folder)
+            (written / "README.md").replace(folder / "README.md")
         else:
             written.chmod(0o755)
             written.replace(folder)
@@ -134,6 +135,20 @@ def publish_dataset(
 
 def _files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _is_same_dataset(folder: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, up to the repository that the card names."""
+
+    def card(where: Path) -> str:
+        return re.sub(r'load_dataset\("[^"]*"', "", (where / "README.md").read_text(encoding="utf-8"))
+
+    files = _files(folder)
+    return (
+        files == _files(other)
+        and all(filecmp.cmp(folder / file, other / file, shallow=False) for file in files if file != "README.md")
+        and card(folder) == card(other)
+    )
 
 
 def _not_empty(folder: Path) -> FileExistsError:

@@ -73,6 +73,27 @@ def test_a_push_that_breaks_off_is_completed_by_the_same_command(online, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["out"]
 
 
+def test_a_folder_that_was_only_written_can_be_pushed_and_moved(online, tmp_path):
+    out = tmp_path / "out"
+    assert main(["data", "publish", "synthetic", str(out), "--overrides", json.dumps(TINY)]) == 0
+    assert 'load_dataset("org/faces"' not in (out / "README.md").read_text()
+    assert publish(out) == 0
+    pushed = online.files("org/faces", kind="dataset")
+    assert pushed == written(out) and b'load_dataset("org/faces"' in pushed["README.md"]
+    assert publish(out, "--repo", "org/others") == 0
+    assert b'load_dataset("org/others"' in online.files("org/others", kind="dataset")["README.md"]
+
+
+def test_a_card_that_somebody_changed_is_not_replaced(online, tmp_path, capsys):
+    assert publish(tmp_path / "out", "--dry-run") == 0
+    with open(tmp_path / "out/README.md", "a") as card:
+        card.write("Thanks to all.")
+    before = written(tmp_path / "out")
+    assert publish(tmp_path / "out") == 1
+    assert "holds something else" in capsys.readouterr().err
+    assert written(tmp_path / "out") == before and not online.requests
+
+
 def test_a_folder_with_other_data_is_neither_pushed_nor_replaced(online, tmp_path, capsys):
     assert publish(tmp_path / "out", "--dry-run") == 0
     before = written(tmp_path / "out")

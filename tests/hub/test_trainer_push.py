@@ -2,12 +2,13 @@
 
 import json
 import logging
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
-from hub_emulator import WRITE_TOKEN, Fault
-from huggingface_hub import ModelCard
+from hub_emulator import READ_TOKEN, WRITE_TOKEN, Fault
+from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load, load_file
 from tiny_models import tiny_config
 
@@ -125,6 +126,64 @@ def test_a_hub_that_fails_stops_no_training(online, tmp_path, caplog, monkeypatc
     assert_is_pushed(online, trainer)
 
 
+@pytest.mark.parametrize("name", ["org/hdf-tiny", "hdf-tiny"])
+@pytest.mark.parametrize("kind", [503, "cut"])
+def test_a_hub_that_is_down_at_the_start_stops_no_training(online, tmp_path, caplog, monkeypatch, kind, name):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    online.faults = [Fault("POST", "repos/create", kind)]
+    trainer = build_trainer(tmp_path / "run", hub_always_push=True, hub_model_id=name)
+    assert "Training goes on without" in caplog.text
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert "Training in progress, step 2: not pushed." in caplog.text
+    with pytest.raises(HubError, match="repeat the command"):
+        trainer.push_to_hub()
+    assert not online.repositories
+    online.faults = []
+    trainer.push_to_hub()
+    owner = "org" if "/" in name else "someone"
+    assert set(online.files(f"{owner}/hdf-tiny")) == MODEL
+
+
+@pytest.mark.parametrize(
+    "token, message", [("hf_of_nobody", "Run `hf auth login`"), (READ_TOKEN, "No permission to write to org/hdf-tiny")]
+)
+def test_a_hub_that_refuses_is_told_before_training(online, tmp_path, token, message):
+    with pytest.raises(HubError, match=message):
+        build_trainer(tmp_path / "run", hub_token=token)
+    assert not online.repositories
+
+
+def test_a_wrong_or_public_repository_is_told_before_training(online, tmp_path):
+    with pytest.raises(HubError, match="'org/hdf tiny' is no name of a repository"):
+        build_trainer(tmp_path / "run", hub_model_id="org/hdf tiny")
+    HfApi().create_repo("org/hdf-tiny")
+    with pytest.raises(HubError, match="org/hdf-tiny is public already"):
+        build_trainer(tmp_path / "run", hub_private_repo=True)
+
+
+def test_what_stops_a_push_in_the_background_is_a_warning(online, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    trainer = build_trainer(tmp_path / "run", hub_always_push=True)
+
+    def fail(*_, **__):
+        raise ArithmeticError("of another kind")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("modeling_hdf.trainer_hub.push_files", fail)
+        trainer.train()
+    assert "Training in progress, step 2: not pushed. of another kind" in caplog.text
+    caplog.clear()
+    trainer = build_trainer(tmp_path / "other", hub_always_push=True)
+    trainer.model.config.origin = "/home/me/videomae"
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert "step 1: not pushed." in caplog.text and "names a path of this machine" in caplog.text
+    assert online.files("org/hdf-tiny") == {} and list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_what_cannot_be_pushed_is_refused_before_training(online, tmp_path):
     with pytest.raises(ValueError, match="optimizer states"):
         build_trainer(tmp_path / "run", hub_strategy="checkpoint")
@@ -140,7 +199,8 @@ def test_the_training_script_pushes_its_results(hub, run_client, tmp_path):
     small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
     arguments = ("--num_train_epochs", 1, "--per_device_train_batch_size", 7, "--use_cpu", "true", "--push_to_hub")
     where = ("--output_dir", tmp_path / "a b" / "run", "--hub_model_id", "org/hdf-faces", "--frame_controls", "false")
-    run = run_client(TRAIN, "--dataset_overrides", json.dumps(small), *arguments, "true", *where)
+    token = ("--hub_token", WRITE_TOKEN)
+    run = run_client(TRAIN, "--dataset_overrides", json.dumps(small), *arguments, "true", *where, *token, token=None)
     assert run.returncode == 0, run.stderr
     files = hub.files("org/hdf-faces")
     assert set(files) == MODEL | {"metrics.json", "confusion_matrix.png", "training_curves.png"}
@@ -153,4 +213,13 @@ def test_the_training_script_pushes_its_results(hub, run_client, tmp_path):
     assert card.data.license == "apache-2.0" and "Synthetic data only" in card.text
     assert load(files["model.safetensors"]).keys() == load_file(tmp_path / "a b/run/model.safetensors").keys()
     assert "--output_dir run " in metrics["command"]
-    assert not any(str(tmp_path).encode() in content for content in files.values())
+    for secret in (str(tmp_path), WRITE_TOKEN, "hub_token"):
+        assert not any(secret.encode() in content for content in files.values())
+
+
+def test_the_training_script_tells_what_the_hub_refuses_in_one_line(run_client, tmp_path):
+    small = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
+    arguments = ("--use_cpu", "true", "--push_to_hub", "true", "--output_dir", tmp_path / "run")
+    run = run_client(TRAIN, "--dataset_overrides", json.dumps(small), *arguments, token=None)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("train.py: Not logged in to the Hub")
