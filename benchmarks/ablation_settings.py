@@ -56,7 +56,7 @@ class Settings:
     dsm: dict = field(
         default_factory=lambda: {
             "dsm_variant": "figure",
-            "dsm_scaling": "features",
+            "dsm_scaling": "parameters",
             "dsm_alpha": 10.0,
             "dsm_beta": 0.1,
             "dsm_temperature": 0.07,
@@ -64,7 +64,7 @@ class Settings:
             "dsm_ib_weight": 0.1,
         }
     )
-    sam: dict = field(default_factory=lambda: {"sam_rho": 0.02})
+    sam: dict = field(default_factory=lambda: {"sam_rho": 0.01})
 
     def changed(self, **groups: dict) -> "Settings":
         """A copy with some entries of some groups replaced."""

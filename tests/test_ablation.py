@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 from scipy.stats import ttest_rel
 
+from modeling_hdf.data import ShiftedFacesConfig
 from modeling_hdf.data.face_dynamics import LABELS
+from modeling_hdf.data.synthetic_shifted import shifted_clip_factors
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -225,6 +227,14 @@ def test_the_table_names_the_runs_that_are_missing_and_runs_nothing(run, tmp_pat
     assert "3 of 4 runs are missing: dam 0, baseline 1, dam 1." in printed
     assert "| VideoMAE + cross-entropy | 1 |" in printed
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_runs_train_on_the_first_clips_and_are_tested_on_shifted_ones(caches):
+    train, shifted = (ablation.build_rows(TINY.data, split) for split in ("train", "shifted"))
+    assert train["clip_id"][:] == [f"train_{index:05d}" for index in range(14)]
+    config = ShiftedFacesConfig(num_test=7, difficulty=0.5, image_size=32, duration=0.8, num_shifts=3)
+    assert shifted["yaw"][:] == [shifted_clip_factors(config, index).yaw for index in range(7)]
+    assert shifted["zoom"][:] == [shifted_clip_factors(config, index).zoom for index in range(7)]
 
 
 def test_an_unknown_arm_is_refused_by_name(run):
