@@ -187,7 +187,11 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
             f"Clips left out: {left_out}. Taken out of the probabilities: {removed}."
         )
     if frames_of_people and dataset != "synthetic":
-        owner = f"the licence-gated dataset {GATED_DATASETS[dataset]}" if dataset in GATED_DATASETS else "videos of your own"
+        owner = (
+            f"the licence-gated dataset {GATED_DATASETS[dataset]}"
+            if dataset in GATED_DATASETS
+            else "videos of your own"
+        )
         warnings.append(f"This page shows frames of {owner}: do not hand it on without the right to.")
     facts = {"dataset": evaluation_title(metrics), "frames": f"{metrics['temporal_sampling']} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
