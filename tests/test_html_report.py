@@ -210,15 +210,15 @@ def test_commands_are_shown_without_folders(command, shown):
 
 def test_hostile_names_and_commands_are_text(run, rows):
     metrics = json.loads((run / "metrics.json").read_text())
-    evil = "<script>alert('$1')</script>"
+    evil = r"<script>alert($\frac$)</script>"  # no formula either, for the pictures
     recall = {evil if name == "anger" else name: value for name, value in metrics["recall"].items()}
     intervals = metrics["intervals"] | {"recall": dict.fromkeys(recall)}
-    change(run, recall=recall, intervals=intervals, command=f"hdf {evil.replace(chr(39), '')}", model=evil, groups={})
+    change(run, recall=recall, intervals=intervals, command=f"hdf '{evil}'", model=evil, groups={})
     (run / "predictions.parquet").unlink()
     (run / "predictions.csv").unlink()
     page = Page(write_report(run))
     assert "script" not in {tag for tag, _ in page.tags}
-    assert "<script>alert($1)" in page.texts["run"] and evil in page.texts["numbers"]
+    assert evil in page.texts["run"] and evil in page.texts["numbers"]
 
 
 @pytest.mark.usefixtures("small_pictures")
