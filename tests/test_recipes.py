@@ -232,3 +232,14 @@ def test_class_counts_are_shown_by_split():
     counts = {"train": {"anger": 3, "fear": 0}, "validation": {"anger": 1, "fear": 2}}
     assert class_count_lines(counts) == ["train: 3 clips: anger 3, fear 0", "validation: 3 clips: anger 1, fear 2"]
     assert class_count_lines(counts, True)[1].startswith("validation (peer protocol: the test split): 3 clips")
+
+
+def test_a_start_from_the_checkpoint_of_another_run_is_part_of_the_record(monkeypatch, tmp_path):
+    def started_from(*arguments):
+        script = load_script(monkeypatch, "--output_dir", str(tmp_path / "run"), *arguments)
+        return script.deciding_arguments(*script.parse_arguments())["started_from"]
+
+    other = tmp_path / "other" / "checkpoint-2"
+    assert started_from() is None
+    assert started_from("--resume_from_checkpoint", str(other)) == str(other)
+    assert started_from("--resume_from_checkpoint", str(tmp_path / "run" / "checkpoint-2")) is None
