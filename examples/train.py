@@ -9,29 +9,31 @@ last complete checkpoint when the same command is given again; one that had fini
 of another run, given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
 """
 
-import argparse
-import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-import yaml
 from datasets import Dataset
-from transformers import AutoConfig, HfArgumentParser, set_seed
+from transformers import AutoConfig, set_seed
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
-from modeling_hdf.backbone_hdf import as_pair
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
 from modeling_hdf.checkpoints import CheckpointError
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
 from modeling_hdf.distributed import decided_by_first
+from modeling_hdf.environment import environment
+from modeling_hdf.evaluation import evaluate_predictions
+from modeling_hdf.evaluation_lines import total_lines
+from modeling_hdf.html_report import write_report
 from modeling_hdf.hub import HubError
-from modeling_hdf.metrics import classification_report
 from modeling_hdf.model_cards import evaluation_title
+from modeling_hdf.predictions import predictions_table, write_predictions
 from modeling_hdf.publishing import write_metrics, write_model_card
+from modeling_hdf.recipes import as_fields, build_processor, parse_with_recipe
 from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
+from modeling_hdf.shared_classes import SharedClasses
 from modeling_hdf.training_run import check_output_dir, run_record, write_record
 
 
@@ -52,29 +54,7 @@ class ScriptArguments:
 
 def parse_arguments() -> tuple[ScriptArguments, DataArguments, HDFTrainingArguments]:
     """Recipe first, command line on top."""
-    parser = HfArgumentParser((ScriptArguments, DataArguments, HDFTrainingArguments), description=__doc__)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--recipe", default=ScriptArguments.recipe)
-    name = first.parse_known_args()[0].recipe
-    recipe = yaml.safe_load(configuration_path("train", name).read_text(encoding="utf-8"))
-    if not isinstance(recipe, dict):
-        parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
-    unknown = sorted(set(recipe) - {action.dest for action in parser._actions})
-    if unknown:
-        parser.error(f"recipe {name!r} has unknown arguments {unknown}")
-    parser.set_defaults(**recipe)
-    return parser.parse_args_into_dataclasses()
-
-
-def as_fields(option: str, overrides: str | dict) -> dict:
-    """Overrides: a mapping in a recipe, JSON on the command line."""
-    try:
-        fields = json.loads(overrides) if isinstance(overrides, str) else overrides
-    except json.JSONDecodeError as error:
-        raise SystemExit(f"--{option} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise SystemExit(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")
-    return fields
+    return parse_with_recipe("train", (ScriptArguments, DataArguments, HDFTrainingArguments), __doc__)
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
@@ -98,16 +78,6 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
         torch.nn.init.normal_(model.classifier.weight, std=config.backbone_config.initializer_range)
         torch.nn.init.zeros_(model.classifier.bias)
     return model
-
-
-def build_processor(config: HDFConfig) -> HDFVideoProcessor:
-    """Frames as the model takes them: the longer of its sides fits, the rest is cropped."""
-    height, width = as_pair(config.image_size)
-    return HDFVideoProcessor(
-        num_frames=config.num_frames,
-        size={"shortest_edge": max(height, width)},
-        crop_size={"height": height, "width": width},
-    )
 
 
 def deciding_arguments(script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments) -> dict:
@@ -157,17 +127,20 @@ def main() -> None:
         write_record(training.output_dir, record)
     trainer.train_to_the_end(training.resume_from_checkpoint)
 
-    probabilities, labels = predict_views(trainer, clips["test"], data.num_views)
-    report = classification_report(labels, probabilities.argmax(-1), names)
-    if script.frame_controls:
-        report["controls"] = {}
-        for order in ("first", "shuffled"):
-            control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
-            report["controls"][f"{order}_war"] = trainer.predict(control).metrics["test_war"]
+    probabilities, _ = predict_views(trainer, clips["test"], data.num_views)
+    controls = {}
+    for order in ("first", "shuffled") if script.frame_controls else ():
+        control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
+        controls[f"{order}_war"] = trainer.predict(control).metrics["test_war"]
     if trainer.is_world_process_zero():
-        write_results(Path(training.output_dir), trainer, script, data, report)
+        folder = Path(training.output_dir)
+        table = predictions_table(splits["test"], probabilities, SharedClasses(names, names))
+        write_predictions(table, folder)
+        report = evaluate_predictions(table)
+        write_results(folder, trainer, script, data, report | ({"controls": controls} if controls else {}))
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
-            write_test_clips(Path(training.output_dir) / "test_clips", splits["test"])
+            write_test_clips(folder / "test_clips", splits["test"])
+        print(f"report in {write_report(folder, splits['test'])}")
     if training.push_to_hub:
         trainer.push_to_hub()
 
@@ -177,21 +150,19 @@ def write_results(
 ) -> None:
     """Metrics, pictures and model card beside the weights."""
     metrics = {
-        "dataset": data.dataset,
-        "fold": data.fold,
+        **data.described(as_fields("dataset_overrides", data.dataset_overrides)),
         "split": "test",
-        "peer_protocol": data.peer_protocol,
-        "temporal_sampling": data.temporal_sampling,
-        "num_views": data.num_views,
+        "calibration_temperature": 1.0,
         **report,
         "seed": trainer.args.seed,
+        "environment": environment(),
     }
     metrics = write_metrics(folder, metrics, script.model_name_or_path or None, sys.argv)
     plot_confusion_matrix(report, folder / "confusion_matrix.png", evaluation_title(metrics))
     plot_training_curves(trainer.state.log_history, folder / "training_curves.png")
     write_model_card(folder)
     print(evaluation_title(metrics))
-    print(f"test WAR {report['war']:.3f}  UAR {report['uar']:.3f}  ({report['num_clips']} clips)")
+    print(*total_lines(report), sep="\n")
     for name, value in report.get("controls", {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from .calibration import calibration_report, fit_temperature, write_temperature
 from .data.training_data import BUILDERS, DataArguments
+from .environment import environment
 from .evaluation import check_factors, evaluate_predictions
 from .evaluation_lines import calibration_lines, evaluation_lines, fold_lines
 from .evaluation_run import clip_outputs, evaluation_trainer, load_classifier, predict_rows
@@ -19,8 +20,12 @@ from .predictions import known_of_clips, write_predictions
 from .reports import plot_confusion_matrix
 
 
-def _fields(text: str) -> dict:
-    fields = json.loads(text)
+def json_object(text: str) -> dict:
+    """Type of an option that takes JSON."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("must be a JSON object of field to value")
     return fields
@@ -35,7 +40,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "--max-missing", default="0", metavar="X", help="clips that may be missing: a number, or a share such as 0.01"
     )
     parser.add_argument(
-        "--overrides", type=_fields, default={}, metavar="JSON", help="fields of the dataset's builder, as in training"
+        "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
     )
     parser.add_argument("--temporal-sampling", default="uniform", help="uniform (default), segments or dense")
     parser.add_argument("--sampling-stride", type=int, default=1, help="distance of the frames of dense sampling")
@@ -115,18 +120,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     report = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
     metrics = {
         "model": arguments.model,
-        "dataset": data.dataset,
-        "fold": data.fold,
+        **data.described(arguments.overrides),
         "split": arguments.split,
         # Whether training selected the model on the split that is measured here.
         "peer_protocol": arguments.split == "test"
         and trained.get("dataset") == data.dataset
         and trained.get("peer_protocol", False),
-        "temporal_sampling": data.temporal_sampling,
-        "num_views": data.num_views,
         "calibration_temperature": model.config.calibration_temperature,
         **report,
         "across_datasets": across,
+        "environment": environment(),
         "command": arguments.command,
     }
     print("\n".join(evaluation_lines(metrics, all_groups=arguments.group_by is not None)))

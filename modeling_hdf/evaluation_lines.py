@@ -13,6 +13,11 @@ def _with_interval(value: float, intervals: dict | None, key: str) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def total_lines(report: dict) -> list[str]:
+    """Lines of the numbers over all clips of the result of [`evaluate_predictions`]."""
+    return [f"{title:<18} {_with_interval(report[key], report['intervals'], key)}" for key, title in _TITLES.items()]
+
+
 def evaluation_lines(metrics: dict, all_groups: bool = False) -> list[str]:
     """
     Lines of one evaluation.
@@ -24,7 +29,7 @@ def evaluation_lines(metrics: dict, all_groups: bool = False) -> list[str]:
     intervals = metrics["intervals"]
     lines = [f"{metrics['model']} on {evaluation_title(metrics)}: {metrics['num_clips']} clips"]
     lines += _across_lines(metrics["across_datasets"])
-    lines += [f"{title:<18} {_with_interval(metrics[key], intervals, key)}" for key, title in _TITLES.items()]
+    lines += total_lines(metrics)
     counts = {name: sum(row) for name, row in zip(metrics["recall"], metrics["confusion_matrix"], strict=True)}
     lines.append("recall")
     for name, recall in metrics["recall"].items():
@@ -106,4 +111,4 @@ def calibration_lines(report: dict) -> list[str]:
     return lines
 
 
-__all__ = ["calibration_lines", "evaluation_lines", "fold_lines"]
+__all__ = ["calibration_lines", "evaluation_lines", "fold_lines", "total_lines"]

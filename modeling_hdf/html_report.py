@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import shlex
 from collections.abc import Callable
 from importlib import resources
@@ -22,6 +21,7 @@ from .evaluation_run import load_classifier
 from .metrics import expected_calibration_error, reliability
 from .model_cards import GATED_DATASETS, evaluation_title
 from .predictions import FILES, class_numbers, class_probabilities, read_predictions
+from .publishing import public_command, shorten_paths
 from .report_model import ModelView, at_temperature, check_view, look_into
 from .report_pictures import (
     MIN_TSNE_CLIPS,
@@ -43,10 +43,11 @@ SECTIONS = {
     "limits": "Limits",
 }
 _TOTALS = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
-_FIELDS = ("dataset", "fold", "split", "peer_protocol", "temporal_sampling", "num_views")
+_FIELDS = (
+    *("dataset", "fold", "split", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views"),
+    "dataset_overrides",
+)
 _RESULTS = ("war", "uar", "num_clips", "recall", "confusion_matrix")
-# An absolute path within an argument, up to its last part; not the slashes of a URL.
-_FOLDERS = re.compile(r"""(^|[=,\s"'\[(])(?:~|[A-Za-z]:(?=[\\/])|(?=/))[^"',]*[\\/]""")
 
 
 def write_report(
@@ -56,7 +57,6 @@ def write_report(
     model: str | None = None,
     num_clips: int = 4,
     show_frames: bool = False,
-    sampling_stride: int = 1,
     output: str | Path | None = None,
 ) -> Path:
     """
@@ -73,7 +73,6 @@ def write_report(
         num_clips (`int`, *optional*, defaults to 4): clips to draw the gates of.
         show_frames (`bool`, *optional*, defaults to `False`): whether to draw frames of clips that are not synthetic;
             the page then says that it may not be handed on.
-        sampling_stride (`int`, *optional*, defaults to 1): stride of dense sampling, as in the run.
         output (`str` or `Path`, *optional*): the file; `report.html` in the folder by default.
 
     Returns:
@@ -92,7 +91,7 @@ def write_report(
     if model is not None and rows is not None:
         classifier, processor = load_classifier(model)
         config = classifier.config
-        sampling = TemporalSampling(metrics["temporal_sampling"], processor.num_frames, sampling_stride)
+        sampling = TemporalSampling(metrics["temporal_sampling"], processor.num_frames, metrics["sampling_stride"])
         view = look_into(classifier, processor, rows, sampling, num_clips)
         check_view(view, metrics, table, config.calibration_temperature)
     elif model is not None and Path(model).is_dir():
@@ -147,14 +146,6 @@ def _read_json(folders: list[Path], name: str) -> dict | None:
         raise ValueError(f"{path} is no JSON: {error}.") from error
 
 
-def without_folders(command: str) -> str:
-    """A command with every absolute path shortened to its last part: folders name machines and people."""
-    arguments = [_FOLDERS.sub(r"\1…/", argument) for argument in shlex.split(command)]
-    return " ".join(
-        argument if re.fullmatch(r"[\w@%+=:,./…-]+", argument) else shlex.quote(argument) for argument in arguments
-    )
-
-
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["number"] = lambda value: f"{value:.4f}"
@@ -196,7 +187,7 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
     facts = {"dataset": evaluation_title(metrics), "frames": f"{metrics['temporal_sampling']} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
         if metrics.get(key) is not None:
-            facts[name] = without_folders(shlex.quote(str(metrics[key])))
+            facts[name] = shorten_paths(str(metrics[key]))
     if config is not None:
         layers = ", ".join(map(str, config.dam_layers)) or "none"
         facts["input"] = f"{config.num_frames} frames of {config.image_size} pixels"
@@ -205,7 +196,7 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
     return {
         "title": f"HDF: {evaluation_title(metrics)}",
         "warnings": warnings,
-        "command": without_folders(metrics["command"]) if "command" in metrics else None,
+        "command": public_command(shlex.split(metrics["command"])) if "command" in metrics else None,
         "facts": facts,
         "environment": metrics.get("environment"),
     }
@@ -325,4 +316,4 @@ def _gate_context(
     }
 
 
-__all__ = ["SECTIONS", "read_metrics", "reliability_panels", "without_folders", "write_report"]
+__all__ = ["SECTIONS", "read_metrics", "reliability_panels", "write_report"]

@@ -57,7 +57,7 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
             `fold`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
         start (`str`, *optional*): checkpoint that training started from: a Hub repository, or a folder, of which only
             the name is kept.
-        argv (`Sequence[str]`): the command line, see [`public_command`].
+        argv (`Sequence[str]`): the command line after `accelerate launch`, see [`public_command`].
 
     Returns:
         `dict`: the metrics with `base_model`, `command` and `weights_sha256`, the checksum of each file of weights.
@@ -67,7 +67,7 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
     metrics = {
         "base_model": start,
         **metrics,
-        "command": public_command(argv),
+        "command": public_command(["accelerate", "launch", *argv]),
         "weights_sha256": weights_sha256(folder),
     }
     (Path(folder) / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -85,7 +85,7 @@ def public_command(argv: Sequence[str]) -> str:
         is_token = option is not None and option[0] == word
         if option is None:
             words.append(_TOKEN.sub("TOKEN", shorten_paths(word)))
-    return shlex.join(["accelerate", "launch", *words])
+    return shlex.join(words)
 
 
 def shorten_paths(word: str) -> str:

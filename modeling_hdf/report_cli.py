@@ -1,13 +1,13 @@
 """`hdf report`."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from .data.training_data import DataArguments
+from .evaluate_cli import json_object
 from .html_report import read_metrics, write_report
 
 
@@ -27,12 +27,11 @@ def add_report_parser(commands: Any) -> None:
     parser.add_argument("--max-missing", default="0", metavar="X", help="clips that may be missing, as in the run")
     parser.add_argument(
         "--overrides",
-        type=json.loads,
+        type=json_object,
         default={},
         metavar="JSON",
-        help="fields of the dataset's builder, as in the run",
+        help="fields of the dataset's builder that the run does not record: folders",
     )
-    parser.add_argument("--sampling-stride", type=int, default=1, help="distance of the frames of dense sampling")
     parser.add_argument("--clips", type=int, default=4, metavar="N", help="clips to draw the gates of; default 4")
     parser.add_argument(
         "--frames",
@@ -53,7 +52,6 @@ def report(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         num_clips=arguments.clips,
         show_frames=arguments.frames,
-        sampling_stride=arguments.sampling_stride,
         output=arguments.output,
     )
     print(f"report in {page}")
@@ -69,9 +67,7 @@ def _rows(metrics: dict, arguments: argparse.Namespace) -> datasets.Dataset | No
         data_dir=arguments.data_dir,
         max_missing=arguments.max_missing,
     )
-    if not isinstance(arguments.overrides, dict):
-        raise ValueError(f"--overrides is {arguments.overrides!r}; it must be a JSON object of field to value.")
-    builder = data.builder(arguments.overrides)
+    builder = data.builder(metrics["dataset_overrides"] | arguments.overrides)
     builder.download_and_prepare()
     return builder.as_dataset(split=metrics["split"])
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas.testing import assert_frame_equal
 from safetensors.torch import load_file
 from transformers import AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification, pipeline
+
+from modeling_hdf.environment import environment
+from modeling_hdf.predictions import read_predictions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EMOTIONS = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
@@ -20,11 +24,13 @@ def run(script, *arguments, check=True):
     return subprocess.run(command, capture_output=True, text=True, check=check, timeout=300)
 
 
+SMALL = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
+
+
 def train(folder, *arguments, check=True):
-    small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
     short = ("--num_train_epochs", 2, "--per_device_train_batch_size", 7, "--logging_steps", 1, "--use_cpu", "true")
     return run(
-        "train.py", "--output_dir", folder, "--dataset_overrides", json.dumps(small), *short, *arguments, check=check
+        "train.py", "--output_dir", folder, "--dataset_overrides", json.dumps(SMALL), *short, *arguments, check=check
     )
 
 
@@ -45,9 +51,26 @@ def test_training_leaves_weights_metrics_pictures_and_card(trained):
     assert metrics["recall"] == pytest.approx(dict(zip(EMOTIONS, np.diag(matrix) / matrix.sum(1), strict=True)))
     assert metrics["seed"] == 3 and "--seed 3" in metrics["command"]
     assert set(metrics["controls"]) == {"first_war", "shuffled_war"}
+    assert metrics["bootstrap"]["unit"] == "identity" and metrics["groups"]["yaw"]["groups"]
+    assert metrics["environment"] == environment()
+    assert metrics["dataset_overrides"] == SMALL
     for name in ("config.json", "video_preprocessor_config.json", "confusion_matrix.png", "training_curves.png"):
         assert (trained / name).stat().st_size > 0
     assert f"{metrics['war']:.4f}" in (trained / "README.md").read_text()
+
+
+def test_training_leaves_predictions_that_the_pipeline_repeats_and_a_report(trained):
+    table = read_predictions(trained / "predictions.csv")
+    assert len(table) == 7
+    assert_frame_equal(table, read_predictions(trained / "predictions.parquet"), check_dtype=False)
+    classify = pipeline("video-classification", model=str(trained))
+    clip = next((trained / "test_clips").glob("fear_*.mp4"))
+    row = table[table["clip_id"] == clip.stem.removeprefix("fear_")].iloc[0]
+    assert row["label"] == "fear"
+    for entry in classify(str(clip), top_k=7):
+        assert row["probability_" + entry["label"]] == pytest.approx(entry["score"], abs=1e-6)
+    page = (trained / "report.html").read_text()
+    assert "--seed 3" in page and "Gates of" in page and page.count("data:image/png;base64,") >= 4
 
 
 def test_training_applies_dsm_and_dam_as_the_recipe_says(trained):

@@ -22,7 +22,7 @@ from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor, html_repo
 from modeling_hdf.cli import main  # noqa: E402
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces  # noqa: E402
 from modeling_hdf.environment import environment  # noqa: E402
-from modeling_hdf.html_report import SECTIONS, reliability_panels, without_folders, write_report  # noqa: E402
+from modeling_hdf.html_report import SECTIONS, reliability_panels, write_report  # noqa: E402
 from modeling_hdf.metrics import expected_calibration_error  # noqa: E402
 from modeling_hdf.predictions import class_numbers, class_probabilities, read_predictions  # noqa: E402
 from modeling_hdf.report_model import first_of_each_class  # noqa: E402
@@ -187,25 +187,9 @@ def test_numbers_are_those_of_the_metrics_file(page, finished):
 def test_page_names_versions_and_device_but_neither_folders_nor_people(page, finished):
     for name, value in environment().items():
         assert [name, str(value)] in page.rows
-    assert 'hdf evaluate …/model --overrides \'{"a": "…/b"}\'' in page.texts["run"]
+    assert 'hdf evaluate model --overrides \'{"a": "b"}\'' in page.texts["run"]
     assert "ann" not in page.texts["run"].split() and str(finished.parent) not in page.source
-    assert ["model", "…/model"] in page.rows
-
-
-@pytest.mark.parametrize(
-    ("command", "shown"),
-    [
-        ("hdf evaluate m --data-dir=/home/ann/DFEW", "hdf evaluate m --data-dir=…/DFEW"),
-        ("accelerate launch ~/code/train.py a/b.yaml", "accelerate launch …/train.py a/b.yaml"),
-        (r"hdf report 'C:\Users\ann lee\run'", "hdf report …/run"),
-        ("hdf x '/home/ann lee/my run'", "hdf x '…/my run'"),
-        ("hdf x https://example.org/a/b.mp4 org/model", "hdf x https://example.org/a/b.mp4 org/model"),
-        ('hdf x \'["/a/b", "/c/d"]\' /e/f,/g/h', 'hdf x \'["…/b", "…/d"]\' …/f,…/h'),
-        ("hdf x /home/ann/", "hdf x …/"),
-    ],
-)
-def test_commands_are_shown_without_folders(command, shown):
-    assert without_folders(command) == shown
+    assert ["model", "model"] in page.rows
 
 
 def test_hostile_names_and_commands_are_text(run, rows):
@@ -360,7 +344,8 @@ def test_frames_of_a_licence_gated_dataset_are_drawn_only_when_asked_for(run, tm
 
 @pytest.mark.usefixtures("small_pictures")
 def test_report_command_renders_the_data_of_the_run(run, overrides, capsys):
-    assert main(["report", str(run), "--overrides", json.dumps(overrides), "--clips", "0"]) == 0
+    place = {"cache_dir": overrides["cache_dir"]}  # all else is in metrics.json
+    assert main(["report", str(run), "--overrides", json.dumps(place), "--clips", "0"]) == 0
     assert capsys.readouterr().out == f"report in {run / 'report.html'}\n"
     page = Page(run / "report.html")
     assert len(page.pictures("features")) == 1 and "0 clips were asked for" in page.texts["gates"]
@@ -385,7 +370,7 @@ def test_bad_input_ends_with_a_clear_message(run, overrides, damage, message, ca
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--clips", "-1"], "--clips is -1"), (["--overrides", "[1]"], "--overrides is"), (["--model", "x"], "Model x")],
+    [(["--clips", "-1"], "--clips is -1"), (["--model", "x"], "Model x")],
 )
 @pytest.mark.usefixtures("small_pictures")
 def test_bad_options_end_with_a_clear_message(run, overrides, options, message, capsys):

@@ -1,5 +1,6 @@
 """The data of a training run as a recipe describes it: the dataset, its clips per split, and the collator."""
 
+import os
 from dataclasses import dataclass, field
 
 import datasets
@@ -107,6 +108,17 @@ class DataArguments:
                 "workbook there, or train with `vote_labels=False`."
             )
         return built
+
+    def described(self, overrides: dict) -> dict:
+        """What `metrics.json` says of the data, to read them in the same way again; places of this machine are left
+        out. `overrides` are the parsed `dataset_overrides`."""
+        names = ("dataset", "fold", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views")
+        told = {
+            name: value
+            for name, value in overrides.items()
+            if not (isinstance(value, str) and os.path.isabs(os.path.expanduser(value)))
+        }
+        return {**{name: getattr(self, name) for name in names}, "dataset_overrides": told}
 
     def clips(
         self, splits: dict[str, datasets.Dataset], processor: HDFVideoProcessor, seed: int
