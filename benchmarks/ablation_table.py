@@ -29,12 +29,12 @@ def _uar(records: list[dict], run: str, split: str) -> dict[int, float]:
     return {r["seed"]: 100 * r["results"][split]["uar"] for r in records if r["run"] == run}
 
 
-def _cells(records: list[dict], run: str, split: str, reference: str) -> list[str]:
-    """Mean UAR of a run, and its difference to the reference over the seeds that both have."""
-    scores, reference_scores = _uar(records, run, split), _uar(records, reference, split)
+def _cells(records: list[dict], run: str, split: str) -> list[str]:
+    """Mean UAR of a run, and its difference to the baseline over the seeds that both have."""
+    scores, reference_scores = _uar(records, run, split), _uar(records, BASELINE, split)
     seeds = sorted(scores.keys() & reference_scores.keys())
     score = f"{mean(scores.values()):.1f}" if scores else ""
-    if run == reference or not seeds:
+    if run == BASELINE or not seeds:
         return [score, ""]
     pairs = [scores[s] for s in seeds], [reference_scores[s] for s in seeds]
     if len(seeds) == 1:
@@ -49,7 +49,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _check_start(records: list[dict]) -> None:
     """Raises `SystemExit` for runs that cannot be compared."""
-    starts = {record["start_digest"] for record in records if record["settings"]["start"]}
+    starts = {record["start_digest"] for record in records}
     if len(starts) > 1:
         raise SystemExit(
             "The runs started from different backbones (`start_digest`), as those of two machines do: repeat all of "
@@ -59,23 +59,24 @@ def _check_start(records: list[dict]) -> None:
 
 def results_table(records: list[dict]) -> str:
     """UAR of every arm on the ordinary and the shifted split, with paired differences to the baseline."""
+    _check_start(records)
     header = ["arm", "seeds", "test UAR, %", "difference (95 %)", "shifted UAR, %", "difference (95 %)", "time"]
     seconds = {name: [r["seconds"] for r in records if r["run"] == name] for name in ARMS}
     rows = []
     for name, arm in ARMS.items():
         time = f"{mean(seconds[name]) / mean(seconds[BASELINE]):.1f}" if seconds[name] and seconds[BASELINE] else ""
-        cells = [cell for split in ("test", "shifted") for cell in _cells(records, name, split, BASELINE)]
+        cells = [cell for split in ("test", "shifted") for cell in _cells(records, name, split)]
         rows.append([arm.title, str(len(seconds[name])), *cells, time])
     return _table(header, rows)
 
 
 def tuning_table(records: list[dict]) -> str:
-    """UAR of every trial on the validation split, with paired differences to its reference."""
+    """UAR of every trial on the validation split, with paired differences to the baseline."""
     _check_start(records)
     header = ["trial", "arm", "changed", "seeds", "validation UAR, %", "difference (95 %)"]
     rows = []
     for name, trial in TRIALS.items():
         changed = ", ".join(f"{key} {value}" for group in trial.changes.values() for key, value in group.items())
         seeds = str(len(_uar(records, name, "validation")))
-        rows.append([name, trial.arm, changed, seeds, *_cells(records, name, "validation", trial.reference)])
+        rows.append([name, trial.arm, changed, seeds, *_cells(records, name, "validation")])
     return _table(header, rows)

@@ -1,5 +1,6 @@
 """Classify videos with a trained model.
 
+python examples/predict.py hdf-tiny-synthetic examples/face.mp4  # the checkpoint that ships, on a rendered face
 python examples/predict.py outputs/synthetic face.mp4 other.webm
 python examples/predict.py org/hdf-dfew *.mp4 --top 3 --json predictions.json
 python examples/predict.py org/hdf-dfew holiday.mov --face  # raw video: finds and crops the main face first
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.evaluation_run import load_classifier
+from modeling_hdf.pretrained import SHIPPED
 
 
 def crop_main_face(processor: HDFVideoProcessor, video: str) -> np.ndarray:
@@ -39,7 +42,7 @@ def predict(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="folder or Hub repository of an HDF model")
+    parser.add_argument("model", help=f"folder or Hub repository of an HDF model, or {SHIPPED}")
     parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
     parser.add_argument("--face", action="store_true", help="find and crop the main face of raw videos first")
     parser.add_argument("--top", type=int, default=3, help="classes to print per video (default 3)")
@@ -55,10 +58,10 @@ def main() -> None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
 
     try:
-        processor = HDFVideoProcessor.from_pretrained(arguments.model)
-        model = HDFForVideoClassification.from_pretrained(arguments.model).to(arguments.device).eval()
-    except (OSError, ValueError) as error:
-        parser.error(f"{arguments.model} cannot be loaded: {error}")
+        model, processor = load_classifier(arguments.model)
+    except ValueError as error:
+        parser.error(str(error))
+    model = model.to(arguments.device).eval()
     predictions, failures = {}, {}
     for video in arguments.videos:
         try:

@@ -30,6 +30,7 @@ from modeling_hdf.html_report import write_report
 from modeling_hdf.hub import HubError
 from modeling_hdf.model_cards import evaluation_title
 from modeling_hdf.predictions import predictions_table, write_predictions
+from modeling_hdf.pretrained import SHIPPED, checkpoint_path
 from modeling_hdf.publishing import write_metrics, write_model_card
 from modeling_hdf.recipes import as_fields, build_processor, parse_with_recipe
 from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
@@ -44,7 +45,8 @@ class ScriptArguments:
     recipe: str = field(default="synthetic", metadata={"help": "Name of a recipe that ships, or a YAML file."})
     preset: str = field(default="base_224", metadata={"help": "Model preset, or a JSON file; starts from scratch."})
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "HDF or VideoMAE checkpoint to start from; empty: the preset."}
+        default=None,
+        metadata={"help": f"HDF or VideoMAE checkpoint to start from ({SHIPPED} ships); empty: the preset."},
     )
     model_overrides: str = field(default="{}", metadata={"help": "HDFConfig fields, as JSON."})
     frame_controls: bool = field(
@@ -62,7 +64,7 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     fields = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     fields["calibration_temperature"] = 1.0  # that of a checkpoint fits its own weights alone
     fields |= as_fields("model_overrides", script.model_overrides)
-    start = script.model_name_or_path
+    start = checkpoint_path(script.model_name_or_path or "")
     if start and AutoConfig.from_pretrained(start).model_type != HDFConfig.model_type:
         return HDFForVideoClassification.from_backbone_pretrained(start, **fields)
     path = start or configuration_path("model", script.preset)

@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification,
 from .configuration_hdf import HDFConfig
 from .dam_hdf import DAM, convert_release_state_dict
 from .modeling_hdf import HDFForVideoClassification, HDFModel, HDFPreTrainedModel
+from .pretrained import TINY_SYNTHETIC
 from .video_processing_hdf import HDFVideoProcessor
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def __getattr__(name: str):
 
 
 __all__ = [
+    "TINY_SYNTHETIC",
     "DAM",
     "HDFConfig",
     "HDFForVideoClassification",

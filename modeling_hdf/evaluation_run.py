@@ -13,6 +13,7 @@ from .data.training_data import DataArguments
 from .data.views import predict_views
 from .modeling_hdf import HDFForVideoClassification
 from .predictions import predictions_table
+from .pretrained import checkpoint_path
 from .shared_classes import SharedClasses
 from .video_processing_hdf import HDFVideoProcessor
 
@@ -29,15 +30,16 @@ class _UnlabelledCollator(ClipCollator):
 
 def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
     """
-    The model and the video processor of a folder or Hub repository.
+    The model and the video processor of a folder, a Hub repository, or the checkpoint that ships (by its name).
 
     Raises:
         ValueError: if they cannot be loaded, or weights are missing: a classifier at its random start would be
             measured without notice.
     """
+    path = checkpoint_path(name_or_path)
     try:
-        model, info = HDFForVideoClassification.from_pretrained(name_or_path, output_loading_info=True)
-        processor = HDFVideoProcessor.from_pretrained(name_or_path)
+        model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)
+        processor = HDFVideoProcessor.from_pretrained(path)
     except (OSError, ValueError) as error:
         place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
         raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{error}") from error

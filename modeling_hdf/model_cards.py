@@ -9,6 +9,7 @@ from .backbone_hdf import as_pair
 from .configuration import configuration_path
 from .configuration_hdf import HDFConfig
 from .hub import is_hub_id
+from .pretrained import SHIPPED
 
 # Their clips are handed out on a signed agreement; the name is the dataset's own.
 GATED_DATASETS = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}
@@ -37,7 +38,12 @@ def evaluation_title(metrics: dict) -> str:
 
 
 def model_card(
-    config: HDFConfig, metrics: dict | None, repository: str | None = None, revision: str | None = None
+    config: HDFConfig,
+    metrics: dict | None,
+    repository: str | None = None,
+    revision: str | None = None,
+    *,
+    shipped: bool = False,
 ) -> ModelCard:
     """
     The card of a trained model.
@@ -48,6 +54,7 @@ def model_card(
             then says so, holds no number, and claims nothing about data and start weights, which only that file knows.
         repository (`str`, *optional*): where the card goes, `"owner/name"`; gives its title and its example.
         revision (`str`, *optional*): the branch it goes to, if not the main one.
+        shipped (`bool`, *optional*, defaults to `False`): the model is the one that ships with the package.
 
     Raises:
         KeyError: if `metrics` lacks a field.
@@ -62,9 +69,10 @@ def model_card(
         config,
         metrics,
         state="evaluated",
-        name=_title(repository, f"hdf-{metrics['dataset']}"),
+        name=SHIPPED if shipped else _title(repository, f"hdf-{metrics['dataset']}"),
         repository=repository,
         revision=revision,
+        shipped=shipped,
     )
 
 
@@ -108,6 +116,7 @@ def _fill(
     name: str,
     repository: str | None,
     revision: str | None = None,
+    shipped: bool = False,
 ) -> ModelCard:
     """Fills the template; `metrics` is empty for a model that was not evaluated."""
     dataset, base_model = metrics.get("dataset"), metrics.get("base_model")
@@ -134,6 +143,7 @@ def _fill(
             model_name=name,
             repository=repository or "path/or/repository",
             revision=revision,
+            shipped=shipped,
             labels=list(config.id2label.values()),
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),

@@ -1,0 +1,91 @@
+"""The checkpoint that ships with the package."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+from safetensors.torch import load_file
+from transformers import pipeline
+
+from modeling_hdf import TINY_SYNTHETIC, HDFConfig
+from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
+from modeling_hdf.evaluation_run import load_classifier
+from modeling_hdf.model_cards import model_card
+from modeling_hdf.pretrained import SHIPPED, checkpoint_path
+
+FOLDER = Path(TINY_SYNTHETIC)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> datasets.Dataset:
+    """The first 70 clips of the test split that its metrics are of."""
+    few = {"num_train": 7, "num_validation": 7, "num_test": 70}
+    builder = SyntheticFaces(**few, cache_dir=str(tmp_path_factory.mktemp("cache")))
+    builder.download_and_prepare()
+    return builder.as_dataset("test")
+
+
+def test_it_is_small_and_whole_and_its_card_is_that_of_its_metrics():
+    names = {path.name for path in FOLDER.iterdir()}
+    assert names == {
+        *("config.json", "model.safetensors", "video_preprocessor_config.json", "metrics.json", "README.md"),
+        *("confusion_matrix.png", "training_curves.png"),
+    }
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 5e6
+    metrics = json.loads((FOLDER / "metrics.json").read_text())
+    assert metrics["dataset"] == "synthetic" and metrics["base_model"] is None and metrics["num_clips"] == 700
+    digest = hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()
+    assert metrics["weights_sha256"] == {"model.safetensors": digest}
+    card = (FOLDER / "README.md").read_text()
+    assert card == str(model_card(HDFConfig.from_pretrained(FOLDER), metrics, shipped=True))
+    assert "Synthetic data only." in card and f"{metrics['war']:.4f}" in card and "modeling_hdf.TINY_SYNTHETIC" in card
+
+
+def test_it_is_the_tiny_preset():
+    preset = HDFConfig.from_pretrained(configuration_path("model", "tiny"))
+    shipped = HDFConfig.from_pretrained(FOLDER)
+    for name in ("num_frames", "image_size", "dam_layers", "dam_variant"):
+        assert getattr(shipped, name) == getattr(preset, name), name
+    for name in ("hidden_size", "num_hidden_layers", "patch_size", "tubelet_size"):
+        assert getattr(shipped.backbone_config, name) == getattr(preset.backbone_config, name), name
+    assert list(shipped.id2label.values()) == list(EXPRESSIONS)
+
+
+def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path):
+    classify = pipeline("video-classification", model=TINY_SYNTHETIC)
+    names, hits = rows.features["label"].names, 0
+    for row in rows:
+        path = tmp_path / f"{row['clip_id']}.mp4"
+        path.write_bytes(row["clip"]["bytes"])
+        hits += classify(str(path))[0]["label"] == names[row["label"]]
+    assert hits >= 56  # of 70; chance is 10, its test WAR 0.91
+
+
+def test_the_example_answers_without_a_download():
+    video = ROOT / "examples" / "face.mp4"
+    command = [sys.executable, str(ROOT / "examples" / "predict.py"), SHIPPED, str(video), "--top", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert run.stdout.startswith(f"{video}: surprise ")
+
+
+def test_training_starts_from_it_by_name(tmp_path):
+    small = {"num_train": 7, "num_validation": 7, "num_test": 7}
+    options = ("--max_steps", 1, "--learning_rate", 0, "--use_cpu", "true", "--frame_controls", "false")
+    arguments = ("--model_name_or_path", SHIPPED, "--dataset_overrides", json.dumps(small), "--output_dir", tmp_path)
+    script = ROOT / "examples" / "train.py"
+    subprocess.run([sys.executable, str(script), *map(str, arguments + options)], check=True, timeout=300)
+    start, end = load_file(FOLDER / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert start.keys() == end.keys() and all(start[name].equal(end[name]) for name in start)
+    assert json.loads((tmp_path / "metrics.json").read_text())["base_model"] == f"local:{SHIPPED}"
+
+
+def test_its_name_is_known_where_models_are_loaded():
+    model, processor = load_classifier(SHIPPED)
+    assert model.config.num_labels == 7 and processor.num_frames == 8
+    assert checkpoint_path(SHIPPED) == TINY_SYNTHETIC and checkpoint_path("org/hdf-dfew") == "org/hdf-dfew"
