@@ -3,15 +3,14 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from scipy.stats import ttest_rel
+from transformers import VideoMAEForPreTraining
 
 from modeling_hdf.data import ShiftedFacesConfig
 from modeling_hdf.data.face_dynamics import LABELS
@@ -20,6 +19,7 @@ from modeling_hdf.data.synthetic_shifted import shifted_clip_factors
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import ablation  # noqa: E402
+import synthetic_runs  # noqa: E402
 from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
 from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
 
@@ -39,8 +39,8 @@ TINY = Settings(
         "tubelet_size": 2,
     },
     training=TINY_TRAINING,
+    start={"train_clips": 21, "mask_ratio": 0.5, **TINY_TRAINING},
 )
-START = {"data": {**TINY_DATA, "seed": 1}, "training": {**TINY_TRAINING, "dsm": False}}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def record(run: str, seed: int, **uar: float) -> dict:
         "seed": seed,
         "seconds": 10.0,
         "results": {name: {"uar": value} for name, value in uar.items()},
-        "settings": {"start": None},
+        "start_digest": "a",
     }
 
 
@@ -96,10 +96,9 @@ def test_the_table_pairs_runs_by_seed():
 
 def test_the_table_refuses_runs_that_started_from_different_backbones():
     records = [{**record(BASELINE, 0, validation=0.5), "start_digest": digest} for digest in ("a", "b")]
-    for each in records:
-        each["settings"] = {"start": {"data": {}}}
-    with pytest.raises(SystemExit, match="start"):
-        tuning_table(records)
+    for table in (tuning_table, results_table):
+        with pytest.raises(SystemExit, match="different backbones"):
+            table(records)
 
 
 def test_the_tuning_table_says_what_each_trial_changes():
@@ -147,18 +146,33 @@ def test_tuning_never_uses_a_seed_of_the_table_nor_its_test_clips(run, monkeypat
     assert {entry[3] for entry in asked} == set(TUNING_SEEDS)
 
 
-def test_arms_of_one_seed_start_from_the_same_weights_and_seeds_from_different_classifiers():
-    torch.manual_seed(5)
-    names = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 0, {}).state_dict()
-    start = {name: torch.randn_like(value) for name, value in names.items() if not name.startswith("classifier")}
-    models = {name: ablation.build_model(arm.run_settings(TINY), 3, start) for name, arm in ARMS.items()}
+def test_arms_of_one_seed_start_from_the_same_weights_and_seeds_from_different_classifiers(caches):
+    models = {name: ablation.build_model(arm.run_settings(TINY), 3, caches) for name, arm in ARMS.items()}
     plain = models[BASELINE].state_dict()
     for name, model in models.items():
         weights = model.state_dict()
         assert all(torch.equal(weights[key], plain[key]) for key in plain), name
-    assert all(torch.equal(plain[key], value) for key, value in start.items())
-    other = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 4, start)
+        assert bool(weights.keys() - plain.keys()) == bool(ARMS[name].dam)
+    other = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 4, caches)
     assert not torch.equal(other.classifier.weight, models[BASELINE].classifier.weight)
+    assert torch.equal(
+        other.hdf.backbone.layers[0].mlp.fc1.weight, models[BASELINE].hdf.backbone.layers[0].mlp.fc1.weight
+    )
+
+
+def test_runs_start_from_the_encoder_that_was_pretrained(caches):
+    settings = ARMS[BASELINE].run_settings(TINY)
+    model = ablation.build_model(settings, 3, caches)
+    folder = synthetic_runs.pretrained_checkpoint(settings, 0, caches)
+    assert len(json.loads((folder / "pretraining.json").read_text())["losses"]) == 1
+    encoder = VideoMAEForPreTraining.from_pretrained(folder).videomae.state_dict()
+    weights = sorted(value.flatten().tolist() for name, value in encoder.items() if name.endswith("fc1.weight"))
+    ours = [value.flatten().tolist() for name, value in model.state_dict().items() if name.endswith("fc1.weight")]
+    assert sorted(ours) == weights
+    again = synthetic_runs.pretrained_checkpoint(
+        {**settings, "start": {**TINY.start, "learning_rate": 0.5}}, 0, caches
+    )
+    assert again != folder
 
 
 def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
@@ -190,17 +204,12 @@ def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
         assert again[name] == written[name]
 
 
-def test_a_trial_starts_from_the_backbone_that_its_settings_train(run, tmp_path, caches):
-    trials = {BASELINE: Trial(BASELINE, settings=replace(TINY, start=START)), "dsm": Trial("dsm", settings=TINY)}
-    run("--tune", "--seeds", 7, trials=trials)
-    records = {name: json.loads((tmp_path / "tuning" / f"{name}_7.json").read_text()) for name in trials}
-    assert list(records["dsm"]["results"]) == ["validation"]
-    assert records[BASELINE]["start_digest"] != records["dsm"]["start_digest"]
-    (saved,) = caches.glob("start_*.safetensors")
-    start = load_file(saved)
-    fresh = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 0, {}).state_dict()
-    assert start.keys() == {name for name in fresh if not name.startswith("classifier")}
-    assert not any(torch.equal(start[name], fresh[name]) for name in start if "weight" in name and "norm" not in name)
+def test_trials_are_measured_on_validation_alone(run, tmp_path):
+    run("--tune", "--seeds", 7, trials={BASELINE: Trial(BASELINE), "dsm": Trial("dsm", {"dsm": {"dsm_eta": 0.5}})})
+    for name in (BASELINE, "dsm"):
+        record = json.loads((tmp_path / "tuning" / f"{name}_7.json").read_text())
+        assert list(record["results"]) == ["validation"]
+    assert record["settings"]["training"]["dsm_eta"] == 0.5
 
 
 def test_an_interrupted_write_leaves_no_file_behind_its_name(tmp_path):
@@ -209,7 +218,7 @@ def test_an_interrupted_write_leaves_no_file_behind_its_name(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ablation.write_whole(tmp_path / "run.json", interrupted)
+        synthetic_runs.write_whole(tmp_path / "run.json", interrupted)
     assert not (tmp_path / "run.json").exists()
 
 
@@ -230,7 +239,7 @@ def test_the_table_names_the_runs_that_are_missing_and_runs_nothing(run, tmp_pat
 
 
 def test_runs_train_on_the_first_clips_and_are_tested_on_shifted_ones(caches):
-    train, shifted = (ablation.build_rows(TINY.data, split) for split in ("train", "shifted"))
+    train, shifted = (synthetic_runs.build_rows(TINY.data, split) for split in ("train", "shifted"))
     assert train["clip_id"][:] == [f"train_{index:05d}" for index in range(14)]
     config = ShiftedFacesConfig(num_test=7, difficulty=0.5, image_size=32, duration=0.8, num_shifts=3)
     assert shifted["yaw"][:] == [shifted_clip_factors(config, index).yaw for index in range(7)]
