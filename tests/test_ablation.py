@@ -155,9 +155,6 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_seeds_from_different_c
         assert bool(weights.keys() - plain.keys()) == bool(ARMS[name].dam)
     other = ablation.build_model(ARMS[BASELINE].run_settings(TINY), 4, caches)
     assert not torch.equal(other.classifier.weight, models[BASELINE].classifier.weight)
-    assert torch.equal(
-        other.hdf.backbone.layers[0].mlp.fc1.weight, models[BASELINE].hdf.backbone.layers[0].mlp.fc1.weight
-    )
 
 
 def test_runs_start_from_the_encoder_that_was_pretrained(caches):
@@ -169,10 +166,8 @@ def test_runs_start_from_the_encoder_that_was_pretrained(caches):
     weights = sorted(value.flatten().tolist() for name, value in encoder.items() if name.endswith("fc1.weight"))
     ours = [value.flatten().tolist() for name, value in model.state_dict().items() if name.endswith("fc1.weight")]
     assert sorted(ours) == weights
-    again = synthetic_runs.pretrained_checkpoint(
-        {**settings, "start": {**TINY.start, "learning_rate": 0.5}}, 0, caches
-    )
-    assert again != folder
+    other = {**settings, "start": {**TINY.start, "learning_rate": 0.5}}
+    assert synthetic_runs.pretrained_checkpoint(other, 0, caches) != folder
 
 
 def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
