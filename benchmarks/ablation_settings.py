@@ -152,4 +152,7 @@ TRIALS = {
     "dsm_features_10_0.1_eta_1": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_eta=1.0)),
     "sam_0.01": Trial("sam", _sam(0.01)),
     "sam_0.05": Trial("sam", _sam(0.05)),
+    "hdf_features_0.005": Trial("hdf", _dsm("features", 10.0, 0.1) | _sam(0.005)),
+    "hdf_features_0.02": Trial("hdf", _dsm("features", 10.0, 0.1) | _sam(0.02)),
+    "hdf_parameters_0.005": Trial("hdf", _dsm("parameters", 10.0, 0.1) | _sam(0.005)),
 }
