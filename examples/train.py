@@ -9,20 +9,16 @@ last complete checkpoint when the same command is given again; one that had fini
 of another run, given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
 """
 
-import argparse
-import json
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import yaml
 from datasets import Dataset
-from transformers import AutoConfig, HfArgumentParser, set_seed
+from transformers import AutoConfig, set_seed
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
-from modeling_hdf.backbone_hdf import as_pair
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
 from modeling_hdf.checkpoints import CheckpointError
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
@@ -31,8 +27,12 @@ from modeling_hdf.hub import HubError
 from modeling_hdf.metrics import classification_report
 from modeling_hdf.model_cards import evaluation_title
 from modeling_hdf.publishing import write_metrics, write_model_card
+from modeling_hdf.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
 from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
-from modeling_hdf.training_run import check_output_dir, run_record, write_record
+from modeling_hdf.training_run import check_output_dir, write_record
+
+# What leaves the trained weights as they are; a recipe is known by what it sets.
+FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
 
 
 @dataclass
@@ -52,29 +52,7 @@ class ScriptArguments:
 
 def parse_arguments() -> tuple[ScriptArguments, DataArguments, HDFTrainingArguments]:
     """Recipe first, command line on top."""
-    parser = HfArgumentParser((ScriptArguments, DataArguments, HDFTrainingArguments), description=__doc__)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--recipe", default=ScriptArguments.recipe)
-    name = first.parse_known_args()[0].recipe
-    recipe = yaml.safe_load(configuration_path("train", name).read_text(encoding="utf-8"))
-    if not isinstance(recipe, dict):
-        parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
-    unknown = sorted(set(recipe) - {action.dest for action in parser._actions})
-    if unknown:
-        parser.error(f"recipe {name!r} has unknown arguments {unknown}")
-    parser.set_defaults(**recipe)
-    return parser.parse_args_into_dataclasses()
-
-
-def as_fields(option: str, overrides: str | dict) -> dict:
-    """Overrides: a mapping in a recipe, JSON on the command line."""
-    try:
-        fields = json.loads(overrides) if isinstance(overrides, str) else overrides
-    except json.JSONDecodeError as error:
-        raise SystemExit(f"--{option} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise SystemExit(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")
-    return fields
+    return parse_with_recipe("train", (ScriptArguments, DataArguments, HDFTrainingArguments), __doc__)
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
@@ -100,34 +78,9 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     return model
 
 
-def build_processor(config: HDFConfig) -> HDFVideoProcessor:
-    """Frames as the model takes them: the longer of its sides fits, the rest is cropped."""
-    height, width = as_pair(config.image_size)
-    return HDFVideoProcessor(
-        num_frames=config.num_frames,
-        size={"shortest_edge": max(height, width)},
-        crop_size={"height": height, "width": width},
-    )
-
-
-def deciding_arguments(script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments) -> dict:
-    """All arguments but those that leave the trained weights as they are."""
-    fields = {**asdict(script), **asdict(data)}
-    for name in ("recipe", "frame_controls", "cache_clips", "num_views"):  # a recipe is known by what it sets
-        del fields[name]
-    for name in ("model_overrides", "dataset_overrides"):
-        fields[name] = as_fields(name, fields[name])
-    if data.data_dir is not None:
-        fields["data_dir"] = str(Path(data.data_dir).resolve())
-    start = training.resume_from_checkpoint
-    foreign = start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents
-    fields["started_from"] = str(Path(start).resolve()) if foreign else None
-    return run_record(training, **fields)
-
-
 def main() -> None:
     script, data, training = parse_arguments()
-    record = deciding_arguments(script, data, training)
+    record = deciding_arguments(training, (script, data), FREE)
     try:
         # Before any work; in one process, as in the others the folder may look otherwise a moment later.
         decided_by_first(lambda: check_output_dir(training.output_dir, record))
