@@ -314,8 +314,8 @@ def test_a_run_killed_twice_ends_with_the_bytes_of_one_that_was_not(tmp_path):
     assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
     assert is_finished(killed)
     log.write_text("")
-    arguments += ["--mask_ratio", 0.5]
-    assert finish(begin(killed)) == 1 and "mask_ratio (was 0.9, is 0.5)" in log.read_text()
+    arguments += ["--mask_ratio", 0.75]
+    assert finish(begin(killed)) == 1 and "mask_ratio (was 0.5, is 0.75)" in log.read_text()
 
 
 def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretrained, tmp_path, monkeypatch, capsys):
