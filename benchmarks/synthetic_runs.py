@@ -27,7 +27,7 @@ from modeling_hdf.data.synthetic import SPLITS
 from modeling_hdf.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
 
 # Fields of VideoMAE's configuration among the settings of a pretraining; the others are arguments of its training.
-_MODEL_FIELDS = ("norm_pix_loss", "decoder_num_hidden_layers", "decoder_hidden_size")
+_MODEL_FIELDS = ("norm_pix_loss",)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

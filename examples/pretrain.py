@@ -4,8 +4,9 @@
     accelerate launch examples/pretrain.py --recipe faces --data-dir my_clips --output_dir outputs/pretrained
     accelerate launch examples/train.py --recipe dfew --data-dir DFEW --fold 1 --model_name_or_path outputs/pretrained
 
-The folder may hold videos and folders of frames at any depth; leave out the clips that you will test on. The same
-command again goes on from the last checkpoint. A recipe is a YAML file with any of the arguments below (`--help`).
+The folder may hold videos and folders of frames at any depth; leave out the clips that you will test on. A recipe is
+a YAML file with any of the arguments below (`--help`). A run that was killed goes on from its last complete checkpoint
+when the same command is given again.
 """
 
 import json
@@ -14,18 +15,24 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from transformers import AutoConfig, VideoMAEForPreTraining, set_seed
 
 from modeling_hdf import HDFConfig
+from modeling_hdf.checkpoints import CheckpointError
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.distributed import decided_by_first
 from modeling_hdf.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
     PretrainingTrainer,
-    last_complete_checkpoint,
     pretraining_config,
 )
-from modeling_hdf.recipes import as_fields, build_processor, parse_with_recipe
+from modeling_hdf.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
+from modeling_hdf.training_run import check_output_dir, write_record
+
+# What leaves the trained weights as they are; a recipe is known by what it sets.
+FREE = ("recipe", "cache_clips")
 
 
 @dataclass
@@ -48,45 +55,64 @@ def build_model(script: ScriptArguments) -> VideoMAEForPreTraining:
         return VideoMAEForPreTraining(pretraining_config(preset, **fields))
     config = AutoConfig.from_pretrained(script.model_name_or_path)
     if config.model_type != "videomae":
-        raise SystemExit(f"{script.model_name_or_path} is a {config.model_type!r} checkpoint; it must be a VideoMAE.")
+        raise ValueError(f"{script.model_name_or_path} is a {config.model_type!r} checkpoint; it must be a VideoMAE.")
     return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, **{"use_mean_pooling": False, **fields})
 
 
-def main() -> None:
+def prepare() -> tuple[ScriptArguments, PretrainingDataArguments, PretrainingTrainer]:
+    """Everything up to the first step. Raises an `OSError` or a `ValueError` for input that cannot be used."""
     script, data, training = parse_with_recipe(
         "pretrain", (ScriptArguments, PretrainingDataArguments, PretrainingArguments), __doc__
     )
+    record = deciding_arguments(training, (script, data), FREE)
+    # Before any work; in one process, as in the others the folder may look otherwise a moment later.
+    decided_by_first(lambda: check_output_dir(training.output_dir, record))
     set_seed(training.seed)
+    model = build_model(script)
+    processor = build_processor(model.config)
     with training.main_process_first(desc="preparing the clips"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
         builder.download_and_prepare()
     rows = builder.as_dataset(split="train")
-    model = build_model(script)
-    processor = build_processor(model.config)
-    if training.process_index == 0:
-        print(f"{len(rows)} clips, {model.videomae.num_parameters():,} parameters in the encoder", flush=True)
-
     trainer = PretrainingTrainer(model, training, data.clips(rows, processor, training.seed), processor)
-    resume = training.resume_from_checkpoint or last_complete_checkpoint(training.output_dir)
-    if resume and training.process_index == 0:
-        print(f"going on from {resume}", flush=True)
-    trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model()
     if trainer.is_world_process_zero():
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        record = {
-            "base_model": script.model_name_or_path or None,
-            "dataset": data.data_dir or "synthetic",
-            "num_clips": len(rows),
-            "num_steps": trainer.state.global_step,
-            "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
-            "seed": training.seed,
-            "command": shlex.join(["accelerate", "launch", *sys.argv]),
-        }
-        folder = Path(training.output_dir)
-        (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
-        print(f"checkpoint in {folder}; train from it: examples/train.py --model_name_or_path {folder}")
+        write_record(training.output_dir, record)
+        print(f"{len(rows)} clips, {model.videomae.num_parameters():,} parameters in the encoder", flush=True)
+    return script, data, trainer
+
+
+def main() -> None:
+    try:
+        script, data, trainer = prepare()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"pretrain.py: {error}") from error
+    trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
+    if trainer.is_world_process_zero():
+        write_results(Path(trainer.args.output_dir), trainer, script, data)
+
+
+def write_results(
+    folder: Path, trainer: PretrainingTrainer, script: ScriptArguments, data: PretrainingDataArguments
+) -> None:
+    """What was done, beside the weights."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    record = {
+        "base_model": script.model_name_or_path or None,
+        "dataset": data.data_dir or "synthetic",
+        "num_clips": len(trainer.train_dataset),
+        "num_steps": trainer.state.global_step,
+        "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
+        "seed": trainer.args.seed,
+        "command": shlex.join(["accelerate", "launch", *sys.argv]),
+    }
+    (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(f"checkpoint in {folder}; train from it: examples/train.py --model_name_or_path {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CheckpointError as error:
+        sys.exit(f"pretrain.py: {error}")
+    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+        torch.distributed.destroy_process_group()

@@ -11,7 +11,7 @@ of another run, given with `--resume_from_checkpoint`, is started from while the
 
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -32,10 +32,13 @@ from modeling_hdf.model_cards import evaluation_title
 from modeling_hdf.predictions import predictions_table, write_predictions
 from modeling_hdf.pretrained import SHIPPED, checkpoint_path
 from modeling_hdf.publishing import write_metrics, write_model_card
-from modeling_hdf.recipes import as_fields, build_processor, parse_with_recipe
+from modeling_hdf.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
 from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
 from modeling_hdf.shared_classes import SharedClasses
-from modeling_hdf.training_run import check_output_dir, run_record, write_record
+from modeling_hdf.training_run import check_output_dir, write_record
+
+# What leaves the trained weights as they are; a recipe is known by what it sets.
+FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
 
 
 @dataclass
@@ -82,24 +85,9 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     return model
 
 
-def deciding_arguments(script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments) -> dict:
-    """All arguments but those that leave the trained weights as they are."""
-    fields = {**asdict(script), **asdict(data)}
-    for name in ("recipe", "frame_controls", "cache_clips", "num_views"):  # a recipe is known by what it sets
-        del fields[name]
-    for name in ("model_overrides", "dataset_overrides"):
-        fields[name] = as_fields(name, fields[name])
-    if data.data_dir is not None:
-        fields["data_dir"] = str(Path(data.data_dir).resolve())
-    start = training.resume_from_checkpoint
-    foreign = start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents
-    fields["started_from"] = str(Path(start).resolve()) if foreign else None
-    return run_record(training, **fields)
-
-
 def main() -> None:
     script, data, training = parse_arguments()
-    record = deciding_arguments(script, data, training)
+    record = deciding_arguments(training, (script, data), FREE)
     try:
         # Before any work; in one process, as in the others the folder may look otherwise a moment later.
         decided_by_first(lambda: check_output_dir(training.output_dir, record))

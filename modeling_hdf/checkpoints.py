@@ -1,8 +1,8 @@
 """Which checkpoint folders are whole: every file of the save is there, with the size and the checksum it had.
 
 The Trainer writes a checkpoint in place, `trainer_state.json` last. Killed in between, it leaves a folder that looks
-like a checkpoint. [`HDFTrainer`] therefore puts the list of the other files into `trainer_state.json`: a folder is
-complete when that file can be read and all it lists is there. A save begins with an empty file `_incomplete`, and a
+like a checkpoint. [`ResumableTrainer`] therefore puts the list of the other files into `trainer_state.json`: a folder
+is complete when that file can be read and all it lists is there. A save begins with an empty file `_incomplete`, and a
 removal ends with it: what a kill leaves is told by it from a folder that somebody else has made.
 """
 
@@ -94,7 +94,7 @@ def check_checkpoint(folder: str | Path) -> dict[str, dict[str, int]]:
     Reads every file of a checkpoint and compares it with what was saved.
 
     Args:
-        folder (`str` or `Path`): a `checkpoint-<step>` folder of [`HDFTrainer`].
+        folder (`str` or `Path`): a `checkpoint-<step>` folder of [`ResumableTrainer`].
 
     Returns:
         `dict`: its files: path in the folder to `size` in bytes and `crc32`.
@@ -106,8 +106,8 @@ def check_checkpoint(folder: str | Path) -> dict[str, dict[str, int]]:
     files = listed_files(folder)
     if not files:
         raise CheckpointError(
-            f"{folder} was not saved by HDFTrainer: nothing in it says whether it is complete. Start from its weights "
-            "with `from_pretrained` instead."
+            f"{folder} was not saved by a trainer of this package: nothing in it says whether it is complete. Start "
+            "from its weights with `from_pretrained` instead."
         )
     _check_sizes(folder, files)
     for name, expected in files.items():
@@ -227,7 +227,7 @@ def _why_not_whole(folder: Path) -> str | None:
     try:
         files = listed_files(folder)
         if not files:
-            return "it was not saved by HDFTrainer."
+            return "it was not saved by a trainer of this package."
         _check_sizes(folder, files)
     except CheckpointError as error:
         return str(error)

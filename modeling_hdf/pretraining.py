@@ -4,15 +4,13 @@
 [`HDFForVideoClassification.from_backbone_pretrained`] starts.
 """
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import BaseVideoProcessor, Trainer, TrainingArguments, VideoMAEConfig, VideoMAEForPreTraining
+from transformers import BaseVideoProcessor, TrainingArguments, VideoMAEConfig, VideoMAEForPreTraining
 
 from .backbone_hdf import VideoMAEBackbone
 from .configuration_hdf import HDFConfig
@@ -21,6 +19,7 @@ from .data.sampling import TemporalSampling
 from .data.synthetic import SyntheticFaces
 from .data.transforms import build_augmentation
 from .data.unlabelled import UnlabelledClips
+from .resumable_trainer import ResumableTrainer
 from .trainer_callbacks import EpochCallback
 
 
@@ -186,10 +185,9 @@ class PretrainingArguments(TrainingArguments):
     mask_ratio: float = field(default=0.9, metadata={"help": "Share of hidden patches."})
 
 
-class PretrainingTrainer(Trainer):
+class PretrainingTrainer(ResumableTrainer):
     """
-    [`~transformers.Trainer`] for `VideoMAEForPreTraining` on a [`ClipDataset`]; makes the masks. A resumed run gives
-    what an uninterrupted one gives.
+    [`ResumableTrainer`] for `VideoMAEForPreTraining` on a [`ClipDataset`]; makes the masks.
 
     Args:
         model (`VideoMAEForPreTraining`): see [`pretraining_config`].
@@ -221,26 +219,11 @@ class PretrainingTrainer(Trainer):
         model.load_state_dict(saved.state_dict())
 
 
-def last_complete_checkpoint(folder: str | Path) -> str | None:
-    """The newest checkpoint of a run that was written to its end; `None` if there is none."""
-    complete = [path for path in Path(folder).glob("checkpoint-*") if _is_complete(path)]
-    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())  # what the Trainer writes last
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return True
-
-
 __all__ = [
     "PretrainingArguments",
     "PretrainingCollator",
     "PretrainingDataArguments",
     "PretrainingTrainer",
-    "last_complete_checkpoint",
     "num_masked_patches",
     "pretraining_config",
     "tube_mask",

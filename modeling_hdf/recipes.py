@@ -2,13 +2,16 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import yaml
-from transformers import HfArgumentParser, PreTrainedConfig
+from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
 
 from .backbone_hdf import as_pair
 from .configuration import configuration_path
+from .training_run import run_record
 from .video_processing_hdf import HDFVideoProcessor
 
 
@@ -49,6 +52,27 @@ def as_fields(option: str, overrides: str | dict) -> dict:
     return fields
 
 
+def deciding_arguments(training: TrainingArguments, others: Sequence, free: Collection[str]) -> dict:
+    """
+    The arguments of a script that decide the trained weights, as [`run_record`] gives them.
+
+    Args:
+        training (`TrainingArguments`): see [`run_record`].
+        others (`Sequence`): the script's other dataclasses; they have `data_dir`, `model_overrides` and
+            `dataset_overrides`.
+        free (`Collection[str]`): fields of these that leave the weights as they are.
+    """
+    fields = {name: value for part in others for name, value in asdict(part).items() if name not in free}
+    for name in ("model_overrides", "dataset_overrides"):
+        fields[name] = as_fields(name, fields[name])
+    if fields["data_dir"] is not None:
+        fields["data_dir"] = str(Path(fields["data_dir"]).resolve())
+    start = training.resume_from_checkpoint
+    foreign = start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents
+    fields["started_from"] = str(Path(start).resolve()) if foreign else None
+    return run_record(training, **fields)
+
+
 def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
     """Frames as a model with this `image_size` and `num_frames` takes them: the longer of its sides fits, the rest is
     cropped."""
@@ -60,4 +84,4 @@ def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
     )
 
 
-__all__ = ["as_fields", "build_processor", "parse_with_recipe"]
+__all__ = ["as_fields", "build_processor", "deciding_arguments", "parse_with_recipe"]

@@ -7,26 +7,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "train.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["modeling_hdf.trainer", "modeling_hdf.data", "modeling_hdf.reports"])
 
 
-def run_script(arguments: list[str], cache: str, log: str) -> None:
-    """The example script as a command would run it, with a dataset cache of its own."""
+def run_script(script: str, arguments: list[str], cache: str, log: str) -> None:
+    """An example script as a command would run it, with a dataset cache of its own."""
     import datasets
 
     # A child of the server would ask the server for its workers, which then outlive it; a command forks them itself.
     multiprocessing.set_start_method("fork", force=True)
     datasets.config.HF_DATASETS_CACHE = cache
-    sys.argv = [str(SCRIPT), *arguments]
+    sys.argv = [script, *arguments]
     sys.stdout = sys.stderr = open(log, "a", buffering=1)
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    runpy.run_path(script, run_name="__main__")
 
 
-def start(arguments: list, cache: Path, log: Path) -> multiprocessing.Process:
-    process = _processes.Process(target=run_script, args=([str(value) for value in arguments], str(cache), str(log)))
+def start(arguments: list, cache: Path, log: Path, script: str = "train.py") -> multiprocessing.Process:
+    values = [str(value) for value in arguments]
+    process = _processes.Process(target=run_script, args=(str(EXAMPLES / script), values, str(cache), str(log)))
     process.start()
     return process
 

@@ -86,7 +86,7 @@ def test_the_checkpoint_of_another_trainer_is_refused_and_left_alone(run, finish
     state = json.loads(path.read_text())
     del state["stateful_callbacks"]["CheckpointFiles"]
     path.write_text(json.dumps(state))
-    with pytest.raises(CheckpointError, match="not saved by HDFTrainer"):
+    with pytest.raises(CheckpointError, match="not saved by a trainer of this package"):
         check_checkpoint(run / "checkpoint-6")
     train(run, True, max_steps=5, save_steps=100)
     assert steps(run) == [2, 4, 5, 6]

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from killed_training import finish, kill_when, start
 from safetensors.torch import load_file
 from tiny_models import tiny_backbone_config
 from transformers import VideoMAEForPreTraining, VideoMAEModel, set_seed
@@ -23,10 +24,10 @@ from modeling_hdf.pretraining import (
     PretrainingCollator,
     PretrainingDataArguments,
     PretrainingTrainer,
-    last_complete_checkpoint,
     pretraining_config,
     tube_mask,
 )
+from modeling_hdf.resumable_trainer import is_finished
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "pretrain.py"
 PROCESSOR = HDFVideoProcessor(num_frames=4, size={"shortest_edge": 24}, crop_size={"height": 16, "width": 24})
@@ -234,19 +235,9 @@ def test_resuming_gives_the_straight_run_and_all_of_its_weights(tmp_path):
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     expected = straight.model.state_dict()
     for name, value in resumed.model.state_dict().items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
+        assert value.equal(expected[name]), name
     bias = "videomae.encoder.layer.0.attention.attention.value.bias"
     assert expected[bias].abs().max() > 0  # the biases that are stored under other names
-
-
-def test_only_checkpoints_written_to_their_end_are_gone_on_from(tmp_path):
-    assert last_complete_checkpoint(tmp_path / "gone") is None
-    for step, state in {3: "{}", 10: "{}", 20: '{"global', 30: None}.items():
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if state is not None:
-            (folder / "trainer_state.json").write_text(state)
-    assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
 # ---- From clips to fine-tuning ----
@@ -295,13 +286,36 @@ def test_the_script_leaves_a_checkpoint_that_hdf_starts_from_with_every_weight(p
     assert record["num_steps"] == 2 and record["last_loss"] > 0 and "--seed 3" in record["command"]
 
 
-def test_the_same_command_goes_on_from_the_last_checkpoint(pretrained, monkeypatch, capsys):
+def test_the_same_command_again_keeps_the_finished_run(pretrained, monkeypatch):
     folder, _, arguments = pretrained
-    before = load_file(folder / "model.safetensors")
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    (folder / "pretraining.json").unlink()
     run(monkeypatch, *arguments)
-    assert f"going on from {folder}/checkpoint-2" in capsys.readouterr().out
-    after = load_file(folder / "model.safetensors")
-    assert all(before[name].equal(after[name]) for name in before)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    record = json.loads((folder / "pretraining.json").read_text())
+    assert record["num_steps"] == 2 and record["last_loss"] > 0
+
+
+def test_a_run_killed_twice_ends_with_the_bytes_of_one_that_was_not(tmp_path):
+    arguments = [
+        *("--use_cpu", "true", "--disable_tqdm", "true", "--dataset_overrides", json.dumps(SMALL)),
+        *("--per_device_train_batch_size", 4, "--num_train_epochs", 6, "--save_steps", 4, "--logging_steps", 4),
+    ]
+    straight, killed, log = tmp_path / "straight", tmp_path / "killed", tmp_path / "log"
+
+    def begin(folder):
+        return start([*arguments, "--output_dir", folder], tmp_path / "cache", log, "pretrain.py")
+
+    assert finish(begin(straight)) == 0, log.read_text()
+    for step in (4, 12):  # in the middle of a save, most likely
+        assert kill_when(begin(killed), (killed / f"checkpoint-{step}").exists), log.read_text()
+    assert not is_finished(killed)
+    assert finish(begin(killed)) == 0, log.read_text()
+    assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert is_finished(killed)
+    log.write_text("")
+    arguments += ["--mask_ratio", 0.75]
+    assert finish(begin(killed)) == 1 and "mask_ratio (was 0.5, is 0.75)" in log.read_text()
 
 
 def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretrained, tmp_path, monkeypatch, capsys):
@@ -327,13 +341,20 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
     [
         (("--recipe", "nowhere"), "nowhere"),
         (("--mask_ratio", "1.0"), "`mask_ratio` is 1.0"),
+        (("--mask_ratio", "0.0"), "`mask_ratio` is 0.0"),
         (("--model_overrides", '{"width": 3}'), "width"),
         (("--temporal_sampling", "sparse"), "sparse"),
     ],
 )
 def test_wrong_arguments_of_the_script_are_named(tmp_path, monkeypatch, arguments, message):
-    with pytest.raises((OSError, ValueError), match=message):
+    with pytest.raises(SystemExit, match=f"^pretrain.py: [^\\n]*{message}[^\\n]*$"):
         run(monkeypatch, "--output_dir", tmp_path, "--dataset_overrides", json.dumps(SMALL), *arguments)
+
+
+def test_a_folder_without_clips_is_named(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="^pretrain.py: [^\\n]*empty: holds no clip[^\\n]*$"):
+        run(monkeypatch, "--output_dir", tmp_path / "run", "--data-dir", tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVi
 from modeling_hdf.backbone_hdf import DropPath  # noqa: E402
 from modeling_hdf.configuration import configuration_path  # noqa: E402
 from modeling_hdf.data import DataArguments, class_count_lines  # noqa: E402
+from modeling_hdf.recipes import deciding_arguments  # noqa: E402
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "train.py"
 TINY = ("--model_name_or_path", "", "--preset", "tiny", "--model_overrides", '{"image_size": 32}')
@@ -237,7 +238,8 @@ def test_class_counts_are_shown_by_split():
 def test_a_start_from_the_checkpoint_of_another_run_is_part_of_the_record(monkeypatch, tmp_path):
     def started_from(*arguments):
         script = load_script(monkeypatch, "--output_dir", str(tmp_path / "run"), *arguments)
-        return script.deciding_arguments(*script.parse_arguments())["started_from"]
+        arguments, data, training = script.parse_arguments()
+        return deciding_arguments(training, (arguments, data), script.FREE)["started_from"]
 
     other = tmp_path / "other" / "checkpoint-2"
     assert started_from() is None
