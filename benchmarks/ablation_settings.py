@@ -67,7 +67,7 @@ class Settings:
     dsm: dict = field(
         default_factory=lambda: {
             "dsm_variant": "figure",
-            "dsm_scaling": "parameters",
+            "dsm_scaling": "features",
             "dsm_alpha": 10.0,
             "dsm_beta": 0.1,
             "dsm_temperature": 0.07,
