@@ -75,7 +75,7 @@ class Settings:
             "dsm_ib_weight": 0.1,
         }
     )
-    sam: dict = field(default_factory=lambda: {"sam_rho": 0.01})
+    sam: dict = field(default_factory=lambda: {"sam_rho": 0.005})
 
     def changed(self, **groups: dict) -> "Settings":
         """A copy with some entries of some groups replaced."""
@@ -153,6 +153,4 @@ TRIALS = {
     "sam_0.01": Trial("sam", _sam(0.01)),
     "sam_0.05": Trial("sam", _sam(0.05)),
     "hdf_features_0.005": Trial("hdf", _dsm("features", 10.0, 0.1) | _sam(0.005)),
-    "hdf_features_0.02": Trial("hdf", _dsm("features", 10.0, 0.1) | _sam(0.02)),
-    "hdf_parameters_0.005": Trial("hdf", _dsm("parameters", 10.0, 0.1) | _sam(0.005)),
 }
