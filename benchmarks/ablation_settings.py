@@ -114,6 +114,7 @@ ARMS = {
     "dam": Arm("+ DAM both", dam=("temporal", "frequency")),
     "dsm": Arm("+ DSM", dsm=True),
     "sam": Arm("+ SAM", sam=True),
+    "dam_dsm": Arm("+ DAM + DSM", dam=("temporal", "frequency"), dsm=True),
     "hdf": Arm("HDF: DAM + DSM + SAM", dam=("temporal", "frequency"), dsm=True, sam=True),
 }
 SEEDS = (0, 1, 2, 3, 4)
@@ -152,5 +153,6 @@ TRIALS = {
     "dsm_features_10_0.1_eta_1": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_eta=1.0)),
     "sam_0.01": Trial("sam", _sam(0.01)),
     "sam_0.05": Trial("sam", _sam(0.05)),
+    "dam_dsm": Trial("dam_dsm"),
     "hdf_features_0.005": Trial("hdf", _dsm("features", 10.0, 0.1) | _sam(0.005)),
 }

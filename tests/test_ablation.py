@@ -126,14 +126,14 @@ def test_arms_differ_only_in_what_they_name():
     both = ("temporal", "frequency")
     assert parts == [
         ((), False, False), (("temporal",), False, False), (("frequency",), False, False), (both, False, False),
-        ((), True, False), ((), False, True), (both, True, True),
+        ((), True, False), ((), False, True), (both, True, False), (both, True, True),
     ]  # fmt: skip
 
 
 def test_numbers_of_a_part_concern_the_arms_that_have_it():
     changed = SETTINGS.changed(dsm={"dsm_eta": 0.77}, sam={"sam_rho": 0.123})
     moved = {name for name, arm in ARMS.items() if arm.run_settings(SETTINGS) != arm.run_settings(changed)}
-    assert moved == {"dsm", "sam", "hdf"}
+    assert moved == {"dsm", "sam", "dam_dsm", "hdf"}
 
 
 def test_tuning_never_uses_a_seed_of_the_table_nor_its_test_clips(run, monkeypatch):
