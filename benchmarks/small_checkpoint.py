@@ -15,13 +15,14 @@ from pathlib import Path
 from modeling_hdf import HDFConfig
 from modeling_hdf.model_cards import model_card
 from modeling_hdf.pretrained import SHIPPED, TINY_SYNTHETIC
-from modeling_hdf.publishing import METRICS, model_release
+from modeling_hdf.publishing import CONFIG, METRICS, PROCESSOR, model_release
 
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
     trained = Path("outputs") / SHIPPED
+    shutil.rmtree(ROOT / trained, ignore_errors=True)  # a finished run would only be evaluated again
     command = ["accelerate.commands.accelerate_cli", "launch", "examples/train.py", "--output_dir", str(trained)]
     subprocess.run([sys.executable, "-m", *command], check=True, cwd=ROOT)
     trained = ROOT / trained
@@ -33,6 +34,10 @@ def main() -> None:
     for name, source in files.items():
         if not name.endswith(".py"):  # the package itself is the code
             (target / name).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+    for name in (CONFIG, PROCESSOR):
+        content = json.loads((target / name).read_text())
+        content.pop("auto_map", None)  # names the code that is left out
+        (target / name).write_text(json.dumps(content, indent=2) + "\n")
     print(f"the checkpoint that ships is now {target}")
 
 

@@ -130,9 +130,10 @@ def main() -> None:
         write_results(folder, trainer, script, data, report | ({"controls": controls} if controls else {}))
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
             write_test_clips(folder / "test_clips", splits["test"])
-        print(f"report in {write_report(folder, splits['test'])}")
     if training.push_to_hub:
         trainer.push_to_hub()
+    if trainer.is_world_process_zero():
+        print(f"report in {write_report(folder, splits['test'])}")
 
 
 def write_results(
@@ -142,7 +143,7 @@ def write_results(
     metrics = {
         **data.described(as_fields("dataset_overrides", data.dataset_overrides)),
         "split": "test",
-        "calibration_temperature": 1.0,
+        "calibration_temperature": trainer.model.config.calibration_temperature,
         **report,
         "seed": trainer.args.seed,
         "environment": environment(),

@@ -22,10 +22,6 @@ from .modeling_hdf import HDFForVideoClassification
 
 CONFIG, PROCESSOR, METRICS = "config.json", "video_preprocessor_config.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
-_AUTO_CLASSES = {
-    CONFIG: ("AutoConfig", "AutoModel", "AutoModelForVideoClassification"),
-    PROCESSOR: ("AutoVideoProcessor",),
-}
 PICTURES = ("confusion_matrix.png", "training_curves.png")
 _SHARD = r"model-\d+-of-\d+\.safetensors"
 # What an earlier push may have left that must not stay beside the files of this one.

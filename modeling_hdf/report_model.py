@@ -175,11 +175,11 @@ def check_view(view: ModelView, metrics: dict, table: pd.DataFrame | None, model
     probabilities = at_temperature(probabilities, model_temperature, metrics.get("calibration_temperature", 1.0))
     distance = np.abs(probabilities - expected).max(1)
     worst = int(distance.argmax())
-    # Other devices and 16-bit floats move probabilities by less.
-    if distance[worst] > 0.05:
+    # Other devices and 16-bit floats move the probabilities of most clips far less, of a few doubtful ones more.
+    if np.median(distance) > 0.02 or distance[worst] > 0.25:
         raise ValueError(
             f"The model gives clip {view.clip_ids[worst]!r} probabilities that differ by {distance[worst]:.2f} from "
-            "those in the predictions: it is another model, or shown other frames (--model, --sampling-stride)."
+            "those in the predictions: it is another model (--model), or the clips are others."
         )
 
 

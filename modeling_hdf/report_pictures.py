@@ -186,7 +186,7 @@ def _draw_temporal(axes: plt.Axes, gate: np.ndarray, num_frames: int) -> None:
 class _Sheet:
     """Rows of equal width in inches, so that frames keep their shape and bars stand under them."""
 
-    left, right, top, bottom, gap, bars, ticks = 1.65, 1.0, 0.5, 0.55, 0.12, 0.75, 0.45
+    left, right, top, bottom, gap, bars, ticks = 1.65, 1.1, 0.5, 0.55, 0.12, 0.75, 0.45
 
     def __init__(self, num_frames: int, aspect: float):
         self.width = max(6.0, min(11.0, num_frames * 1.1))
