@@ -14,18 +14,13 @@ chosen by any score. SAM takes two passes per step, so its runs see as many clip
 import argparse
 import hashlib
 import json
-import platform
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import torch
-import transformers
 from ablation_settings import ARMS, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Arm, Settings, Trial
 from ablation_table import results_table, tuning_table
-from synthetic_runs import build_clips, digest, finished_run, pretrained_checkpoint, train, write_whole
+from synthetic_runs import build_clips, digest, finished_run, pretrained_checkpoint, provenance, train, write_whole
 from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
@@ -75,19 +70,12 @@ def run(path: Path, name: str, arm: Arm, seed: int, settings: Settings, splits: 
     run_settings = arm.run_settings(settings)
     if finished_run(path, run_settings) is not None:
         return
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     record = {
         "run": name,
         "seed": seed,
         "settings": run_settings,
         "settings_digest": digest(run_settings),
-        "commit": commit or None,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **provenance(),
         **train_and_evaluate(run_settings, seed, splits, cache),
     }
     write_whole(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))

@@ -11,15 +11,10 @@ score. Every run writes one JSON file; a run whose file is there is skipped.
 
 import argparse
 import json
-import platform
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import torch
-import transformers
 from pretraining_settings import SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, changed
 from pretraining_table import ARMS, results_table, tuning_table
 from synthetic_runs import (
@@ -28,6 +23,7 @@ from synthetic_runs import (
     digest,
     finished_run,
     pretrained_checkpoint,
+    provenance,
     train,
     write_whole,
 )
@@ -73,18 +69,11 @@ def run(path: Path, arm: str, settings: dict, seed: int, split: str, cache: Path
     """One run, written as a whole or not at all; a finished one is left alone."""
     if finished_run(path, settings) is not None:
         return
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     record = {
         "run": arm,
         "seed": seed,
         "settings": settings,
-        "commit": commit or None,
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **provenance(),
         **train_and_evaluate(settings, seed, split, cache),
     }
     write_whole(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))

@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import platform
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import datasets
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import VideoMAEForPreTraining, set_seed
 
@@ -26,8 +31,23 @@ from modeling_hdf.data.face_dynamics import LABELS
 from modeling_hdf.data.synthetic import SPLITS
 from modeling_hdf.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
 
+ROOT = Path(__file__).parents[1]
 # Fields of VideoMAE's configuration among the settings of a pretraining; the others are arguments of its training.
 _MODEL_FIELDS = ("norm_pix_loss",)
+
+
+def provenance() -> dict:
+    """What a record of a run says of code, command and versions."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return {
+        "commit": git.stdout.strip() or None,
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -28,6 +28,10 @@ def bootstrap_intervals(
     Whole units are drawn with replacement, as many as there are: clips, or, where clips of one person are not
     independent of each other, people. A resample without clips of a class leaves it out, as the metrics do.
 
+    Where all resamples agree there is no interval: one of no width would claim certainty. A recall of 0 or 1 is such
+    a case, be it of one clip or of a thousand, since resamples hold nothing but what was drawn once: the percentile
+    method cannot tell how sure such a value is.
+
     Args:
         labels (`np.ndarray` of shape `(N,)`): true classes.
         probabilities (`np.ndarray` of shape `(N, num_labels)`): of each class.
@@ -38,7 +42,7 @@ def bootstrap_intervals(
 
     Returns:
         `dict[str, list]`: `[low, high]` of `war`, `uar`, `macro_f1` and `ece`, and in `recall` one such pair for each
-        class, None for a class without clips.
+        class, None for a class without clips; None in place of any pair if all resamples agree.
 
     Raises:
         ValueError: for less than two units, which say nothing of their spread, and for no resample.
@@ -63,9 +67,15 @@ def bootstrap_intervals(
     recall = values.pop("recall")  # (num_resamples, K), NaN where a resample has no clip of the class
     present = np.isin(np.arange(probabilities.shape[1]), labels)
     return {
-        **{name: np.quantile(value, tails).tolist() for name, value in values.items()},
-        "recall": [np.nanquantile(recall[:, k], tails).tolist() if present[k] else None for k in range(len(present))],
+        **{name: _interval(value, tails) for name, value in values.items()},
+        "recall": [_interval(recall[:, k], tails) if present[k] else None for k in range(len(present))],
     }
+
+
+def _interval(values: np.ndarray, tails: list[float]) -> list[float] | None:
+    """Quantiles of the resamples `(R,)` that are not NaN, or None if they have no width, but for rounding."""
+    low, high = np.nanquantile(values, tails).tolist()
+    return [low, high] if high - low > 1e-9 else None
 
 
 def _sums_per_unit(labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -144,8 +145,8 @@ def infer_config(
     if patch != patch_width:
         raise ValueError(f"patches are {patch} x {patch_width}; only square ones can be converted.")
     stored = vars(arguments)
-    image_size = options.image_size or stored.get("input_size") or 224
-    num_frames = options.num_frames or stored.get("num_frames") or 16
+    image_size = _size(options.image_size, "--image-size", stored, "input_size", 224)
+    num_frames = _size(options.num_frames, "--num-frames", stored, "num_frames", 16)
     for name, value, step in (("image size", image_size, patch), ("number of frames", num_frames, tubelet)):
         if value % step:
             raise ValueError(f"the {name} is {value}, which is no multiple of {step}, the size of a patch.")
@@ -197,8 +198,28 @@ def _first_dimension(weights: dict[str, torch.Tensor], name: str) -> int:
     return len(weights[name])
 
 
+def _size(given: int | None, option: str, stored: dict, field: str, usual: int) -> int:
+    """The option, else what the training arguments that are stored beside the weights say, else the usual value."""
+    if given is not None:
+        _check_count(given, option)
+        return given
+    size = stored.get(field)
+    if size is None:
+        return usual
+    _check_count(size, f"{field!r} in the stored training arguments", f": give {option}")
+    return size
+
+
+def _check_count(value: Any, name: str, remedy: str = "") -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}, but must be a whole number of at least 1{remedy}.")
+
+
 def _heads(width: int, given: int | None, option: str) -> int:
-    heads = given or _HEADS.get(width) or (width // 64 if width % 64 == 0 else None)
+    heads = _HEADS.get(width, width // 64 if width % 64 == 0 else None)
+    if given is not None:
+        _check_count(given, option)
+        heads = given
     if heads is None:
         raise ValueError(f"the usual 64 channels per head do not divide a width of {width}: give {option}.")
     if width % heads:
@@ -211,6 +232,8 @@ def _label_fields(num_labels: int, labels: Sequence[str] | None) -> dict:
         return {"num_labels": num_labels}
     if len(labels) != num_labels:
         raise ValueError(f"--labels has {len(labels)} names, but the classifier has {num_labels} classes.")
+    if len(set(labels)) < num_labels or not all(labels):
+        raise ValueError(f"--labels must name each class differently, and none by nothing; got {list(labels)}.")
     return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
 
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from .convert import ConversionOptions, convert_checkpoint
+
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
@@ -29,8 +31,6 @@ def add_convert_parser(commands: Any) -> None:
 
 def convert(arguments: argparse.Namespace) -> int:
     """`hdf convert`: writes the folder and says what it assumed."""
-    from .convert import ConversionOptions, convert_checkpoint  # other commands start without the models
-
     options = ConversionOptions(
         num_attention_heads=arguments.heads,
         decoder_num_attention_heads=arguments.decoder_heads,

@@ -22,7 +22,8 @@ def evaluate_predictions(
 
     A resample draws people (column `identity` or `group`, where every clip has one) with all their clips, since clips
     of one person are not independent. Otherwise it draws clips, which makes the intervals somewhat too narrow where
-    people come more than once and the dataset does not tell. `bootstrap` in the report says which.
+    people come more than once and the dataset does not tell. `bootstrap` in the report says which. Where all resamples
+    agree, as with a recall of 0 or 1, there is no interval: see [`bootstrap_intervals`].
 
     Args:
         table (`pd.DataFrame`): see [`predictions`](modeling_hdf.predictions).
@@ -34,9 +35,10 @@ def evaluate_predictions(
     Returns:
         `dict`, plain JSON: what [`classification_report`] gives (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
         `confusion_matrix`); `ece`; `reliability`, see [`reliability`]; `intervals`, `[low, high]` under the same names
-        (in `recall` by class, None for a class without clips), or None for a single unit; `bootstrap` (`unit`,
-        `num_units`, `num_resamples`, `level`, `seed`); `groups`, for each factor `worst` (the name of the group of the
-        lowest WAR, None if no group is large enough) and `groups`: by name `num_clips`, `war`, `uar`, `intervals`.
+        (in `recall` by class, None for a class without clips; None in place of any pair if all resamples agree), or
+        None for a single unit; `bootstrap` (`unit`, `num_units`, `num_resamples`, `level`, `seed`); `groups`, for each
+        factor `worst` (the name of the group of the lowest WAR among those of `MIN_GROUP_CLIPS` clips or more, None if
+        there are not two of them) and `groups`: by name `num_clips`, `war`, `uar`, `intervals`.
 
     Raises:
         ValueError: if the table is not one of predictions, or lacks a column of `group_by`.
@@ -117,7 +119,7 @@ def _group_report(table: pd.DataFrame, factor: str, unit: str, options: dict) ->
             "intervals": intervals and {key: intervals[key] for key in ("war", "uar")},
         }
     large = {name: group["war"] for name, group in groups.items() if group["num_clips"] >= MIN_GROUP_CLIPS}
-    return {"worst": min(large, key=large.get) if large else None, "groups": groups}
+    return {"worst": min(large, key=large.get) if len(large) > 1 else None, "groups": groups}
 
 
 __all__ = ["MIN_GROUP_CLIPS", "check_factors", "clip_groups", "evaluate_predictions", "factor_names"]

@@ -7,7 +7,7 @@ _TITLES = {"war": "WAR", "uar": "UAR", "macro_f1": "macro F1", "ece": "calibrati
 
 
 def _with_interval(value: float, intervals: dict | None, key: str) -> str:
-    if intervals is None:
+    if intervals is None or intervals[key] is None:
         return f"{value:.3f}"
     low, high = intervals[key]
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"

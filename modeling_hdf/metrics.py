@@ -1,5 +1,8 @@
 """Metrics of dynamic facial expression recognition: WAR, UAR, macro F1, recall per class, calibration error."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from transformers import EvalPrediction
@@ -29,6 +32,29 @@ def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
 def confidence_bins(confidences: np.ndarray) -> np.ndarray:
     """Bin, 0 to `NUM_BINS - 1`, of each confidence `(N,)`: bin `i` holds those in `(i, i + 1] / NUM_BINS`."""
     return np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidences, side="left")
+
+
+def check_probabilities(probabilities: np.ndarray, clip_ids: Sequence | None = None) -> None:
+    """
+    Checks that rows are probabilities: finite, at least 0, and adding up to 1 (to a thousandth).
+
+    Args:
+        probabilities (`np.ndarray` of shape `(N, num_labels)`): one row per clip.
+        clip_ids (`Sequence` of length `N`, *optional*): what messages call the clips; by default their row, from 0.
+
+    Raises:
+        ValueError: for rows that are none; the message names the first and shows it.
+    """
+    # Comparisons with NaN are false.
+    good = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) < 1e-3)
+    if not good.all():
+        index = int(np.argmin(good))
+        clip = index if clip_ids is None else clip_ids[index]
+        raise ValueError(
+            f"The probabilities of {np.count_nonzero(~good)} clips are no probabilities, such as "
+            f"{probabilities[index].tolist()} of clip {clip!r}; each must be at least 0, and those of a clip must add "
+            "up to 1. Logits become probabilities by a softmax."
+        )
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, list]:
@@ -80,8 +106,11 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray, names: li
         `confusion_matrix` (rows are true classes, columns predicted ones, counts).
 
     Raises:
-        ValueError: without any clip, or for classes that have no name.
+        ValueError: without any clip, for classes that have no name, or for two of one name.
     """
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(f"Each class needs a name of its own; {', '.join(map(repr, repeated))} comes more than once.")
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(f"Expected as many predictions as labels, and some; got {predictions.shape}, {labels.shape}.")
@@ -112,6 +141,7 @@ def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
 
 
 __all__ = [
+    "check_probabilities",
     "classification_report",
     "compute_metrics",
     "expected_calibration_error",

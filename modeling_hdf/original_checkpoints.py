@@ -70,7 +70,8 @@ def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Names
     them (empty if there are none).
 
     Raises:
-        ValueError: if there are no weights, an entry among them is no tensor, or two have one name.
+        ValueError: if there are no weights, an entry among them is no tensor, one holds NaN or infinite values, or two
+            have one name.
     """
     arguments = checkpoint.get("args") if isinstance(checkpoint, dict) else None
     weights = checkpoint
@@ -84,6 +85,11 @@ def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Names
     others = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise ValueError(f"among the weights there are entries that are no tensors: {_listed(others)}.")
+    damaged = [name for name, value in weights.items() if not value.isfinite().all()]
+    if damaged:
+        raise ValueError(
+            f"weights hold NaN or infinite values, as after a training that diverged: {_listed(damaged)}."
+        )
     for prefix in _PREFIXES:
         shortened = {name.removeprefix(prefix): value for name, value in weights.items()}
         if len(shortened) < len(weights):

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from .metrics import check_probabilities
 from .shared_classes import SharedClasses
 
 PREFIX = "probability_"
@@ -104,15 +105,7 @@ def check_predictions(table: pd.DataFrame) -> None:
             f"{unknown['clip_id'].iloc[0]!r}; the predictions are of {', '.join(names)}."
         )
     probabilities = class_probabilities(table)
-    # Not finite, negative, or not adding up to 1; comparisons with NaN are false.
-    good = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) < 1e-3)
-    if not good.all():
-        index = int(np.argmin(good))
-        raise ValueError(
-            f"The probabilities of {np.count_nonzero(~good)} clips are no probabilities, such as "
-            f"{probabilities[index].tolist()} of clip {table['clip_id'].iloc[index]!r}; each must be at least 0, and "
-            "those of a clip must add up to 1."
-        )
+    check_probabilities(probabilities, table["clip_id"].tolist())
     best = np.array(names, dtype=object)[probabilities.argmax(1)]
     wrong = table[table["predicted"].to_numpy() != best]
     if len(wrong):

@@ -35,12 +35,13 @@ def loop(labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray, count
         values["recall"].append(
             [np.mean(predicted[true == number] == number) if number in present else np.nan for number in range(4)]
         )
-    intervals = {name: np.quantile(value, [0.025, 0.975]) for name, value in values.items() if name != "recall"}
-    recall = np.array(values["recall"])
-    intervals["recall"] = [
-        np.quantile(column[~np.isnan(column)], [0.025, 0.975]) if not np.isnan(column).all() else None
-        for column in recall.T
-    ]
+
+    def interval(resamples: list[float]) -> np.ndarray | None:
+        return np.quantile(resamples, [0.025, 0.975]) if len(set(resamples)) > 1 else None
+
+    intervals = {name: interval(value) for name, value in values.items() if name != "recall"}
+    columns = zip(*values["recall"], strict=True)
+    intervals["recall"] = [interval([value for value in column if not np.isnan(value)]) for column in columns]
     return intervals
 
 
@@ -86,6 +87,24 @@ def test_interval_of_war_agrees_with_scipy():
     np.testing.assert_allclose(actual, [expected.low, expected.high], atol=0.004)
     half = bootstrap_intervals(labels, probabilities, num_resamples=4000, level=0.5)["war"]
     assert actual[0] < half[0] < half[1] < actual[1]
+
+
+def test_values_that_every_resample_repeats_have_no_interval():
+    labels = np.array([0] * 9 + [1] * 2 + [2, 3])
+    predictions = np.array([0] * 5 + [1] * 4 + [2] * 2 + [2, 0])  # recalls of 5 / 9, 0, 1 and 0
+    intervals = bootstrap_intervals(labels, np.eye(4)[predictions])
+    low, high = intervals["recall"][0]
+    assert 0 < low < 5 / 9 < high < 1 and intervals["recall"][1:] == [None, None, None]
+    assert intervals["war"] is not None
+    # All right: each clip is 0.2 less sure than it should be, in sums that are rounded differently.
+    labels = np.arange(30) % 2
+    assert bootstrap_intervals(labels, np.where(np.eye(2)[labels] == 1, 0.8, 0.2)) == {
+        "war": None,
+        "uar": None,
+        "macro_f1": None,
+        "ece": None,
+        "recall": [None, None],
+    }
 
 
 def test_seed_decides():

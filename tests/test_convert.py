@@ -223,6 +223,8 @@ def without(name):
         (lambda w: w | {"pos_embed": torch.zeros(1, 1568, 12)}, "are 8 tokens: give --num-frames and --image-size"),
         (lambda w: w | {"module.head.bias": torch.zeros(5)}, "stored twice"),
         (lambda w: w | {"version": 3}, "no tensors: 'version'"),
+        (lambda w: w | {"head.bias": torch.full((5,), torch.nan)}, "NaN or infinite values, as after a training that"),
+        (lambda w: w | {"module.head.weight": torch.full((5, 12), torch.inf)}, "diverged: 'module.head.weight'"),
         (lambda w: {"epoch": 3, "optimizer": {}}, "no weights: the file holds 'epoch', 'optimizer'"),
         (lambda w: {}, "no weights: the file holds nothing"),
         (lambda w: [1, 2], "holds a list"),
@@ -254,11 +256,33 @@ def test_what_cannot_be_converted_is_named_and_nothing_is_written(tmp_path, caps
         (("--heads", 3, "--num-frames", 5), "the number of frames is 5, which is no multiple of 2"),
         ((*SIZES, "--labels", "a,b"), "--labels has 2 names, but the classifier has 5 classes"),
         ((*SIZES, "--decoder-heads", 2), "there is no decoder"),
+        (("--heads", -3), "--heads is -3, but must be a whole number of at least 1"),
+        (("--heads", 0), "--heads is 0, but"),
+        (("--heads", 3, "--image-size", -16), "--image-size is -16, but"),
+        (("--heads", 3, "--num-frames", 0), "--num-frames is 0, but"),
+        ((*SIZES, "--labels", "a,a,b,c,d"), "--labels must name each class differently"),
+        ((*SIZES, "--labels", "a,,b,c,d"), "and none by nothing; got ['a', '', 'b', 'c', 'd']"),
     ],
 )
 def test_options_that_contradict_the_weights_are_refused(tmp_path, capsys, sizes, message):
     code, out = convert(tmp_path, classifier_weights(), sizes=sizes)
     assert code == 1 and message in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ({"input_size": "x"}, "'input_size' in the stored training arguments is 'x'"),
+        ({"input_size": (16, 16)}, "'input_size' in the stored training arguments is (16, 16)"),
+        ({"input_size": 16, "num_frames": 0}, "'num_frames' in the stored training arguments is 0"),
+    ],
+)
+def test_stored_arguments_that_are_no_sizes_are_named_and_options_replace_them(tmp_path, capsys, stored, message):
+    checkpoint = {"model": classifier_weights(), "args": argparse.Namespace(**stored)}
+    code, out = convert(tmp_path, checkpoint, sizes=("--heads", 3))
+    error = capsys.readouterr().err
+    assert code == 1 and message in error and str(tmp_path / "in.pth") in error and not out.exists()
+    assert convert(tmp_path, checkpoint)[0] == 0  # with --image-size and --num-frames
 
 
 def test_labels_need_a_classifier(tmp_path, capsys):

@@ -45,3 +45,14 @@ def test_probabilities_give_the_calibration_error_too(load):
     assert list(result["recall"]) == ["0", "1", "2", "3"] and result["recall"]["3"] is None
     with pytest.raises(ValueError, match=r"Classes \[3\] have no name"):
         load().compute(predictions=probabilities, references=labels, names=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("row", [[9.0, -3.0], [0.7, 0.7], [np.nan, 0.5], [np.inf, 0.0]])
+def test_rows_that_are_no_probabilities_are_named(load, row):
+    with pytest.raises(ValueError, match=r"1 clips are no probabilities, such as \[.* of clip 1;.*softmax"):
+        load().compute(predictions=[[0.2, 0.8], row], references=[1, 0])
+
+
+def test_two_classes_of_one_name_are_refused(load):
+    with pytest.raises(ValueError, match="name of its own; 'a' comes more than once"):
+        load().compute(predictions=[0, 1], references=[1, 0], names=["a", "a"])

@@ -97,14 +97,29 @@ def test_groups_hold_their_own_metrics_and_name_the_worst():
 
 
 def test_a_small_group_is_never_the_worst():
-    table = build_table(scene=["small"] * 9 + ["large"] * 51)
-    table["label"] = table["predicted"].where(table["scene"] == "large", "sad")
+    table = build_table(scene=["small"] * 9 + ["large"] * 30 + ["right"] * 21)
+    table["label"] = table["predicted"].where(table["scene"] != "small", "sad")
+    table.loc[9, "label"] = "sad" if table.loc[9, "predicted"] != "sad" else "calm"
     table.loc[:8, [f"probability_{name}" for name in NAMES]] = [1.0, 0.0, 0.0]
     table.loc[:8, "predicted"] = "calm"
     groups = evaluate_predictions(table, num_resamples=5)["groups"]["scene"]
     assert groups["groups"]["small"]["war"] == 0 and groups["worst"] == "large"
-    part = evaluate_predictions(table[:9], ["scene"], num_resamples=5)["groups"]["scene"]
-    assert part["worst"] is None
+    # Neither is a large one that no other can be compared with.
+    for count in (9, 39):
+        part = evaluate_predictions(table[:count], ["scene"], num_resamples=5)["groups"]["scene"]
+        assert part["worst"] is None
+
+
+def test_lines_show_values_without_an_interval_where_all_resamples_agree():
+    table = build_table(scene=["a", "b"] * 30)
+    table["label"] = table["predicted"]
+    table.loc[table.index[table["scene"] == "a"][:2], "label"] = ["glad", "calm"]
+    metrics = {**ABOUT, **evaluate_predictions(table, num_resamples=20), "across_datasets": None}
+    assert metrics["groups"]["scene"]["groups"]["b"]["intervals"] == {"war": None, "uar": None}
+    lines = evaluation_lines(metrics, all_groups=True)
+    assert "  b: WAR 1.000, UAR 1.000, 30 clips" in lines
+    assert metrics["intervals"]["recall"]["sad"] is None
+    assert f"  sad              1.000  {(table['label'] == 'sad').sum()} clips" in lines
 
 
 def test_a_single_clip_in_a_group_has_no_interval():

@@ -5,7 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_hdf.metrics import classification_report, expected_calibration_error
+from modeling_hdf.metrics import check_probabilities, classification_report, expected_calibration_error
 
 _DESCRIPTION = """Metrics of dynamic facial expression recognition. WAR, weighted average recall, is the accuracy; UAR,
 unweighted average recall, and macro F1 are means over the classes present in the references."""
@@ -28,6 +28,10 @@ Args:
 Returns:
     `war`, `uar`, `macro_f1`, `num_clips`, `recall` (by name; None for a class without clips), `confusion_matrix` (rows
     are true classes), and with probabilities `ece`, the expected calibration error in 15 bins.
+
+Raises:
+    ValueError: for rows that are no probabilities (logits need a softmax first), classes without a name, and two
+        classes of one name.
 
 Example:
 
@@ -55,6 +59,8 @@ class DFER(evaluate.Metric):
     def _compute(self, predictions, references, names: list[str] | None = None) -> dict:
         predictions, references = np.asarray(predictions), np.asarray(references)
         has_probabilities = predictions.ndim == 2
+        if has_probabilities:
+            check_probabilities(predictions)
         if names is None:
             count = predictions.shape[1] if has_probabilities else max(predictions.max(), references.max()) + 1
             names = [str(number) for number in range(count)]
