@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 
 from .calibration import calibration_report, fit_temperature, write_temperature
@@ -18,6 +19,7 @@ from .folds import aggregate_folds, read_fold
 from .model_cards import evaluation_title
 from .predictions import known_of_clips, write_predictions
 from .reports import plot_confusion_matrix
+from .seen_clips import PROTOCOL, check_unseen, chosen_protocol, training_metrics
 
 
 def json_object(text: str) -> dict:
@@ -42,21 +44,42 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
     )
-    parser.add_argument("--temporal-sampling", default="uniform", help="uniform (default), segments or dense")
-    parser.add_argument("--sampling-stride", type=int, default=1, help="distance of the frames of dense sampling")
+    parser.add_argument(
+        "--temporal-sampling", help="uniform, segments or dense; default: as the training run tested, else uniform"
+    )
+    parser.add_argument(
+        "--sampling-stride",
+        type=int,
+        help="distance of the frames of dense sampling; default: as the training run tested, else 1",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="clips per batch; default 16")
     parser.add_argument("--num-workers", type=int, default=0, help="processes that read clips; default 0")
 
 
-def _data(arguments: argparse.Namespace, num_views: int = 1) -> DataArguments:
-    names = ("dataset", "data_dir", "fold", "max_missing", "temporal_sampling", "sampling_stride")
-    return DataArguments(**{name: getattr(arguments, name) for name in names}, num_views=num_views)
+def _data(arguments: argparse.Namespace, trained: dict, split: str) -> DataArguments:
+    """The data that are asked for, shown as training did; refuses clips that the model was trained on."""
+    protocol, line = chosen_protocol({name: getattr(arguments, name) for name in PROTOCOL}, trained)
+    names = ("dataset", "data_dir", "fold", "max_missing")
+    data = DataArguments(**{name: getattr(arguments, name) for name in names}, **protocol)
+    check_unseen(arguments.model, trained, data, arguments.overrides, split)
+    print(line)
+    return data
 
 
-def _splits(data: DataArguments, overrides: dict) -> dict:
-    builder = data.builder(overrides)
+def _prepared(data: DataArguments, overrides: dict) -> datasets.DatasetBuilder:
+    builder = data.builder(overrides, training=False)
     builder.download_and_prepare()
-    return builder.as_dataset()
+    return builder
+
+
+def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, trained: dict) -> str:
+    """How much of the dataset is measured."""
+    total = sum(each.num_examples for each in builder.info.splits.values())
+    if split == "all":
+        seen = "; MAY HOLD CLIPS OF THE TRAINING, which was on a folder" if trained.get("dataset") == "folder" else ""
+        return f"all {total} clips{seen}"
+    more = "; `--split all` measures every clip" if data.dataset == "folder" else ""
+    return f"{builder.info.splits[split].num_examples} of {total} clips ({split} split){more}"
 
 
 def _trainer_arguments(arguments: argparse.Namespace) -> dict:
@@ -64,12 +87,6 @@ def _trainer_arguments(arguments: argparse.Namespace) -> dict:
         "per_device_eval_batch_size": arguments.batch_size,
         "dataloader_num_workers": arguments.num_workers,
     }
-
-
-def _training_metrics(model: str) -> dict:
-    """What the training run of a local model wrote, empty if there is nothing."""
-    path = Path(model) / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def add_evaluate_parser(commands: Any) -> None:
@@ -82,8 +99,18 @@ def add_evaluate_parser(commands: Any) -> None:
         "lacks are left out and counted, and the probabilities of classes that the dataset lacks are taken out.",
     )
     _add_model_and_data(parser)
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default test")
-    parser.add_argument("--num-views", type=int, default=1, help="temporal views per clip, averaged; default 1")
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=("train", "validation", "test", "all"),
+        help="default test; of a folder without splits that is a random fifth. all: every clip, of a folder alone. "
+        "A folder may also hold nothing but test/<class>/",
+    )
+    parser.add_argument(
+        "--num-views",
+        type=int,
+        help="temporal views per clip, averaged; default: as the training run tested, else 1",
+    )
     parser.add_argument(
         "--group-by",
         nargs="+",
@@ -104,15 +131,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """`hdf evaluate`: prints the report and writes it with `--output`."""
     if arguments.output is not None and (arguments.output / "metrics.json").exists():
         raise ValueError(f"{arguments.output} holds the metrics.json of another run; give an --output of its own.")
-    data = _data(arguments, arguments.num_views)
-    trained = _training_metrics(arguments.model)
-    if trained.get("dataset") == data.dataset and trained.get("fold") != data.fold:
-        raise ValueError(
-            f"{arguments.model} was trained on fold {trained['fold']} of {data.dataset}, so it has seen clips of the "
-            f"test split of fold {data.fold}; evaluate it with --fold {trained['fold']}."
-        )
+    if arguments.split == "all" and arguments.dataset != "folder":
+        raise ValueError(f"`--split all` is for a folder of videos; of {arguments.dataset}, measure its test split.")
     model, processor = load_classifier(arguments.model)
-    rows = _splits(data, arguments.overrides)[arguments.split]
+    trained = training_metrics(arguments.model)
+    data = _data(arguments, trained, arguments.split)
+    builder = _prepared(data, arguments.overrides)
+    rows = builder.as_dataset(split=arguments.split)
+    print(_measured_line(data, builder, arguments.split, trained))
     check_factors(known_of_clips(rows), arguments.group_by or [])  # now, not after all the work
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **_trainer_arguments(arguments))
@@ -122,8 +148,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         "model": arguments.model,
         **data.described(arguments.overrides),
         "split": arguments.split,
-        # Whether training selected the model on the split that is measured here.
-        "peer_protocol": arguments.split == "test"
+        # Whether training selected the model on clips that are measured here.
+        "peer_protocol": arguments.split in ("test", "all")
         and trained.get("dataset") == data.dataset
         and trained.get("peer_protocol", False),
         "calibration_temperature": model.config.calibration_temperature,
@@ -153,29 +179,33 @@ def add_calibrate_parser(commands: Any) -> None:
         "after. No weight and no predicted class changes. The details go to calibration.json.",
     )
     _add_model_and_data(parser)
-    parser.set_defaults(func=calibrate)
+    parser.set_defaults(func=calibrate, num_views=1)  # of the single views that pipelines take
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
     """`hdf calibrate`: fits, writes, and prints the calibration error."""
-    folder, data = Path(arguments.model), _data(arguments)
+    folder = Path(arguments.model)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no config.json to write the temperature to.")
-    if _training_metrics(arguments.model).get("peer_protocol", False):
+    trained = training_metrics(arguments.model)
+    if trained.get("peer_protocol", False):
         raise ValueError(
             f"{folder} was trained by the peer protocol, which leaves no validation split to calibrate on."
         )
+    data = _data(arguments, trained, "validation")
     model, processor = load_classifier(arguments.model)
     before = model.config.calibration_temperature
     model.config.calibration_temperature = 1.0
-    splits = _splits(data, arguments.overrides)
+    needed = ("validation", "test")
+    builder = _prepared(data, arguments.overrides)
+    splits = dict(zip(needed, builder.as_dataset(split=list(needed)), strict=True))
     names = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if splits["validation"].features["label"].names != names:
         raise ValueError(
             f"{folder} has the classes {', '.join(names)}, {data.dataset} "
             f"{', '.join(splits['validation'].features['label'].names)}: calibrate on the dataset of the training."
         )
-    clips = data.clips({split: splits[split] for split in ("validation", "test")}, processor, seed=0)
+    clips = data.clips(splits, processor, seed=0)
     outputs = {}
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **_trainer_arguments(arguments))

@@ -2,6 +2,7 @@
 
 from .evaluation import MIN_GROUP_CLIPS
 from .model_cards import evaluation_title
+from .seen_clips import frames_text
 
 _TITLES = {"war": "WAR", "uar": "UAR", "macro_f1": "macro F1", "ece": "calibration error"}
 
@@ -28,6 +29,7 @@ def evaluation_lines(metrics: dict, all_groups: bool = False) -> list[str]:
     """
     intervals = metrics["intervals"]
     lines = [f"{metrics['model']} on {evaluation_title(metrics)}: {metrics['num_clips']} clips"]
+    lines.append(f"frames: {frames_text(metrics)}")
     lines += _across_lines(metrics["across_datasets"])
     lines += total_lines(metrics)
     counts = {name: sum(row) for name, row in zip(metrics["recall"], metrics["confusion_matrix"], strict=True)}
@@ -62,7 +64,7 @@ def _group_lines(name: str, factor: dict, all_groups: bool) -> list[str]:
     worst = factor["worst"]
     if not all_groups:
         return [f"worst by {name}: {line(worst)}"] if worst is not None else []
-    none = f"none has {MIN_GROUP_CLIPS} clips"
+    none = f"fewer than two have {MIN_GROUP_CLIPS} clips"
     return [f"by {name}; worst: {worst if worst is not None else none}", *(f"  {line(g)}" for g in factor["groups"])]
 
 

@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from transformers import Trainer, TrainingArguments
 
 from .data.clips import ClipCollator, ClipDataset
@@ -40,7 +41,7 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
     try:
         model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)
         processor = HDFVideoProcessor.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # the last two: shapes, a cut file
         place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
         raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{error}") from error
     if info["missing_keys"]:

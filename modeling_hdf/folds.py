@@ -10,6 +10,8 @@ from .data.training_data import BUILDERS
 
 # What must be the same in all folds, or their mean is of nothing.
 _SAME = ("dataset", "split", "peer_protocol", "temporal_sampling", "num_views")
+# The same of what older files do not tell.
+_SAME_IF_TOLD = ("sampling_stride", "dataset_overrides", "calibrated")
 
 
 def read_fold(folder: str | Path) -> dict:
@@ -36,7 +38,12 @@ def read_fold(folder: str | Path) -> dict:
         raise ValueError(f"{path} has no {', '.join(missing)}; evaluate this fold again with `hdf evaluate`.")
     if metrics["fold"] is None:
         raise ValueError(f"{path} is of {metrics['dataset']} without a fold: there is nothing to take a mean of.")
-    return {**metrics, "folder": str(folder)}
+    if metrics["dataset"] not in BUILDERS:
+        raise ValueError(f"{path} is of the dataset {metrics['dataset']!r}; known are {', '.join(BUILDERS)}.")
+    # Each fold has a temperature of its own; that one was fitted is what must be the same.
+    temperature = metrics.get("calibration_temperature")
+    calibrated = None if temperature is None else temperature != 1.0
+    return {**metrics, "calibrated": calibrated, "folder": str(folder)}
 
 
 def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
@@ -49,10 +56,11 @@ def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
             result then names them.
 
     Returns:
-        `dict`: `dataset`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`; `folds`, for each `fold`,
-        `folder`, `num_clips`, the metrics that all have, and `recall`; `mean` and `standard_deviation` (of the sample,
-        divisor n - 1) of the metrics and, by class, of `recall`, over the folds with clips of the class (None with too
-        few); `missing_folds`; `num_clips`; and `confusion_matrix`, the sum.
+        `dict`: `dataset`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`, and `sampling_stride`,
+        `dataset_overrides`, `calibrated` (None where the files do not tell); `folds`, for each `fold`, `folder`,
+        `num_clips`, the metrics that all have, and `recall`; `mean` and `standard_deviation` (of the sample, divisor
+        n - 1) of the metrics and, by class, of `recall`, over the folds with clips of the class (None with too few);
+        `missing_folds`; `num_clips`; and `confusion_matrix`, the sum.
 
     Raises:
         ValueError: for less than two folds, a fold that is missing or comes twice, and folds of different datasets,
@@ -68,7 +76,7 @@ def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
     recalls = {name: [fold["recall"][name] for fold in folds if fold["recall"][name] is not None] for name in names}
     matrix = np.sum([fold["confusion_matrix"] for fold in folds], axis=0)
     return {
-        **{name: folds[0][name] for name in _SAME},
+        **{name: folds[0].get(name) for name in (*_SAME, *_SAME_IF_TOLD)},
         "folds": [{name: fold[name] for name in shown} for fold in folds],
         "missing_folds": missing,
         "num_clips": int(matrix.sum()),
@@ -91,11 +99,11 @@ def _check_same(folds: list[dict]) -> None:
         raise ValueError(f"A mean over folds needs two of them or more; got {len(folds)}.")
     first = folds[0]
     for fold in folds[1:]:
-        for name in _SAME:
-            if fold[name] != first[name]:
+        for name in (*_SAME, *_SAME_IF_TOLD):
+            if fold.get(name) != first.get(name):
                 raise ValueError(
-                    f"The folds were not evaluated alike: `{name}` is {first[name]!r} in {first['folder']} and "
-                    f"{fold[name]!r} in {fold['folder']}."
+                    f"The folds were not evaluated alike: `{name}` is {first.get(name)!r} in {first['folder']} "
+                    f"and {fold.get(name)!r} in {fold['folder']}."
                 )
         if list(fold["recall"]) != list(first["recall"]):
             raise ValueError(

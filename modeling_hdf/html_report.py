@@ -213,7 +213,7 @@ def _number_context(metrics: dict) -> dict:
         if intervals is not None:
             note = (
                 f"Intervals: bootstrap, {bootstrap['num_resamples']} resamples of {bootstrap['num_units']} {unit}, "
-                f"seed {bootstrap['seed']}."
+                f"seed {bootstrap['seed']}. None where all resamples agree, as for a recall of 0 or 1."
             )
     return {
         "totals": totals,

@@ -34,7 +34,8 @@ def evaluation_title(metrics: dict) -> str:
     fold = "" if metrics["fold"] is None else f" fold {metrics['fold']}"
     views = "" if metrics["num_views"] == 1 else f", {metrics['num_views']} views"
     peers = ", PEER PROTOCOL: model selected on this split" if metrics["peer_protocol"] else ""
-    return f"{metrics['dataset']}{fold}, {metrics['split']} split{views}{peers}"
+    split = "all splits" if metrics["split"] == "all" else f"{metrics['split']} split"
+    return f"{metrics['dataset']}{fold}, {split}{views}{peers}"
 
 
 def model_card(

@@ -62,12 +62,14 @@ def _rows(metrics: dict, arguments: argparse.Namespace) -> datasets.Dataset | No
     """The split that was measured; None for a dataset that lies nobody knows where."""
     if metrics["dataset"] != "synthetic" and arguments.data_dir is None:
         return None
+    # The peer protocol changes the validation split alone, which it leaves nobody to measure.
     data = DataArguments(
-        **{name: metrics[name] for name in ("dataset", "fold", "peer_protocol")},
+        dataset=metrics["dataset"],
+        fold=metrics["fold"],
         data_dir=arguments.data_dir,
         max_missing=arguments.max_missing,
     )
-    builder = data.builder(metrics["dataset_overrides"] | arguments.overrides)
+    builder = data.builder(metrics["dataset_overrides"] | arguments.overrides, training=False)
     builder.download_and_prepare()
     return builder.as_dataset(split=metrics["split"])
 

@@ -47,7 +47,7 @@ def test_probabilities_give_the_calibration_error_too(load):
         load().compute(predictions=probabilities, references=labels, names=["a", "b", "c"])
 
 
-@pytest.mark.parametrize("row", [[9.0, -3.0], [0.7, 0.7], [np.nan, 0.5], [np.inf, 0.0]])
+@pytest.mark.parametrize("row", [[9.0, -3.0], [1.5, -0.5], [0.7, 0.7], [np.nan, 0.5], [np.inf, 0.0]])
 def test_rows_that_are_no_probabilities_are_named(load, row):
     with pytest.raises(ValueError, match=r"1 clips are no probabilities, such as \[.* of clip 1;.*softmax"):
         load().compute(predictions=[[0.2, 0.8], row], references=[1, 0])

@@ -15,6 +15,7 @@ from modeling_hdf.predictions import class_probabilities
 
 NAMES = ["calm", "glad", "sad"]
 ABOUT = {"model": "m", "dataset": "d", "fold": None, "split": "test", "num_views": 1, "peer_protocol": False}
+ABOUT |= {"temporal_sampling": "uniform", "sampling_stride": 1}
 
 
 def build_table(num_clips: int = 60, **columns) -> pd.DataFrame:

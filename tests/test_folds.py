@@ -24,7 +24,10 @@ def write_fold(root: Path, fold: int, **changes) -> tuple[Path, dict]:
         "split": "test",
         "peer_protocol": False,
         "temporal_sampling": "uniform",
+        "sampling_stride": 1,
         "num_views": 1,
+        "dataset_overrides": {},
+        "calibration_temperature": 1.0 + fold / 10 if fold else 1.0,  # each fold has its own
         **classification_report(labels, predictions, NAMES),
         "ece": float(generator.random()),
         **changes,
@@ -91,6 +94,9 @@ def test_a_missing_fold_is_named_and_allowed_only_when_asked_for(folds):
         ({"dataset": "mafw"}, "`dataset` is 'dfew' in .* and 'mafw' in"),
         ({"peer_protocol": True}, "`peer_protocol` is False in .* and True in"),
         ({"num_views": 2}, "`num_views` is 1 in .* and 2 in"),
+        ({"sampling_stride": 2}, "`sampling_stride` is 1 in .* and 2 in"),
+        ({"dataset_overrides": {"seed": 1}}, "`dataset_overrides` is {} in .* and {'seed': 1} in"),
+        ({"calibration_temperature": 1.0}, "`calibrated` is True in .* and False in"),
         (
             {"recall": {"happiness": 1.0, "fear": 0.0, "neutral": 0.5}},
             "label sets: happiness, sadness.*happiness, fear",
@@ -112,6 +118,8 @@ def test_folders_without_a_fold_are_named(folds, tmp_path):
         read_fold(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="of ferv39k without a fold"):
         read_fold(write_fold(tmp_path, None, dataset="ferv39k")[0])
+    with pytest.raises(ValueError, match="is of the dataset 'afew'; known are synthetic, dfew"):
+        read_fold(write_fold(tmp_path, 1, dataset="afew")[0])
     folder, metrics = write_fold(tmp_path, 1)
     del metrics["confusion_matrix"]
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -120,6 +128,17 @@ def test_folders_without_a_fold_are_named(folds, tmp_path):
     (folder / "metrics.json").write_text("{")
     with pytest.raises(ValueError, match="metrics.json is no JSON"):
         read_fold(folder)
+
+
+def test_files_that_do_not_tell_are_equal_only_to_each_other(folds):
+    for folder, metrics in folds:
+        older = {name: metrics[name] for name in metrics if name not in ("sampling_stride", "calibration_temperature")}
+        (folder / "metrics.json").write_text(json.dumps(older))
+    result = aggregate(folds)
+    assert result["sampling_stride"] is None and result["calibrated"] is None
+    (folds[0][0] / "metrics.json").write_text(json.dumps(folds[0][1]))
+    with pytest.raises(ValueError, match="`sampling_stride` is"):
+        aggregate(folds)
 
 
 def test_the_command_prints_each_fold_and_writes_the_result(folds, tmp_path, capsys):

@@ -50,6 +50,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     label_names: ClassVar[tuple[str, ...]] = EXPRESSIONS
     folds: ClassVar[tuple[str, ...]] = ("default",)
     variants: ClassVar[dict[str, str]] = {}
+    required_splits: ClassVar[tuple[str, ...]] = ("train", "test")
 
     def __post_init__(self):
         super().__post_init__()
@@ -87,10 +88,11 @@ class ExpressionConfig(datasets.BuilderConfig):
             listing = self.read_listing()
             listing.clips, notes = check_listing(listing.clips)
             listing.notes += notes
-            for split in ("train", "test"):
-                if not any(clip.split == split for clip in listing.clips):
+            there = {clip.split for clip in listing.clips}
+            for split in self.required_splits:
+                if split not in there:
                     raise ValueError(f"{self.data_dir}: the annotation lists no clip for {split}.")
-            if not self.peer_protocol and not any(clip.split == "validation" for clip in listing.clips):
+            if not self.peer_protocol and "train" in there and "validation" not in there:
                 listing.clips = cut_split(
                     listing.clips, "validation", self.validation_fraction, self.seed, listing.has_groups
                 )
@@ -201,7 +203,10 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         if self.config.peer_protocol:
             rows["validation"] = rows["test"]
         generators = []
+        listed = {clip.split for clip in self.config.listing.clips}
         for split, split_rows in rows.items():
+            if not split_rows and split not in listed:
+                continue  # own videos to be tested on, and nothing else
             if not split_rows:
                 raise ValueError(f"{self.report.name}: no clip is left for {split}.")
             generator = datasets.SplitGenerator(split, gen_kwargs={"rows": split_rows})

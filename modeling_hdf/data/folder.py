@@ -30,7 +30,7 @@ class VideoFolderConfig(ExpressionConfig):
     `<split>/<class>/<clip>`.
 
     Splits that are not given are cut from the training clips: test, then validation, by whole groups if there are
-    any.
+    any. Without training clips there is nothing but the splits that are given, of which test must be one.
 
     Args:
         metadata: the CSV or JSON-lines file, relative to `data_dir`; `None` takes the one in `data_dir`.
@@ -46,6 +46,7 @@ class VideoFolderConfig(ExpressionConfig):
     label_base: int | None = None
 
     dataset: ClassVar[str] = "VideoFolder"
+    required_splits: ClassVar[tuple[str, ...]] = ("test",)
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,6 +1,9 @@
 """The data of a training run as a recipe describes it: the dataset, its clips per split, and the collator."""
 
+import dataclasses
 import os
+import types
+import typing
 from dataclasses import dataclass, field
 
 import datasets
@@ -18,6 +21,9 @@ from modeling_hdf.data.votes import vote_targets
 from modeling_hdf.video_processing_hdf import HDFVideoProcessor
 
 BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
+
+# Fields of a builder that are no overrides: those of `datasets`, and those that are arguments of their own here.
+_NO_OVERRIDES = ("name", "version", "data_dir", "data_files", "description", "peer_protocol", "max_missing")
 
 
 @dataclass
@@ -69,6 +75,7 @@ class DataArguments:
             raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
+        self._missing_limit()
         if self.vote_labels and self.dataset != "dfew":
             raise ValueError(f"`vote_labels` needs the votes of annotators, which {self.dataset} does not have.")
         # These two raise for values out of range, before any clip is read.
@@ -87,21 +94,33 @@ class DataArguments:
             choices = "one from 1 to " + str(len(folds)) if "fold1" in folds else "none: it has a single split"
             raise ValueError(f"`fold` is {self.fold}; {self.dataset} takes {choices}.")
 
-    def builder(self, overrides: dict) -> datasets.DatasetBuilder:
-        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does, and a `FileNotFoundError` if
-        there are no votes to train on."""
+    def _missing_limit(self) -> int | float:
+        limit = str(self.max_missing)
+        try:
+            return float(limit) if "." in limit else int(limit)
+        except ValueError:
+            raise ValueError(
+                f"`max_missing` (--max-missing) is {limit!r}; it must be a number of clips (5) or a share (0.05)."
+            ) from None
+
+    def builder(self, overrides: dict, training: bool = True) -> datasets.DatasetBuilder:
+        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does, a `ValueError` for overrides
+        that it does not take, and, for `training`, if there are no training clips, and a `FileNotFoundError` if there
+        are no votes to train on."""
         builder = BUILDERS[self.dataset]
+        _check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
         if self.dataset == "synthetic":
             return builder(**overrides)
         fold = {} if self.fold is None else {"config_name": f"fold{self.fold}"}
-        limit = str(self.max_missing)
         built = builder(
             **fold,
             data_dir=self.data_dir,
             peer_protocol=self.peer_protocol,
-            max_missing=float(limit) if "." in limit else int(limit),
+            max_missing=self._missing_limit(),
             **overrides,
         )
+        if training and not any(clip.split == "train" for clip in built.config.listing.clips):
+            raise ValueError(f"{self.data_dir}: the annotation lists no clip for train.")
         if self.vote_labels and built.config.votes_file() is None:
             raise FileNotFoundError(
                 f"{self.data_dir}: holds no Annotation/annotation.xlsx, whose votes `vote_labels` takes: put DFEW's "
@@ -148,6 +167,28 @@ class DataArguments:
         share = 0.5 if dsm else 1.0
         mixing = ClipMixing(num_labels, mixup_alpha=self.mixup_alpha, cutmix_alpha=self.cutmix_alpha, share=share)
         return ClipCollator(processor, num_labels, mixing)
+
+
+def _check_overrides(config: type, dataset: str, overrides: dict) -> None:
+    kinds = {each.name: each.type for each in dataclasses.fields(config) if each.name not in _NO_OVERRIDES}
+    kinds["cache_dir"] = str
+    for name, value in overrides.items():
+        if name not in kinds:
+            raise ValueError(f"`dataset_overrides` has {name!r}; {dataset} has the fields {', '.join(sorted(kinds))}.")
+        kind = kinds[name]
+        choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        if not any(_is_of(value, choice) for choice in choices):
+            text = kind.__name__ if isinstance(kind, type) else str(kind)
+            raise ValueError(f"`dataset_overrides` has {name!r} of {value!r}; it must be of type {text}.")
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """Whether a value of JSON can be one of a type: whole numbers are floats too, lists are tuples of strings."""
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = False) -> list[str]:

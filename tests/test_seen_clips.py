@@ -1,0 +1,285 @@
+"""What training recorded beside a model: clips it has seen are refused, and it is measured as training measured it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
+from test_evaluate_cli import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
+from trees import OURS, write_dfew, write_video  # noqa: E402
+
+from modeling_hdf.data import DataArguments  # noqa: E402
+from modeling_hdf.seen_clips import check_unseen, chosen_protocol, training_metrics  # noqa: E402
+
+RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("saved"))
+
+
+@pytest.fixture
+def model(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+@pytest.fixture
+def dfew(tmp_path) -> Path:
+    write_dfew(tmp_path / "dfew")
+    return tmp_path / "dfew"
+
+
+def record(folder: Path, **fields) -> None:
+    (folder / "metrics.json").write_text(json.dumps({**RUN, **fields}))
+
+
+def own_videos(root: Path, splits: tuple[str, ...], per_class: int = 1) -> Path:
+    for split in splits:
+        for number, name in enumerate(OURS):
+            for index in range(per_class):
+                write_video(root / split / name / f"{index}.mp4", number)
+    return root
+
+
+# ---- Clips that were trained on ----
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+@pytest.mark.parametrize(
+    "fields, options, message",
+    [
+        ({"fold": 2}, (), "trained on fold 2 of dfew, so it has seen clips of the .* split of fold 1; give --fold 2"),
+        ({}, ("--overrides", '{"seed": 7}'), "`seed` was 0 and is 7"),
+        ({"dataset_overrides": {"validation_fraction": 0.3}}, (), "`validation_fraction` was 0.3 and is 0.1"),
+    ],
+)
+def test_clips_of_the_training_are_refused(model, dfew, capsys, command, fields, options, message):
+    record(model, **fields)
+    split = ("--split", "validation") if command == "evaluate" else ()
+    assert run(command, model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, *split, *options) == 1
+    assert_error(capsys, message)
+    assert not (model / "calibration.json").exists()
+
+
+@pytest.mark.parametrize(
+    "fields, overrides, split",
+    [
+        ({"dataset": "mafw", "fold": 2}, {"seed": 7}, "test"),  # another dataset
+        ({"dataset_overrides": {"seed": 7}}, {"seed": 7, "cache_dir": "/some/where"}, "validation"),
+        ({}, {"seed": 0, "variant": "original"}, "test"),  # the same clips, in another form
+        ({}, {"seed": 7}, "train"),
+        ({"peer_protocol": True}, {}, "test"),  # flagged, not refused
+    ],
+)
+def test_what_is_not_refused(fields, overrides, split):
+    data = DataArguments(dataset="dfew", data_dir="DFEW", fold=1)
+    check_unseen("M", {**RUN, **fields}, data, overrides, split)
+    older = {name: RUN[name] for name in ("dataset", "fold")}
+    check_unseen("M", older, data, {"seed": 7}, "test")
+
+
+def test_sizes_of_the_synthetic_faces_are_free():
+    trained = {"dataset": "synthetic", "fold": None, "dataset_overrides": {"seed": 1}}
+    check_unseen("M", trained, DataArguments(), {"num_test": 7, "difficulty": 2}, "test")
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_of_the_peer_protocol_only_the_test_split_is_measured(model, dfew, capsys, split):
+    record(model, peer_protocol=True)
+    assert run("evaluate", model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, "--split", split) == 1
+    assert_error(capsys, f"peer protocol, on all clips of dfew but the test split: its {split} split says nothing")
+
+
+# ---- Where the record lies ----
+
+
+def test_a_checkpoint_has_the_record_of_its_run(tmp_path, monkeypatch):
+    checkpoint = tmp_path / "run" / "checkpoint-12"
+    other = tmp_path / "run" / "other"
+    checkpoint.mkdir(parents=True)
+    other.mkdir()
+    assert training_metrics(str(checkpoint)) == {}
+    record(tmp_path / "run")
+    assert training_metrics(str(checkpoint)) == training_metrics(str(tmp_path / "run")) == RUN
+    assert training_metrics(str(other)) == {}
+    monkeypatch.chdir(checkpoint)
+    assert training_metrics(".") == RUN
+    record(checkpoint, fold=3)
+    assert training_metrics(str(checkpoint))["fold"] == 3
+
+
+def test_the_shipped_checkpoint_has_its_own():
+    assert training_metrics("hdf-tiny-synthetic")["dataset"] == "synthetic"
+
+
+def test_a_repository_has_its_own(tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--owner--hdf" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert training_metrics("owner/hdf") == {}  # offline, and not there
+    record(snapshot)
+    assert training_metrics("owner/hdf") == RUN
+
+
+def test_what_an_evaluation_left_is_no_training(tmp_path):
+    record(tmp_path, model="somewhere")
+    assert training_metrics(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+@pytest.mark.parametrize("text, message", [("{", "metrics.json is no JSON"), ("[]", "metrics.json holds no JSON obj")])
+def test_a_damaged_record_is_named(model, dfew, capsys, command, text, message):
+    (model / "metrics.json").write_text(text)
+    assert run(command, model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1) == 1
+    assert_error(capsys, f"model/{message}")
+
+
+# ---- How clips are shown ----
+
+NOTHING = {"temporal_sampling": None, "sampling_stride": None, "num_views": None}
+DENSE = {"temporal_sampling": "dense", "sampling_stride": 4, "num_views": 2}
+
+
+@pytest.mark.parametrize(
+    "asked, trained, expected, line",
+    [
+        ({}, {}, ("uniform", 1, 1), "frames: uniform sampling, 1 view per clip (no metrics.json of a training run"),
+        ({}, DENSE, ("dense", 4, 2), "frames: dense sampling with stride 4, 2 views per clip (as in training)"),
+        ({"num_views": 1}, DENSE, ("dense", 4, 1), "1 view per clip (the training run: dense sampling with stride 4"),
+        ({"temporal_sampling": "uniform"}, DENSE, ("uniform", 1, 2), "uniform sampling, 2 views"),
+        ({"temporal_sampling": "dense", "sampling_stride": 2}, DENSE, ("dense", 2, 2), "stride 2"),
+    ],
+)
+def test_the_protocol_of_the_run_is_the_default(asked, trained, expected, line):
+    chosen, text = chosen_protocol(NOTHING | asked, trained)
+    assert tuple(chosen[name] for name in DENSE) == expected
+    assert line in text
+
+
+def test_both_commands_take_the_protocol_of_the_run(model, dfew, tmp_path, capsys, monkeypatch):
+    record(model, temporal_sampling="segments", sampling_stride=1, num_views=2)
+    options = ("--dataset", "dfew", "--data-dir", dfew, "--fold", 1)
+    assert run("evaluate", model, *options, "--resamples", 5, "--output", tmp_path / "out") == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["temporal_sampling"], metrics["num_views"]) == ("segments", 2)
+    output = capsys.readouterr().out
+    assert "frames: segments sampling, 2 views per clip (as in training)" in output
+    assert "\nframes: segments sampling, 2 views per clip\n" in output  # in the report
+    seen = []
+    clips = DataArguments.clips
+    monkeypatch.setattr(
+        DataArguments, "clips", lambda self, *rest, **more: seen.append(self) or clips(self, *rest, **more)
+    )
+    assert run("calibrate", model, *options) == 0
+    assert [(data.temporal_sampling, data.num_views) for data in seen] == [("segments", 1)]
+    assert (
+        "segments sampling, 1 view per clip (the training run: segments sampling, 2 views" in capsys.readouterr().out
+    )
+
+
+# ---- Own videos ----
+
+
+def test_own_test_videos_alone_can_be_measured(model, tmp_path, capsys):
+    root = own_videos(tmp_path / "own", ("test",))
+    for split in ("test", "all"):
+        options = ("--split", split, "--resamples", 5, "--output", tmp_path / split)
+        assert run("evaluate", model, "--dataset", "folder", "--data-dir", root, *options) == 0
+        assert json.loads((tmp_path / split / "metrics.json").read_text())["num_clips"] == 7
+    output = capsys.readouterr().out
+    assert "7 of 7 clips (test split)" in output and "all 7 clips\n" in output
+    assert run("report", tmp_path / "all", "--data-dir", root, "--clips", 0) == 0
+    capsys.readouterr()
+    assert run("calibrate", model, "--dataset", "folder", "--data-dir", root) == 1
+    assert_error(capsys, 'Unknown split "validation"')
+    with pytest.raises(ValueError, match="own: the annotation lists no clip for train"):
+        DataArguments(dataset="folder", data_dir=str(root)).builder({})
+
+
+def test_every_clip_of_a_folder_without_splits(model, tmp_path, capsys):
+    root = own_videos(tmp_path / "own", ("",), per_class=3)
+    options = ("--dataset", "folder", "--data-dir", root, "--resamples", 5)
+    assert run("evaluate", model, *options) == 0
+    assert "7 of 21 clips (test split); `--split all` measures every clip" in capsys.readouterr().out
+    record(model, dataset="folder", fold=None, peer_protocol=True)
+    assert run("evaluate", model, *options, "--split", "all", "--output", tmp_path / "out") == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["split"], metrics["num_clips"], metrics["peer_protocol"]) == ("all", 21, True)
+    output = capsys.readouterr().out
+    assert "all 21 clips; MAY HOLD CLIPS OF THE TRAINING" in output
+    assert "folder, all splits, PEER PROTOCOL" in output and "frames: " in output
+
+
+def test_all_clips_are_of_a_folder_alone(model, dfew, capsys):
+    assert run("evaluate", model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, "--split", "all") == 1
+    assert_error(capsys, "`--split all` is for a folder of videos")
+
+
+# ---- Bad input ----
+
+
+def truncated(model: Path) -> None:
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def wrong_head(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    names = dict(enumerate("abc"))
+    config |= {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    (model / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("damage", [truncated, wrong_head])
+def test_damaged_weights_are_named(model, capsys, damage):
+    damage(model)
+    assert run("evaluate", model, "--dataset", "synthetic") == 1
+    assert_error(capsys, "Model .*model cannot be loaded: ")
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"num_trian": 7}, "has 'num_trian'; synthetic has the fields .*num_train"),
+        ({"data_dir": "x"}, "has 'data_dir'; synthetic has the fields "),
+        ({"num_train": True}, "'num_train' of True; it must be of type int"),
+        ({"duration": "long"}, "'duration' of 'long'; it must be of type float"),
+    ],
+)
+def test_bad_builder_fields_are_named(model, capsys, overrides, message):
+    assert run("evaluate", model, "--dataset", "synthetic", "--overrides", json.dumps(overrides)) == 1
+    assert_error(capsys, message)
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"validation_fraction": "a"}, "'validation_fraction' of 'a'; it must be of type float"),
+        ({"labels": "abc"}, "'labels' of 'abc'; it must be of type tuple"),
+        ({"labels": [1, 2]}, r"'labels' of \[1, 2\]"),
+        ({"peer_protocol": True}, "has 'peer_protocol'; folder has the fields"),
+    ],
+)
+def test_bad_fields_of_a_folder_are_named(tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        DataArguments(dataset="folder", data_dir=str(tmp_path)).builder(overrides)
+
+
+def test_good_fields_of_a_folder_are_taken(tmp_path):
+    root = own_videos(tmp_path / "own", ("train", "test"), per_class=2)
+    fields = {"validation_fraction": 0.5, "labels": list(OURS), "label_base": None, "cache_dir": str(tmp_path / "c")}
+    config = DataArguments(dataset="folder", data_dir=str(root)).builder(fields).config
+    assert config.validation_fraction == 0.5 and config.labels == tuple(OURS)
+    whole = {"difficulty": 2, "cache_dir": str(tmp_path / "c")}  # JSON has whole numbers for floats
+    assert DataArguments().builder(whole).config.difficulty == 2
+
+
+def test_a_limit_that_is_no_number_is_named():
+    with pytest.raises(ValueError, match=r"`max_missing` \(--max-missing\) is 'lots'; it must be a number of clips"):
+        DataArguments(dataset="dfew", data_dir="DFEW", fold=1, max_missing="lots")
