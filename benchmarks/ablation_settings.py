@@ -148,6 +148,7 @@ TRIALS = {
     "dsm_features_10_0.1": Trial("dsm", _dsm("features", 10.0, 0.1)),
     "dsm_parameters_10_0.1": Trial("dsm", _dsm("parameters", 10.0, 0.1)),
     "dsm_fixed_1_0.1": Trial("dsm", _dsm("fixed", 1.0, 0.1)),
+    "dsm_features_1_0.1": Trial("dsm", _dsm("features", 1.0, 0.1)),
     "dsm_features_10_1": Trial("dsm", _dsm("features", 10.0, 1.0)),
     "dsm_features_10_0.1_ib_-0.5": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_ib_weight=-0.5)),
     "dsm_features_10_0.1_eta_1": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_eta=1.0)),
