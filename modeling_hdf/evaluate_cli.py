@@ -72,11 +72,11 @@ def _prepared(data: DataArguments, overrides: dict) -> datasets.DatasetBuilder:
     return builder
 
 
-def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, trained: dict) -> str:
+def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:
     """How much of the dataset is measured."""
     total = sum(each.num_examples for each in builder.info.splits.values())
     if split == "all":
-        seen = "; MAY HOLD CLIPS OF THE TRAINING, which was on a folder" if trained.get("dataset") == "folder" else ""
+        seen = "; MAY HOLD CLIPS OF THE TRAINING, which was on a folder" if may_be_seen else ""
         return f"all {total} clips{seen}"
     more = "; `--split all` measures every clip" if data.dataset == "folder" else ""
     return f"{builder.info.splits[split].num_examples} of {total} clips ({split} split){more}"
@@ -138,7 +138,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     data = _data(arguments, trained, arguments.split)
     builder = _prepared(data, arguments.overrides)
     rows = builder.as_dataset(split=arguments.split)
-    print(_measured_line(data, builder, arguments.split, trained))
+    may_be_seen = arguments.split == "all" and trained.get("dataset") == "folder"
+    print(_measured_line(data, builder, arguments.split, may_be_seen))
     check_factors(known_of_clips(rows), arguments.group_by or [])  # now, not after all the work
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **_trainer_arguments(arguments))
@@ -152,6 +153,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         "peer_protocol": arguments.split in ("test", "all")
         and trained.get("dataset") == data.dataset
         and trained.get("peer_protocol", False),
+        "may_hold_training_clips": may_be_seen,
         "calibration_temperature": model.config.calibration_temperature,
         **report,
         "across_datasets": across,

@@ -169,6 +169,8 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
             f"Peer protocol: the model was selected on the very {metrics['split']} split that it is measured on. The "
             "figures are too high for new data."
         )
+    if metrics.get("may_hold_training_clips"):
+        warnings.append("The clips may hold some that the model was trained on: both come from folders of videos.")
     across = metrics.get("across_datasets")
     if across is not None:
         removed = ", ".join(across["only_in_model"]) or "none"

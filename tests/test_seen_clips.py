@@ -194,6 +194,7 @@ def test_own_test_videos_alone_can_be_measured(model, tmp_path, capsys):
         assert json.loads((tmp_path / split / "metrics.json").read_text())["num_clips"] == 7
     output = capsys.readouterr().out
     assert "7 of 7 clips (test split)" in output and "all 7 clips\n" in output
+    assert json.loads((tmp_path / "all" / "metrics.json").read_text())["may_hold_training_clips"] is False
     assert run("report", tmp_path / "all", "--data-dir", root, "--clips", 0) == 0
     capsys.readouterr()
     assert run("calibrate", model, "--dataset", "folder", "--data-dir", root) == 1
@@ -211,6 +212,9 @@ def test_every_clip_of_a_folder_without_splits(model, tmp_path, capsys):
     assert run("evaluate", model, *options, "--split", "all", "--output", tmp_path / "out") == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (metrics["split"], metrics["num_clips"], metrics["peer_protocol"]) == ("all", 21, True)
+    assert metrics["may_hold_training_clips"] is True
+    assert run("report", tmp_path / "out", "--clips", 0) == 0
+    assert "may hold some that the model was trained on" in (tmp_path / "out" / "report.html").read_text()
     output = capsys.readouterr().out
     assert "all 21 clips; MAY HOLD CLIPS OF THE TRAINING" in output
     assert "folder, all splits, PEER PROTOCOL" in output and "frames: " in output
