@@ -24,8 +24,9 @@ from transformers.utils import logging
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.configuration import configuration_path
-from modeling_hdf.data import ClipDataset, ClipFactors, encode_mp4, predict_views, render_clip
-from modeling_hdf.evaluation_run import evaluation_trainer
+from modeling_hdf.data import ClipDataset, ClipFactors, encode_mp4, render_clip
+from modeling_hdf.evaluation.running import evaluation_trainer
+from modeling_hdf.evaluation.views import predict_views
 
 FPS = 25
 

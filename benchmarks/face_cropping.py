@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 
 from modeling_hdf.data import ClipFactors, encode_mp4, render_clip
-from modeling_hdf.face_detection import FaceDetector, cut_square
-from modeling_hdf.face_sources import open_source
-from modeling_hdf.face_tracking import box_iou, crop_squares, eye_angles
-from modeling_hdf.faces import crop_face
+from modeling_hdf.faces.cropping import crop_face
+from modeling_hdf.faces.detection import FaceDetector, cut_square
+from modeling_hdf.faces.sources import open_source
+from modeling_hdf.faces.tracking import box_iou, crop_squares, eye_angles
 
 FPS, SECONDS, MARGIN, SIZE = 25, 4.0, 0.1, 224
 

@@ -21,7 +21,7 @@ from transformers import VideoMAEForVideoClassification, set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
 from modeling_hdf.configuration import configuration_path
-from modeling_hdf.dsm import DSM
+from modeling_hdf.training.dsm import DSM
 
 
 def seconds(call: Callable[[], object], device: torch.device) -> float:

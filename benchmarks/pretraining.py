@@ -30,8 +30,8 @@ from synthetic_runs import (
 from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.data.face_dynamics import LABELS
-from modeling_hdf.metrics import classification_report
+from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.evaluation.metrics import classification_report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "pretraining"

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from modeling_hdf import HDFConfig
-from modeling_hdf.model_cards import model_card
+from modeling_hdf.hub.cards import model_card
+from modeling_hdf.hub.release import CONFIG, METRICS, PROCESSOR, model_release
 from modeling_hdf.pretrained import SHIPPED, TINY_SYNTHETIC
-from modeling_hdf.publishing import CONFIG, METRICS, PROCESSOR, model_release
 
 ROOT = Path(__file__).parents[1]
 

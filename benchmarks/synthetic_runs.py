@@ -20,16 +20,10 @@ from safetensors.torch import load_file, save_file
 from transformers import VideoMAEForPreTraining, set_seed
 
 from modeling_hdf import HDFConfig, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
-from modeling_hdf.data import (
-    ClipCollator,
-    ClipDataset,
-    ShiftedSyntheticFaces,
-    SyntheticFaces,
-    build_augmentation,
-)
-from modeling_hdf.data.face_dynamics import LABELS
-from modeling_hdf.data.synthetic import SPLITS
-from modeling_hdf.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
+from modeling_hdf.data import ClipCollator, ClipDataset, ShiftedSyntheticFaces, SyntheticFaces, build_augmentation
+from modeling_hdf.data.synthetic.builder import SPLITS
+from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.training.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
 
 ROOT = Path(__file__).parents[1]
 # Fields of VideoMAE's configuration among the settings of a pretraining; the others are arguments of its training.

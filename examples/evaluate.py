@@ -7,7 +7,7 @@ python examples/evaluate.py outputs/ferv39k --dataset ferv39k --data-dir FERV39k
 
 import sys
 
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -8,7 +8,7 @@ The same as `hdf push`.
 
 import sys
 
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["push", *sys.argv[1:]]))

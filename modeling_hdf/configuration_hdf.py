@@ -8,7 +8,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .backbone_hdf import BACKBONES
+from .videomae_hdf import VideoMAEBackbone
+
+# By `model_type` of the backbone's configuration.
+BACKBONES = {"videomae": VideoMAEBackbone}
 
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 
@@ -237,4 +240,4 @@ class HDFConfig(PreTrainedConfig):
         return BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
 
 
-__all__ = ["HDFConfig"]
+__all__ = ["BACKBONES", "EMOTIONS", "HDFConfig"]

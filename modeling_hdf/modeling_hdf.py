@@ -18,8 +18,7 @@ from transformers.utils.output_capturing import (
     selected_hidden_states,
 )
 
-from .backbone_hdf import BACKBONES
-from .configuration_hdf import HDFConfig
+from .configuration_hdf import BACKBONES, HDFConfig
 from .dam_hdf import DAM, DAMFrequencyBranch, DAMTemporalBranch
 
 # Arguments of `from_pretrained` that say where a checkpoint lies; the configuration is read with them too.

@@ -1,8 +1,8 @@
-"""Everything HDF knows about a particular backbone, in one place.
+"""VideoMAE as a backbone: everything HDF knows about it, in one place.
 
 A backbone turns a clip into a feature map of shape `(B, T, h, w, C)` in several steps ("layers"); HDF runs the
-backbone's own modules and puts a DAM between some of them. A further backbone is one more class like
-[`VideoMAEBackbone`] and one more entry in `BACKBONES`.
+backbone's own modules and puts a DAM between some of them. A further backbone is one more file like this one and one
+more entry in `BACKBONES` of `configuration_hdf.py`.
 """
 
 import torch
@@ -129,6 +129,4 @@ class VideoMAEBackbone:
         return hidden_states[:, 0] if norm is None else norm(hidden_states.mean(1))
 
 
-BACKBONES = {"videomae": VideoMAEBackbone}
-
-__all__ = ["BACKBONES", "DropPath", "VideoMAEBackbone"]
+__all__ = ["DropPath", "VideoMAEBackbone", "as_pair"]

@@ -62,7 +62,7 @@ print(json.dumps({
 """
 
 TRAVELLING_FILES = {
-    "backbone_hdf.py",
+    "videomae_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
     "modeling_hdf.py",

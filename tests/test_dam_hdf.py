@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modeling_hdf import DAM, convert_release_state_dict
 from modeling_hdf.dam_hdf import dct_bank
 
-RECORDS = Path(__file__).parent / "data" / "records"
+RECORDS = Path(__file__).parent / "records"
 
 
 def sigmoid(value):

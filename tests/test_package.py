@@ -26,7 +26,7 @@ def test_import_registers_the_auto_classes_without_datasets_or_matplotlib():
 def test_the_wheel_holds_every_package():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("modeling_hdf/**/__init__.py")}
-    assert "modeling_hdf.dfer" in found and found <= set(packages)
+    assert "modeling_hdf.evaluation.dfer" in found and found <= set(packages)
 
 
 def test_public_names_exist():

@@ -14,8 +14,8 @@ from transformers import pipeline
 from modeling_hdf import TINY_SYNTHETIC, HDFConfig
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
-from modeling_hdf.evaluation_run import load_classifier
-from modeling_hdf.model_cards import model_card
+from modeling_hdf.hub.cards import model_card
+from modeling_hdf.inference.classifier import load_classifier
 from modeling_hdf.pretrained import SHIPPED, checkpoint_path
 
 FOLDER = Path(TINY_SYNTHETIC)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from .convert import ConversionOptions, convert_checkpoint
+from ..conversion.videomae import ConversionOptions, convert_checkpoint
 
 
 def _names(text: str) -> list[str]:

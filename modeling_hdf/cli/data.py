@@ -4,9 +4,11 @@ import argparse
 import json
 from typing import Any
 
-from modeling_hdf.data import SyntheticFaces, VideoFolder, publish_dataset, refuse_gated
-from modeling_hdf.data.expression_builder import ExpressionConfig
-from modeling_hdf.data.training_data import BUILDERS
+from ..data.arguments import BUILDERS
+from ..data.builders.base import ExpressionConfig
+from ..data.builders.folder import VideoFolder
+from ..data.synthetic.builder import SyntheticFaces
+from ..hub.datasets import publish_dataset, refuse_gated
 
 
 def _count_or_share(text: str) -> int | float:

@@ -9,17 +9,18 @@ from typing import Any
 import datasets
 import numpy as np
 
-from .calibration import calibration_report, fit_temperature, write_temperature
-from .data.training_data import BUILDERS, DataArguments
-from .environment import environment
-from .evaluation import check_factors, evaluate_predictions
-from .evaluation_lines import calibration_lines, evaluation_lines, fold_lines
-from .evaluation_run import clip_outputs, evaluation_trainer, load_classifier, predict_rows
-from .folds import aggregate_folds, read_fold
-from .model_cards import evaluation_title
-from .predictions import known_of_clips, write_predictions
-from .reports import plot_confusion_matrix
-from .seen_clips import PROTOCOL, check_unseen, chosen_protocol, training_metrics
+from ..data.arguments import BUILDERS, DataArguments
+from ..evaluation.calibration import calibration_report, fit_temperature, write_temperature
+from ..evaluation.environment import environment
+from ..evaluation.folds import aggregate_folds, read_fold
+from ..evaluation.predictions import known_of_clips, write_predictions
+from ..evaluation.provenance import PROTOCOL, check_unseen, chosen_protocol, training_metrics
+from ..evaluation.running import clip_outputs, evaluation_trainer, predict_rows
+from ..evaluation.summary import check_factors, evaluate_predictions
+from ..hub.cards import evaluation_title
+from ..inference.classifier import load_classifier
+from ..reports.run_plots import plot_confusion_matrix
+from .text import calibration_lines, evaluation_lines, fold_lines
 
 
 def json_object(text: str) -> dict:

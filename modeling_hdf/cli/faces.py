@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .face_folders import Clip, CropSettings, Inventory, Journal, crop_clip, find_clips
-from .face_writing import OutputError, remove_parts
+from ..faces.folders import Clip, CropSettings, Inventory, Journal, crop_clip, find_clips
+from ..faces.writing import OutputError, remove_parts
 
 _MOST_LISTED = 20  # clips of each kind that the summary names; the journal names all
 

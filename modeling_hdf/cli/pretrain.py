@@ -12,24 +12,24 @@ when the same command is given again.
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, VideoMAEForPreTraining, set_seed
 
-from modeling_hdf import HDFConfig
-from modeling_hdf.checkpoints import CheckpointError
-from modeling_hdf.configuration import configuration_path
-from modeling_hdf.distributed import decided_by_first
-from modeling_hdf.pretraining import (
+from ..configuration import configuration_path
+from ..configuration_hdf import HDFConfig
+from ..training.distributed import decided_by_first
+from ..training.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
     PretrainingTrainer,
     pretraining_config,
 )
-from modeling_hdf.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
-from modeling_hdf.training_run import check_output_dir, write_record
+from ..training.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
+from ..training.runs import check_output_dir, write_record
 
 # What leaves the trained weights as they are; a recipe is known by what it sets.
 FREE = ("recipe", "cache_clips")
@@ -59,10 +59,10 @@ def build_model(script: ScriptArguments) -> VideoMAEForPreTraining:
     return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, **{"use_mean_pooling": False, **fields})
 
 
-def prepare() -> tuple[ScriptArguments, PretrainingDataArguments, PretrainingTrainer]:
+def prepare(arguments: Sequence[str]) -> tuple[ScriptArguments, PretrainingDataArguments, PretrainingTrainer]:
     """Everything up to the first step. Raises an `OSError` or a `ValueError` for input that cannot be used."""
     script, data, training = parse_with_recipe(
-        "pretrain", (ScriptArguments, PretrainingDataArguments, PretrainingArguments), __doc__
+        "pretrain", (ScriptArguments, PretrainingDataArguments, PretrainingArguments), arguments, __doc__
     )
     record = deciding_arguments(training, (script, data), FREE)
     # Before any work; in one process, as in the others the folder may look otherwise a moment later.
@@ -81,11 +81,20 @@ def prepare() -> tuple[ScriptArguments, PretrainingDataArguments, PretrainingTra
     return script, data, trainer
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
+    """Pretrains; the exit code."""
     try:
-        script, data, trainer = prepare()
+        pretrain(arguments)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"pretrain.py: {error}") from error
+        print(f"hdf pretrain: error: {error}", file=sys.stderr)
+        return 1
+    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+def pretrain(arguments: Sequence[str]) -> None:
+    script, data, trainer = prepare(arguments)
     trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
     if trainer.is_world_process_zero():
         write_results(Path(trainer.args.output_dir), trainer, script, data)
@@ -107,12 +116,3 @@ def write_results(
     }
     (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"checkpoint in {folder}; train from it: examples/train.py --model_name_or_path {folder}")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except CheckpointError as error:
-        sys.exit(f"pretrain.py: {error}")
-    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
-        torch.distributed.destroy_process_group()

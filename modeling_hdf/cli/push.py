@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from .hub import push_files, write_files
-from .publishing import REPLACES, model_release
+from ..hub.client import push_files, write_files
+from ..hub.release import REPLACES, model_release
 
 
 def add_push_parser(commands: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import datasets
 
-from .data.training_data import DataArguments
-from .evaluate_cli import json_object
-from .html_report import read_metrics, write_report
+from ..data.arguments import DataArguments
+from ..reports.page import read_metrics, write_report
+from .evaluate import json_object
 
 
 def add_report_parser(commands: Any) -> None:

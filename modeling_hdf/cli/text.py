@@ -1,8 +1,8 @@
 """Reports of evaluations as lines of text, for the terminal."""
 
-from .evaluation import MIN_GROUP_CLIPS
-from .model_cards import evaluation_title
-from .seen_clips import frames_text
+from ..evaluation.provenance import frames_text
+from ..evaluation.summary import MIN_GROUP_CLIPS
+from ..hub.cards import evaluation_title
 
 _TITLES = {"war": "WAR", "uar": "UAR", "macro_f1": "macro F1", "ece": "calibration error"}
 

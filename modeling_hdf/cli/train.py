@@ -11,6 +11,7 @@ of another run, given with `--resume_from_checkpoint`, is started from while the
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,24 +19,30 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, set_seed
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
-from modeling_hdf.checkpoints import CheckpointError
-from modeling_hdf.configuration import configuration_path
-from modeling_hdf.data import ClipDataset, DataArguments, class_count_lines, class_counts, predict_views
-from modeling_hdf.distributed import decided_by_first
-from modeling_hdf.environment import environment
-from modeling_hdf.evaluation import evaluate_predictions
-from modeling_hdf.evaluation_lines import total_lines
-from modeling_hdf.html_report import write_report
-from modeling_hdf.hub import HubError
-from modeling_hdf.model_cards import evaluation_title
-from modeling_hdf.predictions import predictions_table, write_predictions
-from modeling_hdf.pretrained import SHIPPED, checkpoint_path
-from modeling_hdf.publishing import write_metrics, write_model_card
-from modeling_hdf.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
-from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
-from modeling_hdf.shared_classes import SharedClasses
-from modeling_hdf.training_run import check_output_dir, write_record
+from ..configuration import configuration_path
+from ..configuration_hdf import HDFConfig
+from ..data.arguments import DataArguments, class_count_lines
+from ..data.builders.checks import class_counts
+from ..data.clips import ClipDataset
+from ..evaluation.environment import environment
+from ..evaluation.predictions import predictions_table, write_predictions
+from ..evaluation.shared_classes import SharedClasses
+from ..evaluation.summary import evaluate_predictions
+from ..evaluation.views import predict_views
+from ..hub.cards import evaluation_title
+from ..hub.client import HubError
+from ..hub.release import write_metrics, write_model_card
+from ..hub.trainer import HDFTrainer
+from ..modeling_hdf import HDFForVideoClassification
+from ..pretrained import SHIPPED, checkpoint_path
+from ..reports.page import write_report
+from ..reports.run_plots import plot_confusion_matrix, plot_training_curves
+from ..training.arguments import HDFTrainingArguments
+from ..training.checkpointing import CheckpointError
+from ..training.distributed import decided_by_first
+from ..training.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
+from ..training.runs import check_output_dir, write_record
+from .text import total_lines
 
 # What leaves the trained weights as they are; a recipe is known by what it sets.
 FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
@@ -57,9 +64,9 @@ class ScriptArguments:
     )
 
 
-def parse_arguments() -> tuple[ScriptArguments, DataArguments, HDFTrainingArguments]:
+def parse_arguments(arguments: Sequence[str]) -> tuple[ScriptArguments, DataArguments, HDFTrainingArguments]:
     """Recipe first, command line on top."""
-    return parse_with_recipe("train", (ScriptArguments, DataArguments, HDFTrainingArguments), __doc__)
+    return parse_with_recipe("train", (ScriptArguments, DataArguments, HDFTrainingArguments), arguments, __doc__)
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
@@ -85,8 +92,20 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     return model
 
 
-def main() -> None:
-    script, data, training = parse_arguments()
+def main(arguments: Sequence[str]) -> int:
+    """Trains; the exit code."""
+    try:
+        train(arguments)
+    except (CheckpointError, HubError) as error:
+        print(f"hdf train: error: {error}", file=sys.stderr)
+        return 1
+    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+def train(arguments: Sequence[str]) -> None:
+    script, data, training = parse_arguments(arguments)
     record = deciding_arguments(training, (script, data), FREE)
     try:
         # Before any work; in one process, as in the others the folder may look otherwise a moment later.
@@ -167,12 +186,3 @@ def write_test_clips(folder: Path, rows: Dataset) -> None:
     for index, name in enumerate(rows.features["label"].names):
         row = rows[labels.index(index)]
         (folder / f"{name}_{row['clip_id']}.mp4").write_bytes(row["clip"]["bytes"])
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (CheckpointError, HubError) as error:
-        sys.exit(f"train.py: {error}")
-    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
-        torch.distributed.destroy_process_group()

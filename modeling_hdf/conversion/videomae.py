@@ -26,7 +26,7 @@ from transformers import (
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
-from .original_checkpoints import read_pth, refuse_other_architectures, weights_of
+from .original import read_pth, refuse_other_architectures, weights_of
 
 # Widths with heads of other than 64 channels: ViT-H and ViT-g, and the decoder of ViT-H.
 _HEADS = {1280: 16, 1408: 16, 640: 8}

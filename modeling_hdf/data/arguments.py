@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 import datasets
 
-from modeling_hdf.data.clips import ClipCollator, ClipDataset
-from modeling_hdf.data.dfew import DFEW
-from modeling_hdf.data.ferv39k import FERV39k
-from modeling_hdf.data.folder import VideoFolder
-from modeling_hdf.data.mafw import MAFW
-from modeling_hdf.data.mixing import ClipMixing
-from modeling_hdf.data.sampling import TemporalSampling
-from modeling_hdf.data.synthetic import SyntheticFaces
-from modeling_hdf.data.transforms import build_augmentation
-from modeling_hdf.data.votes import vote_targets
-from modeling_hdf.video_processing_hdf import HDFVideoProcessor
+from ..video_processing_hdf import HDFVideoProcessor
+from .builders.dfew import DFEW
+from .builders.ferv39k import FERV39k
+from .builders.folder import VideoFolder
+from .builders.mafw import MAFW
+from .clips import ClipCollator, ClipDataset
+from .frame_sampling import TemporalSampling
+from .mixing import ClipMixing
+from .synthetic.builder import SyntheticFaces
+from .transforms import build_augmentation
+from .votes import vote_targets
 
 BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
 

@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BaseVideoProcessor
 
-from modeling_hdf.data.clip_io import load_clip
-from modeling_hdf.data.mixing import ClipMixing
-from modeling_hdf.data.samplers import Draw
-from modeling_hdf.data.sampling import TemporalSampling
-from modeling_hdf.data.transforms import fit_clip
+from .clip_io import load_clip
+from .clip_samplers import Draw
+from .frame_sampling import TemporalSampling
+from .mixing import ClipMixing
+from .transforms import fit_clip
 
 FrameOrder = Literal["shown", "first", "shuffled"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.training_data import BUILDERS
+from ..data.arguments import BUILDERS
 
 # What must be the same in all folds, or their mean is of nothing.
 _SAME = ("dataset", "split", "peer_protocol", "temporal_sampling", "num_views")

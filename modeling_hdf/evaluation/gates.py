@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .dam_hdf import DAM
-from .modeling_hdf import HDFPreTrainedModel
+from ..dam_hdf import DAM
+from ..modeling_hdf import HDFPreTrainedModel
 
 
 @dataclass
@@ -43,7 +43,7 @@ def recorded_gates(model: HDFPreTrainedModel) -> Iterator[dict[int, DAMGates]]:
     Example:
 
     ```python
-    >>> from modeling_hdf.gates import recorded_gates
+    >>> from modeling_hdf.evaluation.gates import recorded_gates
 
     >>> with recorded_gates(model) as gates:
     ...     model(pixel_values)

@@ -4,20 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
-from transformers import EvalPrediction
+from sklearn.metrics import confusion_matrix, f1_score
+
+from ..training.validation import uar, war
 
 NUM_BINS = 15  # of confidence, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599)
-
-
-def war(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Weighted average recall of classes `(N,)`, which is the accuracy; between 0 and 1."""
-    return float(accuracy_score(labels, predictions))
-
-
-def uar(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Unweighted average recall: the mean of the recalls of the classes present in `labels` `(N,)`; 0 to 1."""
-    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -134,16 +125,9 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray, names: li
     }
 
 
-def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-    """WAR and UAR for a [`~transformers.Trainer`]: logits `(N, num_labels)` and labels `(N,)`."""
-    predictions = np.argmax(evaluation.predictions, axis=-1)
-    return {"war": war(evaluation.label_ids, predictions), "uar": uar(evaluation.label_ids, predictions)}
-
-
 __all__ = [
     "check_probabilities",
     "classification_report",
-    "compute_metrics",
     "expected_calibration_error",
     "macro_f1",
     "reliability",

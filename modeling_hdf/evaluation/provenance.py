@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers.utils import cached_file
 
-from .data.training_data import BUILDERS, DataArguments
-from .pretrained import checkpoint_path
+from ..data.arguments import BUILDERS, DataArguments
+from ..pretrained import checkpoint_path
 
 # How clips are shown where nothing else is said.
 PROTOCOL = {"temporal_sampling": "uniform", "sampling_stride": 1, "num_views": 1}

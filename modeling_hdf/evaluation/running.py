@@ -6,17 +6,15 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from transformers import Trainer, TrainingArguments
 
-from .data.clips import ClipCollator, ClipDataset
-from .data.training_data import DataArguments
-from .data.views import predict_views
-from .modeling_hdf import HDFForVideoClassification
+from ..data.arguments import DataArguments
+from ..data.clips import ClipCollator, ClipDataset
+from ..modeling_hdf import HDFForVideoClassification
+from ..video_processing_hdf import HDFVideoProcessor
 from .predictions import predictions_table
-from .pretrained import checkpoint_path
 from .shared_classes import SharedClasses
-from .video_processing_hdf import HDFVideoProcessor
+from .views import predict_views
 
 
 class _UnlabelledCollator(ClipCollator):
@@ -27,27 +25,6 @@ class _UnlabelledCollator(ClipCollator):
 
     def __call__(self, items: list[dict]) -> dict:
         return {"pixel_values": super().__call__([{**item, "label": 0} for item in items])["pixel_values"]}
-
-
-def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
-    """
-    The model and the video processor of a folder, a Hub repository, or the checkpoint that ships (by its name).
-
-    Raises:
-        ValueError: if they cannot be loaded, or weights are missing: a classifier at its random start would be
-            measured without notice.
-    """
-    path = checkpoint_path(name_or_path)
-    try:
-        model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)
-        processor = HDFVideoProcessor.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # the last two: shapes, a cut file
-        place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
-        raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{error}") from error
-    if info["missing_keys"]:
-        names = ", ".join(sorted(info["missing_keys"])[:3])
-        raise ValueError(f"Model {name_or_path} has no weights for {names}: it is no trained classifier.")
-    return model, processor
 
 
 def evaluation_trainer(
@@ -86,9 +63,8 @@ def predict_rows(
         data ([`DataArguments`]): how clips are sampled, and in how many views.
 
     Returns:
-        The table of predictions (see [`predictions`](modeling_hdf.predictions)), and None, or, where the classes of
-        the model and of the dataset differ, `shared` (names), `only_in_model` (names) and `left_out` (number of clips
-        of each class that the model lacks).
+        The table of [`predictions_table`], and None, or, where the classes of the model and of the dataset differ,
+        `shared` (names), `only_in_model` (names) and `left_out` (number of clips of each class that the model lacks).
 
     Raises:
         ValueError: if the classes have too little in common; see [`SharedClasses`].
@@ -125,4 +101,4 @@ def _model_names(trainer: Trainer) -> list[str]:
     return [id2label[number] for number in range(len(id2label))]
 
 
-__all__ = ["clip_outputs", "evaluation_trainer", "load_classifier", "predict_rows"]
+__all__ = ["clip_outputs", "evaluation_trainer", "predict_rows"]

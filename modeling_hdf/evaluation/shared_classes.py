@@ -7,7 +7,7 @@ from functools import cached_property
 import datasets
 import numpy as np
 
-from .data.labels import expression_name
+from ..data.builders.labels import expression_name
 
 
 @dataclass(frozen=True)

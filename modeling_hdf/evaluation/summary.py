@@ -26,7 +26,7 @@ def evaluate_predictions(
     agree, as with a recall of 0 or 1, there is no interval: see [`bootstrap_intervals`].
 
     Args:
-        table (`pd.DataFrame`): see [`predictions`](modeling_hdf.predictions).
+        table (`pd.DataFrame`): see [`predictions_table`].
         group_by (`Sequence[str]`, *optional*): columns to report groups of; by default every factor that the table has
             and that differs between clips.
         num_resamples (`int`, *optional*, defaults to 1000): resamples of the bootstrap.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from modeling_hdf.data.clips import ClipDataset
+from ..data.clips import ClipDataset
 
 if TYPE_CHECKING:
     from transformers import Trainer

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
-from .face_detection import FaceDetector, cut_square
-from .face_sources import Frame, FrameSource, open_source
-from .face_tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
-from .video_reading_hdf import all_frames
+from ..video_reading_hdf import all_frames
+from .detection import FaceDetector, cut_square
+from .sources import Frame, FrameSource, open_source
+from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
 
 NOMINAL_FPS = 25  # of frame folders and arrays, which carry no times
 # Two looks whose boxes overlap by this IoU agree: what lies between them is interpolated.
@@ -254,7 +254,7 @@ def crop_face(
     Example:
 
     ```python
-    >>> from modeling_hdf.faces import crop_face
+    >>> from modeling_hdf.faces.cropping import crop_face
     >>> clip = crop_face("holiday.mp4")
     >>> clip.frames.shape
     (72, 224, 224, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .face_sources import Frame, open_source
+from .sources import Frame, open_source
 
 try:
     import cv2
@@ -48,7 +48,7 @@ class FaceDetector:
     Example:
 
     ```python
-    >>> from modeling_hdf.faces import FaceDetector
+    >>> from modeling_hdf.faces.cropping import FaceDetector
     >>> faces = FaceDetector()(picture)  # uint8 RGB of shape (height, width, 3)
     >>> boxes, scores = faces[:, :4], faces[:, 14]
     ```
@@ -69,7 +69,7 @@ class FaceDetector:
         """Find the faces of one frame, given as such or as uint8 RGB of shape `(height, width, 3)`.
 
         Returns:
-            `(n, 15)` float32, see [`modeling_hdf.face_tracking`]: box and five landmarks in pixels of the full
+            `(n, 15)` float32, see [`modeling_hdf.faces.tracking`]: box and five landmarks in pixels of the full
             frame, and score.
         """
         if isinstance(frame, np.ndarray):

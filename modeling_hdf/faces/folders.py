@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .face_sources import frame_files, is_image, natural_key, open_source
-from .face_tracking import FaceTrack
-from .face_writing import OutputError, remove_outputs, write_frames, write_image, write_mp4, write_text
+from .sources import frame_files, is_image, natural_key, open_source
+from .tracking import FaceTrack
+from .writing import OutputError, remove_outputs, write_frames, write_image, write_mp4, write_text
 
 VIDEO_SUFFIXES = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 _WRITTEN_IMAGES = frozenset({".jpg", ".jpeg", ".png"})  # others become PNG
@@ -160,7 +160,7 @@ def _with_targets(found: list[tuple[Path, str]], source: Path, target: Path, out
 
 @lru_cache(maxsize=1)
 def _detector(max_side: int):
-    from .faces import FaceDetector  # loads OpenCV: in the processes that look for faces alone
+    from .cropping import FaceDetector  # loads OpenCV: in the processes that look for faces alone
 
     return FaceDetector(max_side=max_side or None)
 
@@ -179,7 +179,7 @@ def crop_clip(clip: Clip, root: Path, settings: CropSettings) -> dict:
     Raises:
         OutputError: if the output cannot be written.
     """
-    from .faces import NoFaceError, track_faces
+    from .cropping import NoFaceError, track_faces
 
     record = {"clip": clip.name, "status": "ok", "kind": clip.kind, "outputs": [], "settings": asdict(settings)}
     try:
@@ -234,7 +234,7 @@ def _write(clip: Clip, target: Path, track: FaceTrack, timestamps: list, setting
 
 def _crops(clip: Clip, track: FaceTrack, settings: CropSettings) -> Iterator[np.ndarray]:
     """The crops; an `OSError` of reading is made a `ValueError`, to tell it from one of writing."""
-    from .faces import iterate_crops
+    from .cropping import iterate_crops
 
     try:
         yield from iterate_crops(open_source(clip.path), track, settings.size, settings.margin)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from .video_reading_hdf import VideoFile, frames_to_tensor
+from ..video_reading_hdf import VideoFile, frames_to_tensor
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 

@@ -5,11 +5,11 @@ from importlib import resources
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .backbone_hdf import as_pair
-from .configuration import configuration_path
-from .configuration_hdf import HDFConfig
-from .hub import is_hub_id
-from .pretrained import SHIPPED
+from ..configuration import configuration_path
+from ..configuration_hdf import HDFConfig
+from ..pretrained import SHIPPED
+from ..videomae_hdf import as_pair
+from .client import is_hub_id
 
 # Their clips are handed out on a signed agreement; the name is the dataset's own.
 GATED_DATASETS = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}

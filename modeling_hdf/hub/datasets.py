@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from modeling_hdf.data.clip_io import load_clip
-from modeling_hdf.data.clip_report import class_counts
-from modeling_hdf.data.video_encoding import encode_mp4
-from modeling_hdf.hub import push_files
-from modeling_hdf.model_cards import GATED_DATASETS
+from ..data.builders.checks import class_counts
+from ..data.clip_io import load_clip
+from ..data.video_encoding import encode_mp4
+from .cards import GATED_DATASETS
+from .client import push_files
 
 # Names of folders that only those datasets have.
 _GATED_FOLDERS = {
@@ -96,7 +96,7 @@ def publish_dataset(
     Raises:
         ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`].
         FileExistsError: if the folder holds something else.
-        HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.push_files`].
+        HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.client.push_files`].
     """
     folder = Path(folder)
     paths = {os.path.dirname(path) for rows in splits.values() for clip in rows["clip"] for path in clip_paths(clip)}

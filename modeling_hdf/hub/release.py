@@ -15,10 +15,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
-from .configuration_hdf import HDFConfig
-from .hub import Files, is_hub_id, push_files
-from .model_cards import LOCAL_PREFIX, model_card
-from .modeling_hdf import HDFForVideoClassification
+from ..configuration_hdf import HDFConfig
+from ..modeling_hdf import HDFForVideoClassification
+from .cards import LOCAL_PREFIX, model_card
+from .client import Files, is_hub_id, push_files
 
 CONFIG, PROCESSOR, METRICS = "config.json", "video_preprocessor_config.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -49,8 +49,8 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
 
     Args:
         folder (`str` or `Path`): folder with the weights.
-        metrics (`dict`): result of [`~modeling_hdf.metrics.classification_report`] and what it is of: `dataset`,
-            `fold`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
+        metrics (`dict`): result of [`classification_report`] and what it is of: `dataset`, `fold`,
+            `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
         start (`str`, *optional*): checkpoint that training started from: a Hub repository, or a folder, of which only
             the name is kept.
         argv (`Sequence[str]`): the command line after `accelerate launch`, see [`public_command`].
@@ -302,7 +302,7 @@ def push_model(
     may_be_stale: bool = False,
 ) -> CommitInfo:
     """
-    Pushes a model folder in one commit, after all checks. See [`model_release`] and [`~modeling_hdf.hub.push_files`].
+    Pushes a model folder in one commit, after all checks. See [`model_release`] and [`push_files`].
     """
     files = model_release(folder, repo_id, revision, may_be_stale=may_be_stale)
     return push_files(

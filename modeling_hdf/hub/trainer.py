@@ -1,29 +1,49 @@
-"""How [`HDFTrainer`] pushes to the Hub: the files of [`model_release`] with our card, one commit per push."""
+"""HDFTrainer: [`DSMTrainer`] with pushes to the Hub, each one commit with the files of [`model_release`]."""
 
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from huggingface_hub import CommitInfo
-from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from .hub import HubUnavailable, create_repository, push_files, write_files
-from .publishing import REPLACES, model_release, push_model, write_model_card
+from ..training.arguments import HDFTrainingArguments
+from ..training.trainer import DSMTrainer
+from .client import HubUnavailable, create_repository, push_files, write_files
+from .release import REPLACES, model_release, push_model, write_model_card
 
 logger = logging.get_logger(__name__)
 
 
-class HubPushes(Trainer):
+class HDFTrainer(DSMTrainer):
     """
-    A Trainer whose pushes hold what `hdf push` publishes: no pickles (`training_args.bin`, which would hold the token
-    too), no optimizer states, nothing else that lies in the output folder.
-    """
+    [`DSMTrainer`] with pushes to the Hub: the [`~transformers.Trainer`] of HDF.
 
-    def __init__(self, model=None, args=None, **kwargs):
-        if args.push_to_hub:
+    A push holds what `hdf push` publishes: no pickles (`training_args.bin`, which would hold the token too), no
+    optimizer states, nothing else that lies in the output folder.
+
+    Raises:
+        ValueError: for `push_to_hub` without `processing_class`, or with a `hub_strategy` that would push optimizer
+            states.
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
+
+    >>> trainer = HDFTrainer(
+    ...     model=HDFForVideoClassification(HDFConfig()),
+    ...     args=HDFTrainingArguments(output_dir="outputs", sam_rho=0.05),
+    ...     train_dataset=train_dataset,  # rows with `pixel_values` (num_frames, 3, height, width) and `labels`
+    ...     eval_dataset=validation_dataset,
+    ... )
+    >>> trainer.train()
+    ```"""
+
+    def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
+        if args is not None and args.push_to_hub:
             if kwargs.get("processing_class") is None:
                 raise ValueError("`push_to_hub` needs `processing_class`: the video processor is published too.")
             if args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
@@ -141,4 +161,4 @@ class HubPushes(Trainer):
                 logger.warning(f"{message}: not pushed. {error}")
 
 
-__all__ = ["HubPushes"]
+__all__ = ["HDFTrainer"]

@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from .data.clips import ClipCollator, ClipDataset
-from .data.sampling import TemporalSampling
-from .gates import recorded_gates
-from .modeling_hdf import HDFForVideoClassification
-from .predictions import class_probabilities
-from .report_pictures import GatedClip
-from .shared_classes import SharedClasses
-from .video_processing_hdf import HDFVideoProcessor
+from ..data.clips import ClipCollator, ClipDataset
+from ..data.frame_sampling import TemporalSampling
+from ..evaluation.gates import recorded_gates
+from ..evaluation.predictions import class_probabilities
+from ..evaluation.shared_classes import SharedClasses
+from ..modeling_hdf import HDFForVideoClassification
+from ..video_processing_hdf import HDFVideoProcessor
+from .plots import GatedClip
 
 MAX_FEATURE_CLIPS = 1000  # more make a t-SNE map slow to draw and no easier to read
 _BATCH_SIZE = 8

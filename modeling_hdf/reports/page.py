@@ -14,23 +14,17 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from .configuration_hdf import HDFConfig
-from .data.sampling import TemporalSampling
-from .evaluation import MIN_GROUP_CLIPS
-from .evaluation_run import load_classifier
-from .metrics import expected_calibration_error, reliability
-from .model_cards import GATED_DATASETS, evaluation_title
-from .predictions import FILES, class_numbers, class_probabilities, read_predictions
-from .publishing import public_command, shorten_paths
-from .report_model import ModelView, at_temperature, check_view, look_into
-from .report_pictures import (
-    MIN_TSNE_CLIPS,
-    plot_features,
-    plot_gates,
-    plot_reliability,
-    tsne_perplexity,
-)
-from .reports import plot_confusion_matrix, plot_training_curves
+from ..configuration_hdf import HDFConfig
+from ..data.frame_sampling import TemporalSampling
+from ..evaluation.metrics import expected_calibration_error, reliability
+from ..evaluation.predictions import FILES, class_numbers, class_probabilities, read_predictions
+from ..evaluation.summary import MIN_GROUP_CLIPS
+from ..hub.cards import GATED_DATASETS, evaluation_title
+from ..hub.release import public_command, shorten_paths
+from ..inference.classifier import load_classifier
+from .inspection import ModelView, at_temperature, check_view, look_into
+from .plots import MIN_TSNE_CLIPS, plot_features, plot_gates, plot_reliability, tsne_perplexity
+from .run_plots import plot_confusion_matrix, plot_training_curves
 
 SECTIONS = {
     "run": "Run",
@@ -97,7 +91,7 @@ def write_report(
     elif model is not None and Path(model).is_dir():
         config = HDFConfig.from_pretrained(model)
     page = _environment().from_string(
-        (resources.files("modeling_hdf") / "templates" / "report.html").read_text("utf-8")
+        (resources.files("modeling_hdf.reports") / "templates" / "report.html").read_text("utf-8")
     )
     text = page.render(
         sections=SECTIONS,

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 import numpy as np  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
-from .gates import DAMGates  # noqa: E402
+from ..evaluation.gates import DAMGates  # noqa: E402
 
 MIN_TSNE_CLIPS = 5
 # Okabe and Ito's colours, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/), without the yellow
@@ -28,7 +28,7 @@ def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> No
     Draws reliability diagrams side by side: accuracy of each bin of confidence, and below how many clips it holds.
 
     Args:
-        panels (`dict[str, dict]`): by heading, `reliability` (see [`~modeling_hdf.metrics.reliability`]) and `ece`.
+        panels (`dict[str, dict]`): by heading, `reliability` (see [`reliability`]) and `ece`.
         path (`str`, `Path` or binary file): where to write the PNG.
     """
     figure, axes = plt.subplots(

@@ -16,7 +16,7 @@ def plot_confusion_matrix(report: dict, path: str | Path | BinaryIO, title: str)
     Draws a confusion matrix: rows are true classes, coloured by the share of the row, with counts.
 
     Args:
-        report (`dict`): result of [`~modeling_hdf.metrics.classification_report`].
+        report (`dict`): result of [`classification_report`].
         path (`str`, `Path` or binary file): where to write the PNG.
         title (`str`): heading, such as the name of the dataset and its split.
     """

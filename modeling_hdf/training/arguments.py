@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 
-from .data.samplers import SAMPLERS
+from ..data.clip_samplers import SAMPLERS
 from .distributed import num_processes
 from .dsm import DSM
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from .modeling_hdf import HDFPreTrainedModel
+from ..modeling_hdf import HDFPreTrainedModel
 
 
 def learning_rate_scales(model: HDFPreTrainedModel, decay: float) -> dict[nn.Parameter, float]:

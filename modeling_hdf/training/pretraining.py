@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from transformers import BaseVideoProcessor, TrainingArguments, VideoMAEConfig, VideoMAEForPreTraining
 
-from .backbone_hdf import VideoMAEBackbone
-from .configuration_hdf import HDFConfig
-from .data.clips import ClipDataset
-from .data.sampling import TemporalSampling
-from .data.synthetic import SyntheticFaces
-from .data.transforms import build_augmentation
-from .data.unlabelled import UnlabelledClips
-from .resumable_trainer import ResumableTrainer
-from .trainer_callbacks import EpochCallback
+from ..configuration_hdf import HDFConfig
+from ..data.builders.unlabelled import UnlabelledClips
+from ..data.clips import ClipDataset
+from ..data.frame_sampling import TemporalSampling
+from ..data.synthetic.builder import SyntheticFaces
+from ..data.transforms import build_augmentation
+from ..videomae_hdf import VideoMAEBackbone
+from .callbacks import EpochCallback
+from .resumable import ResumableTrainer
 
 
 def pretraining_config(preset: HDFConfig, **fields) -> VideoMAEConfig:

@@ -9,28 +9,31 @@ from pathlib import Path
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
 
-from .backbone_hdf import as_pair
-from .configuration import configuration_path
-from .training_run import run_record
-from .video_processing_hdf import HDFVideoProcessor
+from ..configuration import configuration_path
+from ..video_processing_hdf import HDFVideoProcessor
+from ..videomae_hdf import as_pair
+from .runs import run_record
 
 
-def parse_with_recipe(kind: str, dataclasses: Sequence[type], description: str | None = None) -> tuple:
+def parse_with_recipe(
+    kind: str, dataclasses: Sequence[type], arguments: Sequence[str], description: str | None = None
+) -> tuple:
     """
     Parses the command line into dataclasses; a recipe's values take the place of their defaults.
 
     Args:
         kind (`str`): `"train"` or `"pretrain"`, see [`configuration_path`].
         dataclasses (`Sequence[type]`): as for [`~transformers.HfArgumentParser`]; one has a field `recipe`.
+        arguments (`Sequence[str]`): the command line after the name of the command.
         description (`str`, *optional*): for `--help`.
 
     Returns the dataclasses' instances. Exits with a message for a recipe that is no mapping, or has arguments that the
     dataclasses have not.
     """
-    parser = HfArgumentParser(dataclasses, description=description)
+    parser = HfArgumentParser(dataclasses, prog=f"hdf {kind}", description=description, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=parser.get_default("recipe"))
-    name = first.parse_known_args()[0].recipe
+    name = first.parse_known_args(arguments)[0].recipe
     recipe = yaml.safe_load(configuration_path(kind, name).read_text(encoding="utf-8"))
     if not isinstance(recipe, dict):
         parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
@@ -38,7 +41,7 @@ def parse_with_recipe(kind: str, dataclasses: Sequence[type], description: str |
     if unknown:
         parser.error(f"recipe {name!r} has unknown arguments {unknown}")
     parser.set_defaults(**recipe)
-    return parser.parse_args_into_dataclasses()
+    return parser.parse_args_into_dataclasses(arguments)
 
 
 def as_fields(option: str, overrides: str | dict) -> dict:

@@ -12,7 +12,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .checkpoints import (
+from .checkpointing import (
     CheckpointError,
     CheckpointFiles,
     begin,

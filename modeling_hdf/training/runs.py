@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from .checkpoints import CheckpointError, checkpoint_folders
+from .checkpointing import CheckpointError, checkpoint_folders
 
 # The Trainer's own push to the Hub leaves files with an underscore out.
 RECORD_NAME = "_training_run.json"

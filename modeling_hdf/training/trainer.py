@@ -1,4 +1,4 @@
-"""HDFTrainer: the Trainer of transformers with DSM as its loss and SAM as an option."""
+"""The Trainer of transformers with DSM as its loss and SAM as an option."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,16 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
-from .data.samplers import build_sampler
+from ..data.clip_samplers import build_sampler
+from .arguments import HDFTrainingArguments
+from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
 from .dsm import DSMOutput
 from .logit_adjustment import class_log_priors
-from .metrics import compute_metrics
 from .optimization import learning_rate_scales, split_by_scale
-from .resumable_trainer import ResumableTrainer
+from .resumable import ResumableTrainer
 from .sam import SAMPerturbation
-from .trainer_callbacks import DSMStateCallback, EarlyStopping, EpochCallback
-from .trainer_hub import HubPushes
-from .training_arguments import HDFTrainingArguments
+from .validation import compute_metrics
 
 # What the training log says of DSM: name in the log, name in `DSMOutput`.
 _DSM_LOGS = {
@@ -41,7 +40,7 @@ def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
         handle.remove()
 
 
-class HDFTrainer(ResumableTrainer, HubPushes):
+class DSMTrainer(ResumableTrainer):
     """
     [`~transformers.Trainer`] that trains [`HDFForVideoClassification`] with DSM, and with SAM if asked to.
 
@@ -58,25 +57,12 @@ class HDFTrainer(ResumableTrainer, HubPushes):
             `even_batches=False`; for `dsm_scaling="features"` where the graph behind the features cannot be followed;
             for `layer_decay` beside `optimizers`; for `logit_adjustment` beside `compute_loss_func`, or with a
             training dataset that has no `labels` or no clip of some class.
-
-    Example:
-
-    ```python
-    >>> from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
-
-    >>> trainer = HDFTrainer(
-    ...     model=HDFForVideoClassification(HDFConfig()),
-    ...     args=HDFTrainingArguments(output_dir="outputs", sam_rho=0.05),
-    ...     train_dataset=train_dataset,  # rows with `pixel_values` (num_frames, 3, height, width) and `labels`
-    ...     eval_dataset=validation_dataset,
-    ... )
-    >>> trainer.train()
-    ```"""
+    """
 
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
         args = args if args is not None else HDFTrainingArguments()
         if not isinstance(args, HDFTrainingArguments):
-            raise TypeError(f"`args` is a {type(args).__name__}; HDFTrainer takes HDFTrainingArguments.")
+            raise TypeError(f"`args` is a {type(args).__name__}; {type(self).__name__} takes HDFTrainingArguments.")
         if args.dsm and kwargs.get("compute_loss_func") is not None:
             raise ValueError("DSM is the loss: with `compute_loss_func` give `dsm=False`.")
         if args.logit_adjustment > 0 and kwargs.get("compute_loss_func") is not None:
@@ -268,4 +254,4 @@ class HDFTrainer(ResumableTrainer, HubPushes):
         return loss
 
 
-__all__ = ["HDFTrainer", "HDFTrainingArguments"]
+__all__ = ["DSMTrainer"]

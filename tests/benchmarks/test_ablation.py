@@ -5,23 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ablation  # noqa: E402
 import datasets
 import numpy as np
 import pytest
+import synthetic_runs  # noqa: E402
 import torch
+from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
+from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
 from scipy.stats import ttest_rel
 from transformers import VideoMAEForPreTraining
 
 from modeling_hdf.data import ShiftedFacesConfig
-from modeling_hdf.data.face_dynamics import LABELS
-from modeling_hdf.data.synthetic_shifted import shifted_clip_factors
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import ablation  # noqa: E402
-import synthetic_runs  # noqa: E402
-from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
-from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
+from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.data.synthetic.shifted import shifted_clip_factors
 
 TINY_DATA = {
     "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,

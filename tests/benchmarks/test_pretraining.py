@@ -2,17 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 
 import datasets
-import pytest
-from scipy.stats import ttest_rel
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
 import pretraining  # noqa: E402
+import pytest
 from pretraining_settings import SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, changed  # noqa: E402
 from pretraining_table import results_table, tuning_table  # noqa: E402
+from scipy.stats import ttest_rel
 
 TINY = {
     "data": {

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from trees import padded, single, write_dfew, write_ferv39k, write_frames, write_mafw, write_video
 
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 from modeling_hdf.data import class_counts
-from modeling_hdf.data.clip_checks import inspect_clip
-from modeling_hdf.data.dfew import DFEWConfig
-from modeling_hdf.data.ferv39k import FERV39kConfig
+from modeling_hdf.data.builders.clip_files import inspect_clip
+from modeling_hdf.data.builders.dfew import DFEWConfig
+from modeling_hdf.data.builders.ferv39k import FERV39kConfig
 
 
 def check(capsys, *arguments: object) -> tuple[int, str]:
@@ -190,7 +190,7 @@ def test_the_command_runs_as_a_program(tmp_path):
     write_dfew(tmp_path)
     shutil.rmtree(tmp_path / "Clip/clip_224x224/00003")
     arguments = ["data", "check", "dfew", "--data-dir", str(tmp_path), "--fold", "1"]
-    result = subprocess.run([sys.executable, "-m", "modeling_hdf.cli", *arguments], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "modeling_hdf", *arguments], capture_output=True, text=True)
     assert result.returncode == 1 and "FAIL: 1 of 28" in result.stdout, result.stderr
 
 

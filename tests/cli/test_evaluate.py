@@ -1,51 +1,26 @@
 """`hdf evaluate` and `hdf calibrate` on tiny models and a handful of clips, from the arguments to the files."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 import torch
+from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from torch import nn
-from transformers import AutoModelForVideoClassification, pipeline, set_seed
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
-from tiny_models import move_dam_weights, tiny_backbone_config  # noqa: E402
+from transformers import AutoModelForVideoClassification, pipeline
 from trees import write_dfew, write_ferv39k, write_mafw  # noqa: E402
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel, HDFVideoProcessor  # noqa: E402
-from modeling_hdf.calibration import fit_temperature  # noqa: E402
-from modeling_hdf.cli import main  # noqa: E402
+from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor  # noqa: E402
 from modeling_hdf.data import EXPRESSIONS, ClipDataset, SyntheticFaces  # noqa: E402
-from modeling_hdf.evaluation_run import clip_outputs, evaluation_trainer, load_classifier  # noqa: E402
-from modeling_hdf.predictions import class_names, class_probabilities, read_predictions  # noqa: E402
+from modeling_hdf.evaluation.calibration import fit_temperature  # noqa: E402
+from modeling_hdf.evaluation.predictions import class_names, class_probabilities, read_predictions  # noqa: E402
+from modeling_hdf.evaluation.running import clip_outputs, evaluation_trainer, load_classifier  # noqa: E402
 
 SMALL = {"num_train": 7, "num_validation": 21, "num_test": 28, "image_size": 32, "duration": 0.8}
-
-
-@pytest.fixture(autouse=True)
-def own_dataset_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
-
-
-def save_model(folder: Path, names: tuple[str, ...] = EXPRESSIONS) -> Path:
-    """A classifier whose answers differ from clip to clip, with its processor."""
-    set_seed(0)
-    backbone = tiny_backbone_config(initializer_range=1.0).to_dict()
-    model = move_dam_weights(
-        HDFForVideoClassification(HDFConfig(backbone_config=backbone, id2label=dict(enumerate(names))))
-    )
-    nn.init.normal_(model.classifier.weight)
-    model.save_pretrained(folder)
-    size = {"height": 16, "width": 24}
-    HDFVideoProcessor(num_frames=4, size=size, crop_size=size).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +34,6 @@ def overrides(tmp_path_factory) -> dict:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("saved"))
-
-
-def run(command: str, model: object, *arguments: object) -> int:
-    return main([command, str(model), *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +104,7 @@ def test_views_split_and_groups_are_as_asked_for(saved, overrides, tmp_path, cap
 
 
 def test_an_unknown_factor_is_named_before_the_work(saved, overrides, capsys, monkeypatch):
-    monkeypatch.setattr("modeling_hdf.evaluate_cli.predict_rows", lambda *_: pytest.fail("clips were classified"))
+    monkeypatch.setattr("modeling_hdf.cli.evaluate.predict_rows", lambda *_: pytest.fail("clips were classified"))
     options = ("--overrides", json.dumps(overrides), "--group-by", "scene")
     assert run("evaluate", saved, "--dataset", "synthetic", *options) == 1
     assert_error(capsys, "no column scene to group by; .*yaw")
@@ -185,7 +156,7 @@ def test_a_model_is_not_tested_on_clips_it_was_trained_on(saved, tmp_path, capsy
 
 
 def test_the_example_script_is_the_command(saved, evaluated, overrides, tmp_path):
-    script = Path(__file__).parents[1] / "examples" / "evaluate.py"
+    script = Path(__file__).parents[2] / "examples" / "evaluate.py"
     options = ("--overrides", json.dumps(overrides), "--resamples", "50", "--output", str(tmp_path))
     command = [sys.executable, str(script), str(saved), "--dataset", "synthetic", *options]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
@@ -281,11 +252,6 @@ def test_calibration_refuses_a_model_without_a_validation_split(saved, overrides
 
 
 # ---- Bad input ----
-
-
-def assert_error(capsys, message: str) -> None:
-    error = capsys.readouterr().err
-    assert re.search(f"hdf: error: .*{message}", error, re.DOTALL), error
 
 
 def headless(folder: Path) -> Path:

@@ -12,10 +12,10 @@ from pandas.testing import assert_frame_equal
 from safetensors.torch import load_file
 from transformers import AutoModelForVideoClassification, VideoMAEConfig, VideoMAEForVideoClassification, pipeline
 
-from modeling_hdf.environment import environment
-from modeling_hdf.predictions import read_predictions
+from modeling_hdf.evaluation.environment import environment
+from modeling_hdf.evaluation.predictions import read_predictions
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 EMOTIONS = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]
 
 

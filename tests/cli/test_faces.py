@@ -19,13 +19,13 @@ from face_clips import FPS, hidden, place_faces, straight
 from PIL import Image
 from video_files import write_video
 
-from modeling_hdf import face_writing
-from modeling_hdf.face_folders import CropSettings, find_clips, stretches
-from modeling_hdf.faces_cli import add_faces_parser, crop_folder
+from modeling_hdf.cli.faces import add_faces_parser, crop_folder
+from modeling_hdf.faces import writing as face_writing
+from modeling_hdf.faces.folders import CropSettings, find_clips, stretches
 
 COMMAND = (
     "import argparse, sys\n"
-    "from modeling_hdf.faces_cli import add_faces_parser\n"
+    "from modeling_hdf.cli.faces import add_faces_parser\n"
     "if __name__ == '__main__':\n"
     "    parser = argparse.ArgumentParser()\n"
     "    add_faces_parser(parser.add_subparsers())\n"

@@ -13,9 +13,9 @@ from tiny_models import move_dam_weights, tiny_backbone_config, tiny_config
 from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
-from modeling_hdf.faces import crop_face
+from modeling_hdf.faces.cropping import crop_face
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "predict.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "predict.py"
 EDGE = 32
 
 

@@ -33,8 +33,8 @@ from transformers import (
 from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.cli import main
-from modeling_hdf.recipes import build_processor
+from modeling_hdf.cli.main import main
+from modeling_hdf.training.recipes import build_processor
 
 SIZES = ("--heads", 3, "--image-size", 16, "--num-frames", 4)
 DECODER = ("--decoder-heads", 2)

@@ -8,7 +8,7 @@ import pytest
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
-from modeling_hdf.data.samplers import BalancedSampler, Draw, PerClassSampler, build_sampler
+from modeling_hdf.data.clip_samplers import BalancedSampler, Draw, PerClassSampler, build_sampler
 
 # As uneven as DFEW: class 3 has no clip.
 COUNTS = {0: 240, 1: 120, 2: 60, 4: 9, 5: 3}

@@ -5,7 +5,7 @@ import torch
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build_augmentation, clips, encode_mp4
 from modeling_hdf.data.clip_io import load_clip
-from modeling_hdf.data.samplers import Draw
+from modeling_hdf.data.clip_samplers import Draw
 
 
 @pytest.fixture

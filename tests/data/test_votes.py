@@ -10,8 +10,8 @@ from trees import OURS, write_dfew, write_votes
 
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.data import DataArguments, vote_targets
-from modeling_hdf.data.samplers import Draw
-from modeling_hdf.dsm import robust_contrastive_loss
+from modeling_hdf.data.clip_samplers import Draw
+from modeling_hdf.training.dsm import robust_contrastive_loss
 
 NAMES = ("calm", "glad", "cross")
 

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+SUPPORT = Path(__file__).parents[1] / "support"
 NUM_PROCESSES = 2
 
 
@@ -23,7 +23,7 @@ def run_in_two_processes(script: Path, folder: Path, *arguments: str, timeout: f
     for rank in range(NUM_PROCESSES):
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(TESTS), str(script.parent)]),
+            "PYTHONPATH": os.pathsep.join([str(SUPPORT), str(script.parent)]),
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(NUM_PROCESSES),

@@ -9,8 +9,8 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from hand_written_training import common_arguments
 
-from modeling_hdf import training_arguments
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.training import arguments as training_arguments
 
 TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
 

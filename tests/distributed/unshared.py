@@ -10,8 +10,8 @@ from pathlib import Path
 from hand_written_training import build_rows, build_trainer
 from torch import distributed
 
-from modeling_hdf.checkpoints import CheckpointError
-from modeling_hdf.distributed import decided_by_first
+from modeling_hdf.training.checkpointing import CheckpointError
+from modeling_hdf.training.distributed import decided_by_first
 
 OPTIONS = {"save_steps": 1, "max_steps": 2, "per_device_train_batch_size": 2}
 

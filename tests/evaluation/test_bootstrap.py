@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import f1_score, recall_score
 
-from modeling_hdf.bootstrap import bootstrap_intervals
-from modeling_hdf.metrics import expected_calibration_error
+from modeling_hdf.evaluation.bootstrap import bootstrap_intervals
+from modeling_hdf.evaluation.metrics import expected_calibration_error
 
 
 def draw(num_clips: int, seed: int = 0, classes: tuple = (0, 1, 3)) -> tuple[np.ndarray, np.ndarray]:

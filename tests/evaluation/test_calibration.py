@@ -13,9 +13,14 @@ from torch.nn import functional as F
 from transformers import AutoModelForVideoClassification
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
-from modeling_hdf.calibration import calibration_report, fit_temperature, negative_log_likelihood, write_temperature
 from modeling_hdf.data import EXPRESSIONS
-from modeling_hdf.metrics import expected_calibration_error
+from modeling_hdf.evaluation.calibration import (
+    calibration_report,
+    fit_temperature,
+    negative_log_likelihood,
+    write_temperature,
+)
+from modeling_hdf.evaluation.metrics import expected_calibration_error
 
 
 def draw(scale: float, num_clips: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +112,7 @@ def test_an_interrupted_write_leaves_the_old_configuration(model, tmp_path, monk
 
 
 def test_training_from_a_calibrated_checkpoint_starts_without_its_temperature(model, tmp_path):
-    path = Path(__file__).parents[1] / "examples" / "train.py"
+    path = Path(__file__).parents[2] / "examples" / "train.py"
     specification = importlib.util.spec_from_file_location("train_script", path)
     script = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(script)

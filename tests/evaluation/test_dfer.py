@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 
-import modeling_hdf.dfer
-from modeling_hdf.metrics import expected_calibration_error
+import modeling_hdf.evaluation.dfer
+from modeling_hdf.evaluation.metrics import expected_calibration_error
 
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory):
     """Loads the metric with an empty cache of its own."""
     cache = str(tmp_path_factory.mktemp("metrics"))
-    return lambda: evaluate.load(modeling_hdf.dfer.PATH, cache_dir=cache)
+    return lambda: evaluate.load(modeling_hdf.evaluation.dfer.PATH, cache_dir=cache)
 
 
 @pytest.mark.parametrize("seed", range(5))

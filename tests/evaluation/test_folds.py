@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling_hdf.cli import main
-from modeling_hdf.folds import aggregate_folds, read_fold
-from modeling_hdf.metrics import classification_report
+from modeling_hdf.cli.main import main
+from modeling_hdf.evaluation.folds import aggregate_folds, read_fold
+from modeling_hdf.evaluation.metrics import classification_report
 
 NAMES = ["happiness", "sadness", "neutral"]
 

@@ -4,7 +4,7 @@ import torch
 from tiny_models import move_dam_weights, tiny_config
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.gates import recorded_gates
+from modeling_hdf.evaluation.gates import recorded_gates
 
 
 @pytest.mark.parametrize("switches", [{}, {"dam_temporal": False}, {"dam_frequency": False}], ids=str)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 from transformers import EvalPrediction
 
-from modeling_hdf.metrics import (
+from modeling_hdf.evaluation.metrics import (
     classification_report,
     compute_metrics,
     expected_calibration_error,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from modeling_hdf.data import EXPRESSIONS, MAFW_EXPRESSIONS
-from modeling_hdf.predictions import (
+from modeling_hdf.evaluation.predictions import (
     class_names,
     class_numbers,
     class_probabilities,
@@ -14,7 +14,7 @@ from modeling_hdf.predictions import (
     read_predictions,
     write_predictions,
 )
-from modeling_hdf.shared_classes import SharedClasses
+from modeling_hdf.evaluation.shared_classes import SharedClasses
 
 
 def build_rows(labels: list[int], names: tuple[str, ...], **columns) -> datasets.Dataset:

@@ -2,17 +2,14 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
-from test_evaluate_cli import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
+from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
 from trees import OURS, write_dfew, write_video  # noqa: E402
 
 from modeling_hdf.data import DataArguments  # noqa: E402
-from modeling_hdf.seen_clips import check_unseen, chosen_protocol, training_metrics  # noqa: E402
+from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, training_metrics  # noqa: E402
 
 RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
 

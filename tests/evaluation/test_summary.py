@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from modeling_hdf.bootstrap import bootstrap_intervals
-from modeling_hdf.evaluation import clip_groups, evaluate_predictions
-from modeling_hdf.evaluation_lines import evaluation_lines
-from modeling_hdf.metrics import classification_report, expected_calibration_error, reliability
-from modeling_hdf.predictions import class_probabilities
+from modeling_hdf.cli.text import evaluation_lines
+from modeling_hdf.evaluation.bootstrap import bootstrap_intervals
+from modeling_hdf.evaluation.metrics import classification_report, expected_calibration_error, reliability
+from modeling_hdf.evaluation.predictions import class_probabilities
+from modeling_hdf.evaluation.summary import clip_groups, evaluate_predictions
 
 NAMES = ["calm", "glad", "sad"]
 ABOUT = {"model": "m", "dataset": "d", "fold": None, "split": "test", "num_views": 1, "peer_protocol": False}

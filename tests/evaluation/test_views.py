@@ -7,15 +7,8 @@ from tiny_models import tiny_backbone_config
 from transformers import Trainer, TrainingArguments
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
-from modeling_hdf.data import (
-    ClipCollator,
-    ClipDataset,
-    TemporalSampling,
-    average_views,
-    build_augmentation,
-    encode_mp4,
-    predict_views,
-)
+from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build_augmentation, encode_mp4
+from modeling_hdf.evaluation.views import average_views, predict_views
 
 SIZE = {"height": 16, "width": 24}
 

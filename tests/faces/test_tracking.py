@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modeling_hdf.face_tracking import box_iou, build_tracks, crop_squares, main_track, match_boxes, smooth
+from modeling_hdf.faces.tracking import box_iou, build_tracks, crop_squares, main_track, match_boxes, smooth
 
 FPS = 25
 

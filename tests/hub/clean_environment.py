@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent / "support")]
 PACKAGES = ("transformers", "torch", "torchvision", "av")
 REPOSITORY = "org/hdf-dfew"
 
@@ -53,7 +53,7 @@ def main() -> None:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "NO_PROXY": "127.0.0.1",
         }
-        push = [sys.executable, "-m", "modeling_hdf.cli", "push", str(work / "model"), REPOSITORY]
+        push = [sys.executable, "-m", "modeling_hdf", "push", str(work / "model"), REPOSITORY]
         subprocess.run(push, env={**online, "HF_HOME": str(work / "pushing")}, check=True)
 
         started = time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from modeling_hdf import HDFConfig
-from modeling_hdf.model_cards import model_card, planned_model_card
+from modeling_hdf.hub.cards import model_card, planned_model_card
 
 CONFIG = HDFConfig(num_frames=8, id2label={0: "happiness", 1: "sadness"})
 METRICS = {

@@ -8,7 +8,7 @@ from datasets import load_dataset
 from hub_emulator import Fault
 from huggingface_hub import DatasetCard, HfApi
 
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 
 TINY = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 FILES = {"README.md", *(f"data/{split}-00000.parquet" for split in ("train", "validation", "test"))}

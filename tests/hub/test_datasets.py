@@ -10,9 +10,10 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 from trees import OURS, padded, read_back, unpadded, write_dfew, write_ferv39k, write_frames, write_video
 
-from modeling_hdf.cli import main
-from modeling_hdf.data import SyntheticFaces, VideoFolder, load_clip, publish_dataset
-from modeling_hdf.data import publish as publishing
+from modeling_hdf.cli.main import main
+from modeling_hdf.data import SyntheticFaces, VideoFolder, load_clip
+from modeling_hdf.hub import datasets as publishing
+from modeling_hdf.hub.datasets import publish_dataset
 
 TINY = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 

@@ -8,11 +8,11 @@ from hub_emulator import READ_TOKEN, Fault
 from huggingface_hub import HfApi, ModelCard
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 
 PUBLISHED = {
     *("README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", "metrics.json"),
-    *("confusion_matrix.png", "training_curves.png", "backbone_hdf.py", "configuration_hdf.py", "dam_hdf.py"),
+    *("confusion_matrix.png", "training_curves.png", "videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py"),
     *("modeling_hdf.py", "video_processing_hdf.py", "video_reading_hdf.py"),
 }
 

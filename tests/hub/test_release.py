@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_backbone, tiny_config
 
 from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor
-from modeling_hdf.hub import write_files
-from modeling_hdf.publishing import (
+from modeling_hdf.hub.client import write_files
+from modeling_hdf.hub.release import (
     model_files,
     model_release,
     public_command,

@@ -7,9 +7,9 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from round_trip import compare
 from video_files import write_video
 
-from modeling_hdf.cli import main
+from modeling_hdf.cli.main import main
 
-PUSH = ("-m", "modeling_hdf.cli", "push")
+PUSH = ("-m", "modeling_hdf", "push")
 LOADER = __file__.replace("test_round_trip", "load_from_hub")
 EXAMPLE = __file__.replace("tests/hub/test_round_trip", "examples/push_to_hub")
 

@@ -13,10 +13,10 @@ from safetensors.torch import load, load_file
 from tiny_models import tiny_config
 
 from modeling_hdf import HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
-from modeling_hdf.hub import HubError
+from modeling_hdf.hub.client import HubError
 
 TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
-CODE = {"backbone_hdf.py", "configuration_hdf.py", "dam_hdf.py", "modeling_hdf.py", "video_processing_hdf.py"} | {
+CODE = {"videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py", "modeling_hdf.py", "video_processing_hdf.py"} | {
     "video_reading_hdf.py"
 }
 MODEL = {"README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", *CODE}
@@ -172,7 +172,7 @@ def test_what_stops_a_push_in_the_background_is_a_warning(online, tmp_path, capl
         raise ArithmeticError("of another kind")
 
     with monkeypatch.context() as patch:
-        patch.setattr("modeling_hdf.trainer_hub.push_files", fail)
+        patch.setattr("modeling_hdf.hub.trainer.push_files", fail)
         trainer.train()
     assert "Training in progress, step 2: not pushed. of another kind" in caplog.text
     caplog.clear()

@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import sys
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -14,18 +13,17 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 from tiny_models import move_dam_weights, tiny_config
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))  # the trees
 from trees import write_dfew  # noqa: E402
 
-from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor, html_report  # noqa: E402
-from modeling_hdf.cli import main  # noqa: E402
+from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.cli.main import main  # noqa: E402
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces  # noqa: E402
-from modeling_hdf.environment import environment  # noqa: E402
-from modeling_hdf.html_report import SECTIONS, reliability_panels, write_report  # noqa: E402
-from modeling_hdf.metrics import expected_calibration_error  # noqa: E402
-from modeling_hdf.predictions import class_numbers, class_probabilities, read_predictions  # noqa: E402
-from modeling_hdf.report_model import first_of_each_class  # noqa: E402
+from modeling_hdf.evaluation.environment import environment  # noqa: E402
+from modeling_hdf.evaluation.metrics import expected_calibration_error  # noqa: E402
+from modeling_hdf.evaluation.predictions import class_numbers, class_probabilities, read_predictions  # noqa: E402
+from modeling_hdf.reports import page as html_report  # noqa: E402
+from modeling_hdf.reports.inspection import first_of_each_class  # noqa: E402
+from modeling_hdf.reports.page import SECTIONS, reliability_panels, write_report  # noqa: E402
 
 HISTORY = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2}]
 

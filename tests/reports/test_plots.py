@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.manifold import TSNE
 
-from modeling_hdf import report_pictures
-from modeling_hdf.gates import DAMGates
-from modeling_hdf.metrics import expected_calibration_error, reliability
-from modeling_hdf.report_pictures import GatedClip, plot_features, plot_gates, plot_reliability, tsne_perplexity
+from modeling_hdf.evaluation.gates import DAMGates
+from modeling_hdf.evaluation.metrics import expected_calibration_error, reliability
+from modeling_hdf.reports import plots as report_pictures
+from modeling_hdf.reports.plots import GatedClip, plot_features, plot_gates, plot_reliability, tsne_perplexity
 
 LONG_NAMES = ["happiness", "helplessness", "disappointment"]
 

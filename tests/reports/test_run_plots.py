@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_hdf.metrics import classification_report
-from modeling_hdf.reports import plot_confusion_matrix, plot_training_curves
+from modeling_hdf.evaluation.metrics import classification_report
+from modeling_hdf.reports.run_plots import plot_confusion_matrix, plot_training_curves
 
 NAMES = ["happiness", "sadness", "neutral"]
 

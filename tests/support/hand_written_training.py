@@ -1,5 +1,7 @@
 """Tiny trainings, and the same trainings written by hand, for the tests of the trainer."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from torch.nn import functional as F
 from transformers import Trainer
 
 from modeling_hdf.configuration_hdf import HDFConfig
-from modeling_hdf.dsm import adaptive_weights, information_bottleneck, robust_contrastive_loss
+from modeling_hdf.hub.trainer import HDFTrainer
 from modeling_hdf.modeling_hdf import HDFForVideoClassification
-from modeling_hdf.trainer import HDFTrainer, HDFTrainingArguments
+from modeling_hdf.training.arguments import HDFTrainingArguments
+from modeling_hdf.training.dsm import adaptive_weights, information_bottleneck, robust_contrastive_loss
 
 SCALINGS = ("parameters", "features", "fixed")
 MICRO_BATCH = 4
@@ -195,3 +198,8 @@ def assert_logs_close(actual: list[dict], expected: list[dict]) -> None:
     assert len(actual) == len(expected)
     for entry, other in zip(actual, expected, strict=True):
         assert {name: entry[name] for name in other} == pytest.approx(other, rel=2e-5, abs=1e-6)
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a folder."""
+    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))

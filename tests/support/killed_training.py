@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["modeling_hdf.trainer", "modeling_hdf.data", "modeling_hdf.reports"])
+_processes.set_forkserver_preload(["modeling_hdf.cli.train", "modeling_hdf.cli.pretrain"])
 
 
 def run_script(script: str, arguments: list[str], cache: str, log: str) -> None:

@@ -5,11 +5,11 @@ import logging
 import shutil
 
 import pytest
-from hand_written_training import build_model, build_rows, build_trainer, largest_difference
+from hand_written_training import build_model, build_rows, build_trainer, largest_difference, steps
 from transformers import TrainerCallback
 
-from modeling_hdf import resumable_trainer
-from modeling_hdf.checkpoints import CheckpointError, check_checkpoint, discard, last_checkpoint
+from modeling_hdf.training import resumable as resumable_trainer
+from modeling_hdf.training.checkpointing import CheckpointError, check_checkpoint, discard, last_checkpoint
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 
@@ -35,10 +35,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
-
-
-def steps(folder):
-    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
 
 
 def flip_a_byte(path):
@@ -161,7 +157,7 @@ def test_what_a_kill_leaves_is_known_by_its_mark_at_any_moment(run, tmp_path, mo
             patch.setattr(trainer, "_save_optimizer_and_scheduler", kill)
             trainer.train(True)
         else:  # all files are gone but the mark
-            patch.setattr("modeling_hdf.checkpoints.shutil.rmtree", kill)
+            patch.setattr("modeling_hdf.training.checkpointing.shutil.rmtree", kill)
             discard(run / "checkpoint-6")
     left = {path.name for path in (run / "checkpoint-6").iterdir()}
     assert "_incomplete" in left and (left == {"_incomplete"}) == (at == "removal")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from modeling_hdf.dsm import DSM, adaptive_weights, information_bottleneck, robust_contrastive_loss
+from modeling_hdf.training.dsm import DSM, adaptive_weights, information_bottleneck, robust_contrastive_loss
 
 LABELS = {
     "pairs and a class of one": [0, 0, 1, 1, 2],

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hand_written_training import assert_weights_close, build_model, build_rows, build_trainer, weights
 
-from modeling_hdf.trainer import HDFTrainingArguments
+from modeling_hdf.training.trainer import HDFTrainingArguments
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

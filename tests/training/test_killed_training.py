@@ -5,11 +5,11 @@ import random
 import time
 
 import pytest
+from hand_written_training import steps
 from killed_training import finish, kill_when, start
-from test_checkpoints import steps
 
-from modeling_hdf.checkpoints import CheckpointError, check_checkpoint, last_checkpoint
-from modeling_hdf.resumable_trainer import is_finished
+from modeling_hdf.training.checkpointing import CheckpointError, check_checkpoint, last_checkpoint
+from modeling_hdf.training.resumable import is_finished
 
 DATASET = {"num_train": 28, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 MODEL = {

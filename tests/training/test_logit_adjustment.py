@@ -17,9 +17,9 @@ from hand_written_training import (
     smoothed_cross_entropy,
 )
 
-from modeling_hdf.dsm import adaptive_weights, information_bottleneck, robust_contrastive_loss
-from modeling_hdf.logit_adjustment import class_log_priors
-from modeling_hdf.trainer import HDFTrainingArguments
+from modeling_hdf.training.dsm import adaptive_weights, information_bottleneck, robust_contrastive_loss
+from modeling_hdf.training.logit_adjustment import class_log_priors
+from modeling_hdf.training.trainer import HDFTrainingArguments
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

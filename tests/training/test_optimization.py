@@ -19,8 +19,8 @@ from tiny_models import tiny_backbone_config
 from transformers import TrainerCallback
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
-from modeling_hdf.optimization import learning_rate_scales
-from modeling_hdf.trainer import HDFTrainingArguments
+from modeling_hdf.training.optimization import learning_rate_scales
+from modeling_hdf.training.trainer import HDFTrainingArguments
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

@@ -19,7 +19,7 @@ from transformers import VideoMAEForPreTraining, VideoMAEModel, set_seed
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, encode_mp4
-from modeling_hdf.pretraining import (
+from modeling_hdf.training.pretraining import (
     PretrainingArguments,
     PretrainingCollator,
     PretrainingDataArguments,
@@ -27,9 +27,9 @@ from modeling_hdf.pretraining import (
     pretraining_config,
     tube_mask,
 )
-from modeling_hdf.resumable_trainer import is_finished
+from modeling_hdf.training.resumable import is_finished
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "pretrain.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "pretrain.py"
 PROCESSOR = HDFVideoProcessor(num_frames=4, size={"shortest_edge": 24}, crop_size={"height": 16, "width": 24})
 SMALL = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 

@@ -2,17 +2,24 @@
 
 import numpy as np
 import pytest
-from hand_written_training import DSM_OPTIONS, build_model, build_trainer, largest_difference, step_logs, without_times
-from test_checkpoints import steps
+from hand_written_training import (
+    DSM_OPTIONS,
+    build_model,
+    build_trainer,
+    largest_difference,
+    step_logs,
+    steps,
+    without_times,
+)
 from torchvision.transforms import v2
 from transformers import TrainerCallback
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.checkpoints import CheckpointError, discard
 from modeling_hdf.data import ClipCollator, ClipDataset, ClipMixing
-from modeling_hdf.data.sampling import TemporalSampling
+from modeling_hdf.data.frame_sampling import TemporalSampling
 from modeling_hdf.data.video_encoding import encode_mp4
-from modeling_hdf.resumable_trainer import is_finished
+from modeling_hdf.training.checkpointing import CheckpointError, discard
+from modeling_hdf.training.resumable import is_finished
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from modeling_hdf import HDFTrainingArguments
-from modeling_hdf.checkpoints import CheckpointError
-from modeling_hdf.training_run import RECORD_NAME, check_output_dir, run_record, write_record
+from modeling_hdf.training.checkpointing import CheckpointError
+from modeling_hdf.training.runs import RECORD_NAME, check_output_dir, run_record, write_record
 
 
 def record(**options):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from modeling_hdf.sam import SAMPerturbation
+from modeling_hdf.training.sam import SAMPerturbation
 
 RHO = 0.05
 

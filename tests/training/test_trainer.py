@@ -27,8 +27,9 @@ from hand_written_training import (
 from sklearn.metrics import recall_score
 from transformers import Trainer, TrainingArguments
 
-from modeling_hdf.metrics import compute_metrics
-from modeling_hdf.trainer import HDFTrainer, HDFTrainingArguments
+from modeling_hdf.hub.trainer import HDFTrainer
+from modeling_hdf.training.arguments import HDFTrainingArguments
+from modeling_hdf.training.validation import compute_metrics
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

@@ -15,8 +15,8 @@ from hand_written_training import (
 from torch.utils.data import Dataset
 
 from modeling_hdf.data import ClipMixing
-from modeling_hdf.dsm import DSM, adaptive_weights, information_bottleneck, robust_contrastive_loss
-from modeling_hdf.trainer import HDFTrainingArguments
+from modeling_hdf.training.dsm import DSM, adaptive_weights, information_bottleneck, robust_contrastive_loss
+from modeling_hdf.training.trainer import HDFTrainingArguments
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import datasets
 from transformers.utils import logging
 
-from modeling_hdf.data.clip_checks import UNUSABLE, ClipFiles, Depth, inspect_clips
-from modeling_hdf.data.clip_folders import existing_folder
-from modeling_hdf.data.clip_report import ClipReport
-from modeling_hdf.data.labels import EXPRESSIONS
-from modeling_hdf.data.listing import Listing, PublishedCounts, check_listing, cut_split
-from modeling_hdf.data.split_files import SplitLine, read_split_file
+from .checks import ClipReport
+from .clip_files import UNUSABLE, ClipFiles, Depth, inspect_clips
+from .clip_folders import existing_folder
+from .labels import EXPRESSIONS
+from .listing import Listing, PublishedCounts, check_listing, cut_split
+from .split_files import SplitLine, read_split_file
 
 logger = logging.get_logger(__name__)
 

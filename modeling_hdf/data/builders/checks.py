@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling_hdf.data.clip_checks import SHORT, UNUSABLE, ClipFiles
-from modeling_hdf.data.listing import ListedClip, PublishedCounts, count_labels
+from .clip_files import SHORT, UNUSABLE, ClipFiles
+from .listing import ListedClip, PublishedCounts, count_labels
 
 _MEANINGS = {
     "missing": "no such file or folder",

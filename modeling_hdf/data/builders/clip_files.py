@@ -8,9 +8,9 @@ from typing import Literal
 
 from tqdm.auto import tqdm
 
-from modeling_hdf.data.clip_io import FRAME_SUFFIXES, list_frames, read_frame
-from modeling_hdf.data.listing import ListedClip
-from modeling_hdf.video_reading_hdf import VideoFile
+from ...video_reading_hdf import VideoFile
+from ..clip_io import FRAME_SUFFIXES, list_frames, read_frame
+from .listing import ListedClip
 
 SHORT = 16  # frames; a shorter clip cannot fill a model's 16 frames without repeating some
 UNUSABLE = ("missing", "empty", "unreadable")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from modeling_hdf.data.clip_io import VIDEO_SUFFIXES
+from ..clip_io import VIDEO_SUFFIXES
 
 logger = logging.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import datasets
 import openpyxl
 
-from modeling_hdf.data.clip_checks import ClipFiles
-from modeling_hdf.data.clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
-from modeling_hdf.data.expression_builder import ExpressionBuilder, ExpressionConfig
-from modeling_hdf.data.labels import expression_name, resolve_labels
-from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
-from modeling_hdf.data.split_files import one_of
+from .base import ExpressionBuilder, ExpressionConfig
+from .clip_files import ClipFiles
+from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
+from .labels import expression_name, resolve_labels
+from .listing import ListedClip, Listing, PublishedCounts
+from .split_files import one_of
 
 _TRAIN_TEST = {
     "fold1": (9356, 2341),

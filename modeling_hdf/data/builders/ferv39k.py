@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modeling_hdf.data.clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
-from modeling_hdf.data.expression_builder import ExpressionBuilder, ExpressionConfig
-from modeling_hdf.data.labels import expression_name, refuse_numbers, resolve_labels
-from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
-from modeling_hdf.data.split_files import one_of
+from .base import ExpressionBuilder, ExpressionConfig
+from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
+from .labels import expression_name, refuse_numbers, resolve_labels
+from .listing import ListedClip, Listing, PublishedCounts
+from .split_files import one_of
 
 _TRAIN = (5854, 5523, 7790, 5906, 2502, 1833, 1680)
 _TEST = (1473, 1393, 1958, 1487, 638, 467, 431)

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import datasets
 
-from modeling_hdf.data.clip_checks import ClipFiles
-from modeling_hdf.data.expression_builder import ExpressionBuilder, ExpressionConfig
-from modeling_hdf.data.folder_files import FolderClip, clips_of_metadata, clips_of_tree, find_metadata
-from modeling_hdf.data.labels import EXPRESSIONS, MAFW_EXPRESSIONS, expression_name, resolve_labels
-from modeling_hdf.data.listing import ListedClip, Listing, check_listing, cut_split
+from .base import ExpressionBuilder, ExpressionConfig
+from .clip_files import ClipFiles
+from .folder_files import FolderClip, clips_of_metadata, clips_of_tree, find_metadata
+from .labels import EXPRESSIONS, MAFW_EXPRESSIONS, expression_name, resolve_labels
+from .listing import ListedClip, Listing, check_listing, cut_split
 
 
 @dataclass

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeling_hdf.data.clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
-from modeling_hdf.data.split_files import read_metadata
+from ..clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from .split_files import read_metadata
 
 _SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",

@@ -6,7 +6,7 @@ is found from the numbers and checked; nothing is guessed.
 
 from collections.abc import Sequence
 
-from modeling_hdf.data.face_dynamics import LABELS
+from ..synthetic.dynamics import LABELS
 
 EXPRESSIONS = LABELS  # DFEW's order
 MAFW_EXPRESSIONS = (*EXPRESSIONS, "contempt", "anxiety", "helplessness", "disappointment")

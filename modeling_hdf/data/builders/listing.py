@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from modeling_hdf.data.validation_split import held_out
+from .validation_split import held_out
 
 SPLITS = ("train", "validation", "test")
 

@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar
 
-from modeling_hdf.data.clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
-from modeling_hdf.data.expression_builder import ExpressionBuilder, ExpressionConfig
-from modeling_hdf.data.labels import MAFW_EXPRESSIONS, refuse_numbers, resolve_labels
-from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
-from modeling_hdf.data.split_files import one_of
+from .base import ExpressionBuilder, ExpressionConfig
+from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
+from .labels import MAFW_EXPRESSIONS, refuse_numbers, resolve_labels
+from .listing import ListedClip, Listing, PublishedCounts
+from .split_files import one_of
 
 
 @dataclass

@@ -10,11 +10,11 @@ from typing import Any
 import datasets
 from transformers.utils import logging
 
-from modeling_hdf.data.clip_checks import UNUSABLE, inspect_clips
-from modeling_hdf.data.clip_folders import existing_folder
-from modeling_hdf.data.clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
-from modeling_hdf.data.clip_report import ClipReport
-from modeling_hdf.data.listing import ListedClip, Listing, PublishedCounts
+from ..clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from .checks import ClipReport
+from .clip_files import UNUSABLE, inspect_clips
+from .clip_folders import existing_folder
+from .listing import ListedClip, Listing, PublishedCounts
 
 logger = logging.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
-from modeling_hdf.data.face_dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
-from modeling_hdf.data.face_renderer import render_clip
-from modeling_hdf.data.video_encoding import encode_mp4
+from ..video_encoding import encode_mp4
+from .dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
+from .renderer import render_clip
 
 SPLITS = ("train", "validation", "test")
 # Streams of random numbers: 0 to 2 belong to the clips of each split, the next ones to what clips share.

@@ -5,8 +5,8 @@ All frames of a clip are drawn at once, at twice the size asked for, and average
 
 import numpy as np
 
-from modeling_hdf.data.face_dynamics import ClipFactors, head_pose, unit_weights
-from modeling_hdf.data.face_model import Identity, load_mesh, make_identity
+from .dynamics import ClipFactors, head_pose, unit_weights
+from .mesh import Identity, load_mesh, make_identity
 
 SUPERSAMPLING = 2
 FRAMES_AT_ONCE = 2

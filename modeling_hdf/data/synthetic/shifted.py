@@ -10,8 +10,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from modeling_hdf.data.face_dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
-from modeling_hdf.data.synthetic import FaceClipsConfig, SyntheticFaces
+from .builder import FaceClipsConfig, SyntheticFaces
+from .dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
 
 SHIFTED_BACKGROUNDS = ("stripes",)
 SHIFTED_FACTORS = (

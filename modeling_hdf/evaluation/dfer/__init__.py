@@ -1,4 +1,4 @@
-"""The metric `dfer` for the library `evaluate`: `evaluate.load(modeling_hdf.dfer.PATH)`, with no network."""
+"""The metric `dfer` for the library `evaluate`: `evaluate.load(modeling_hdf.evaluation.dfer.PATH)`, offline."""
 
 import os
 

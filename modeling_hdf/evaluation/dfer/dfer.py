@@ -5,7 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_hdf.metrics import check_probabilities, classification_report, expected_calibration_error
+from ..metrics import check_probabilities, classification_report, expected_calibration_error
 
 _DESCRIPTION = """Metrics of dynamic facial expression recognition. WAR, weighted average recall, is the accuracy; UAR,
 unweighted average recall, and macro F1 are means over the classes present in the references."""
@@ -36,8 +36,8 @@ Raises:
 Example:
 
     >>> import evaluate
-    >>> import modeling_hdf.dfer
-    >>> metric = evaluate.load(modeling_hdf.dfer.PATH)
+    >>> import modeling_hdf.evaluation.dfer
+    >>> metric = evaluate.load(modeling_hdf.evaluation.dfer.PATH)
     >>> metric.compute(predictions=[0, 1, 1], references=[0, 1, 0])["uar"]
     0.75
 """

@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return list_frames(path)
 
-    monkeypatch.setattr("modeling_hdf.data.clip_checks.list_frames", refuse)
+    monkeypatch.setattr("modeling_hdf.data.builders.clip_files.list_frames", refuse)
     with pytest.raises(ValueError, match=rf"(?s)unreadable: 1.*{folder}: cannot be read \(Permission denied\)"):
         rows_of(root)
 

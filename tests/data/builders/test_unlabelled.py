@@ -67,7 +67,7 @@ def test_clips_that_cannot_be_read_stop_the_preparation_and_are_named(folder):
 def test_max_missing_leaves_them_out_and_names_them(folder, limit, monkeypatch):
     (folder / "empty.avi").write_bytes(b"")
     warnings = []
-    monkeypatch.setattr("modeling_hdf.data.unlabelled.logger.warning", warnings.append)
+    monkeypatch.setattr("modeling_hdf.data.builders.unlabelled.logger.warning", warnings.append)
     assert "empty.avi" not in prepared(folder, max_missing=limit)["clip_id"][:]
     assert any("empty.avi" in line for line in warnings)
 

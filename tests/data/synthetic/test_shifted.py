@@ -16,10 +16,10 @@ from modeling_hdf.data import (
     load_clip,
     render_clip,
 )
-from modeling_hdf.data.face_dynamics import LABELS
-from modeling_hdf.data.face_renderer import make_background
-from modeling_hdf.data.synthetic import SPLITS, clip_factors
-from modeling_hdf.data.synthetic_shifted import shifted_clip_factors
+from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
+from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.data.synthetic.renderer import make_background
+from modeling_hdf.data.synthetic.shifted import shifted_clip_factors
 
 TINY = {"num_test": 14, "image_size": 32, "duration": 0.8}
 # What each factor's ordinary range is, in the measure of `distances`.

@@ -14,8 +14,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from modeling_hdf.data import ClipFactors, SyntheticFaces, SyntheticFacesConfig, encode_mp4, render_clip
-from modeling_hdf.data.face_dynamics import LABELS, expression_envelope, expression_weights
-from modeling_hdf.data.synthetic import SPLITS, clip_factors
+from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
+from modeling_hdf.data.synthetic.dynamics import LABELS, expression_envelope, expression_weights
 
 TINY = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 NUISANCE = (

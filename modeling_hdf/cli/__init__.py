@@ -1,0 +1,1 @@
+"""The `hdf` command: one module for each of its commands."""

@@ -1,0 +1,5 @@
+"""Checkpoints of other code as folders that transformers loads."""
+
+from .videomae import ConversionOptions, convert_checkpoint
+
+__all__ = ["ConversionOptions", "convert_checkpoint"]

@@ -1,0 +1,22 @@
+"""
+Faces in raw videos: find them, follow them over time, and cut them out upright and steady. Needs the extra `face`.
+
+- [`crop_face`]: the main face of one clip; [`track_faces`]: all faces of a clip, as [`FaceTrack`]s.
+- [`FaceDetector`]: YuNet on single frames.
+- [`crop_folder`]: a whole folder of videos, frame folders and images, in processes; `hdf data faces` runs it.
+"""
+
+from .cropping import FaceClip, NoFaceError, TrackedFaces, crop_face, iterate_crops, track_faces
+from .detection import FaceDetector
+from .tracking import FaceTrack
+
+__all__ = [
+    "FaceClip",
+    "FaceDetector",
+    "FaceTrack",
+    "NoFaceError",
+    "TrackedFaces",
+    "crop_face",
+    "iterate_crops",
+    "track_faces",
+]

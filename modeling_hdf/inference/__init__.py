@@ -1,0 +1,5 @@
+"""A trained model on videos: loading it, and its probabilities."""
+
+from .classifier import load_classifier
+
+__all__ = ["load_classifier"]
