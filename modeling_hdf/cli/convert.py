@@ -1,36 +1,13 @@
-"""`hdf convert`."""
+"""`hdf convert`: an original VideoMAE checkpoint as a transformers folder."""
 
 import argparse
-from typing import Any
 
 from ..conversion.videomae import ConversionOptions, convert_checkpoint
+from .outcome import Outcome
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def add_convert_parser(commands: Any) -> None:
-    """Adds `convert` to the commands of `hdf`."""
-    parser = commands.add_parser(
-        "convert",
-        help="turn an original VideoMAE checkpoint (.pth) into a transformers folder",
-        description="Reads a pretraining or fine-tuned checkpoint of a plain ViT in the format of the original "
-        "VideoMAE code, without unpickling it, and writes weights (safetensors), configuration and preprocessing. "
-        "Every weight is used, or the command stops and names it. What their shapes do not tell can be given.",
-    )
-    parser.add_argument("source", help="the .pth file")
-    parser.add_argument("out", help="folder to write; must be empty or not exist")
-    parser.add_argument("--heads", type=int, help="attention heads; default: one per 64 channels, ViT-H and -g 16")
-    parser.add_argument("--decoder-heads", type=int, help="the same for the decoder of a pretraining checkpoint")
-    parser.add_argument("--image-size", type=int, help="pixels; default: as stored beside the weights, or 224")
-    parser.add_argument("--num-frames", type=int, help="frames of a clip; default: as stored, or 16")
-    parser.add_argument("--labels", type=_names, help="names of the classes, in the classifier's order, with commas")
-    parser.set_defaults(func=convert)
-
-
-def convert(arguments: argparse.Namespace) -> int:
-    """`hdf convert`: writes the folder and says what it assumed."""
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Writes the folder and says what was assumed."""
     options = ConversionOptions(
         num_attention_heads=arguments.heads,
         decoder_num_attention_heads=arguments.decoder_heads,
@@ -45,4 +22,4 @@ def convert(arguments: argparse.Namespace) -> int:
         "(heads, frames and pixels cannot be read from the weights: check them)"
     )
     print(f"wrote {arguments.out}; HDFForVideoClassification.from_backbone_pretrained starts from it")
-    return 0
+    return Outcome({"folder": arguments.out, "architecture": config.architectures[0]})

@@ -1,64 +1,79 @@
 """The `hdf` command.
 
-    hdf data check dfew --data-dir DFEW --fold 1
-    hdf evaluate outputs/dfew --dataset dfew --data-dir DFEW --fold 1
-    hdf report outputs/synthetic
-    hdf convert videomae.pth OUT
-    hdf data publish folder OUT --data-dir my_videos --license cc-by-4.0 --name "My faces"
-    hdf push outputs/dfew owner/hdf-dfew
-
-`hdf COMMAND --help` explains each command. Exit codes: 0 if it went well, 1 if a check failed or the input is bad,
-2 for a wrong call.
+Help, the version, a wrong call and a path that does not exist are answered without importing torch. Each command is a
+module of this package with a function `run`, imported when its command is called.
 """
 
-import argparse
+import json
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import import_module
 
 from .. import register_auto_classes
-from .convert import add_convert_parser
-from .data import add_check_parser, add_publish_parser
-from .evaluate import add_calibrate_parser, add_evaluate_parser, add_folds_parser
-from .faces import add_faces_parser
-from .push import add_push_parser
-from .report import add_report_parser
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets `func`, which takes the parsed arguments and returns the exit code."""
-    parser = argparse.ArgumentParser(prog="hdf", description="HDF: dynamic facial expression recognition.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    data = commands.add_parser("data", help="check, prepare and publish datasets")
-    data_commands = data.add_subparsers(metavar="COMMAND", required=True)
-    add_check_parser(data_commands)
-    add_faces_parser(data_commands)
-    add_publish_parser(data_commands)
-    add_evaluate_parser(commands)
-    add_calibrate_parser(commands)
-    add_folds_parser(commands)
-    add_report_parser(commands)
-    add_convert_parser(commands)
-    add_push_parser(commands)
-    return parser
+from .commands import TRAINING_COMMANDS, build_parser
+from .outcome import Outcome
+from .parser import print_error
+from .training import prepare_training
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the `hdf` command and returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] and arguments[0] in TRAINING_COMMANDS:
+        name = arguments[0]
+        options, run = prepare_training(name, arguments[1:])
+    else:
+        options = build_parser().parse_args(arguments)
+        options.command_line = shlex.join(["hdf", *arguments])  # for the record of what was run
+        name = " ".join(filter(None, (options.command, getattr(options, "data_command", None))))
+
+        def run() -> Outcome:
+            return _module(options.module).run(options)
+
+    return _run(run, f"hdf {name}", options)
+
+
+def _module(name: str):
     register_auto_classes()
-    if arguments[:1] in (["train"], ["pretrain"], ["predict"]):
-        return import_module(f".{arguments[0]}", __package__).main(arguments[1:])
-    parsed = build_parser().parse_args(arguments)
-    parsed.command = shlex.join(["hdf", *arguments])  # for the record of what was run
+    return import_module(f".{name}", __package__)
+
+
+def _run(run: Callable[[], Outcome], prog: str, options) -> int:
+    """Runs a command: its result goes to stdout, its errors are one line each."""
     try:
-        return parsed.func(parsed)
-    except (OSError, ValueError) as error:
-        print(f"hdf: error: {error}", file=sys.stderr)
-        return 1
+        with _outputs(options.quiet, options.json):
+            outcome = run()
     except KeyboardInterrupt:
         return 130
+    except (OSError, ValueError, ImportError) as error:
+        if options.debug:
+            raise
+        print_error(prog, str(error))
+        return 1
+    except Exception as error:  # the last resort: a user gets one line, and how to see more
+        if options.debug:
+            raise
+        print_error(prog, f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)")
+        return 1
+    if options.json and outcome.value is not None:
+        print(json.dumps(outcome.value, indent=2, allow_nan=False))
+    return outcome.code
+
+
+@contextmanager
+def _outputs(quiet: bool, as_json: bool) -> Iterator[None]:
+    """Where a command's own lines go: to stdout, with `--json` to stderr, with `--quiet` nowhere."""
+    with ExitStack() as stack:
+        if quiet:
+            # Read by the libraries when they are imported.
+            os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error"}
+            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        elif as_json:
+            stack.enter_context(redirect_stdout(sys.stderr))
+        yield
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
-"""Pretrain VideoMAE by masked autoencoding, on clips without labels; train.py starts from what it leaves.
+"""
+Pretrain VideoMAE by masked autoencoding, on clips without labels; `hdf train` starts from what it leaves.
 
-    accelerate launch examples/pretrain.py                               # the embedded synthetic faces
-    accelerate launch examples/pretrain.py --recipe faces --data-dir my_clips --output_dir outputs/pretrained
-    accelerate launch examples/train.py --recipe dfew --data-dir DFEW --fold 1 --model_name_or_path outputs/pretrained
+    hdf pretrain                                             # the embedded synthetic faces
+    hdf pretrain --recipe faces --data-dir my_clips --output_dir outputs/pretrained
+    hdf train --recipe dfew --data-dir DFEW --fold 1 --model_name_or_path outputs/pretrained
 
 The folder may hold videos and folders of frames at any depth; leave out the clips that you will test on. A recipe is
-a YAML file with any of the arguments below (`--help`). A run that was killed goes on from its last complete checkpoint
-when the same command is given again.
+a YAML file with any of the arguments below. A run that was killed goes on from its last complete checkpoint when the
+same command is given again.
+
+--accelerate_config, --quiet, --json and --debug: as for `hdf train`.
 """
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, VideoMAEForPreTraining, set_seed
+from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, set_seed
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
@@ -28,8 +30,16 @@ from ..training.pretraining import (
     PretrainingTrainer,
     pretraining_config,
 )
-from ..training.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
+from ..training.recipes import (
+    as_fields,
+    build_processor,
+    deciding_arguments,
+    parse_with_recipe,
+    recipe_parser,
+    training_command,
+)
 from ..training.runs import check_output_dir, write_record
+from .outcome import Outcome
 
 # What leaves the trained weights as they are; a recipe is known by what it sets.
 FREE = ("recipe", "cache_clips")
@@ -59,11 +69,15 @@ def build_model(script: ScriptArguments) -> VideoMAEForPreTraining:
     return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, **{"use_mean_pooling": False, **fields})
 
 
-def prepare(arguments: Sequence[str]) -> tuple[ScriptArguments, PretrainingDataArguments, PretrainingTrainer]:
-    """Everything up to the first step. Raises an `OSError` or a `ValueError` for input that cannot be used."""
-    script, data, training = parse_with_recipe(
-        "pretrain", (ScriptArguments, PretrainingDataArguments, PretrainingArguments), arguments, __doc__
-    )
+def training_parser() -> HfArgumentParser:
+    """The parser of `hdf pretrain`."""
+    return recipe_parser("pretrain", (ScriptArguments, PretrainingDataArguments, PretrainingArguments), __doc__)
+
+
+def _build_trainer(
+    script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments
+) -> PretrainingTrainer:
+    """Everything up to the first step."""
     record = deciding_arguments(training, (script, data), FREE)
     # Before any work; in one process, as in the others the folder may look otherwise a moment later.
     decided_by_first(lambda: check_output_dir(training.output_dir, record))
@@ -78,31 +92,35 @@ def prepare(arguments: Sequence[str]) -> tuple[ScriptArguments, PretrainingDataA
     if trainer.is_world_process_zero():
         write_record(training.output_dir, record)
         print(f"{len(rows)} clips, {model.videomae.num_parameters():,} parameters in the encoder", flush=True)
-    return script, data, trainer
+    return trainer
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Pretrains; the exit code."""
-    try:
-        pretrain(arguments)
-    except (OSError, ValueError) as error:
-        print(f"hdf pretrain: error: {error}", file=sys.stderr)
-        return 1
+def run(arguments: Sequence[str]) -> Outcome:
+    """Pretrains, and records what was done; that record is the result."""
+    script, data, training = parse_with_recipe(training_parser(), "pretrain", arguments)
+    record = _pretrain(script, data, training, training_command("pretrain", arguments))
     if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
         torch.distributed.destroy_process_group()
-    return 0
+    return Outcome(record)
 
 
-def pretrain(arguments: Sequence[str]) -> None:
-    script, data, trainer = prepare(arguments)
+def _pretrain(
+    script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments, command: list[str]
+) -> dict | None:
+    trainer = _build_trainer(script, data, training)
     trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
-    if trainer.is_world_process_zero():
-        write_results(Path(trainer.args.output_dir), trainer, script, data)
+    if not trainer.is_world_process_zero():
+        return None
+    return write_results(Path(training.output_dir), trainer, script, data, command)
 
 
 def write_results(
-    folder: Path, trainer: PretrainingTrainer, script: ScriptArguments, data: PretrainingDataArguments
-) -> None:
+    folder: Path,
+    trainer: PretrainingTrainer,
+    script: ScriptArguments,
+    data: PretrainingDataArguments,
+    command: list[str],
+) -> dict:
     """What was done, beside the weights."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     record = {
@@ -112,7 +130,8 @@ def write_results(
         "num_steps": trainer.state.global_step,
         "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
         "seed": trainer.args.seed,
-        "command": shlex.join(["accelerate", "launch", *sys.argv]),
+        "command": shlex.join(command),
     }
     (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(f"checkpoint in {folder}; train from it: examples/train.py --model_name_or_path {folder}")
+    print(f"checkpoint in {folder}; train from it: hdf train --model_name_or_path {folder}")
+    return record

@@ -1,23 +1,28 @@
-"""Train HDF by a recipe, evaluate it on the test split, and leave a folder that is ready for the Hub.
+"""
+Train HDF by a recipe, test the model, and leave a folder that is ready for the Hub.
 
-    accelerate launch examples/train.py                                # the embedded synthetic faces
-    accelerate launch examples/train.py --recipe dfew --data-dir DFEW --fold 1
-    accelerate launch examples/train.py --recipe my.yaml --sam_rho 0.05  # own recipe; arguments override it
+    hdf train                                        # the embedded synthetic faces
+    hdf train --recipe dfew --data-dir DFEW --fold 1
+    hdf train --recipe my.yaml --sam_rho 0.05        # a recipe of your own; arguments override it
+    hdf train --accelerate_config multi_gpu --num_processes 4 --recipe dfew --data-dir DFEW
 
-A recipe is a YAML file with any of the arguments below (`--help` lists them). A run that was killed goes on from its
-last complete checkpoint when the same command is given again; one that had finished is evaluated again. A checkpoint
-of another run, given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
+A recipe is a YAML file with any of the arguments below. A run that was killed goes on from its last complete
+checkpoint when the same command is given again; one that had finished is tested again. A checkpoint of another run,
+given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
+
+`--accelerate_config` names a launch configuration that ships (single, cpu_2, multi_gpu, multi_node) or a file, and
+launches it; --num_processes, --num_machines, --machine_rank, --main_process_ip and --main_process_port override it.
+--quiet prints errors alone, --json the metrics on stdout and all else on stderr, --debug the traceback of an error.
 """
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoConfig, set_seed
+from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
@@ -30,7 +35,6 @@ from ..evaluation.shared_classes import SharedClasses
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.views import predict_views
 from ..hub.cards import evaluation_title
-from ..hub.client import HubError
 from ..hub.release import write_metrics, write_model_card
 from ..hub.trainer import HDFTrainer
 from ..modeling_hdf import HDFForVideoClassification
@@ -38,10 +42,17 @@ from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
 from ..reports.run_plots import plot_confusion_matrix, plot_training_curves
 from ..training.arguments import HDFTrainingArguments
-from ..training.checkpointing import CheckpointError
 from ..training.distributed import decided_by_first
-from ..training.recipes import as_fields, build_processor, deciding_arguments, parse_with_recipe
+from ..training.recipes import (
+    as_fields,
+    build_processor,
+    deciding_arguments,
+    parse_with_recipe,
+    recipe_parser,
+    training_command,
+)
 from ..training.runs import check_output_dir, write_record
+from .outcome import Outcome
 from .text import total_lines
 
 # What leaves the trained weights as they are; a recipe is known by what it sets.
@@ -64,9 +75,9 @@ class ScriptArguments:
     )
 
 
-def parse_arguments(arguments: Sequence[str]) -> tuple[ScriptArguments, DataArguments, HDFTrainingArguments]:
-    """Recipe first, command line on top."""
-    return parse_with_recipe("train", (ScriptArguments, DataArguments, HDFTrainingArguments), arguments, __doc__)
+def training_parser() -> HfArgumentParser:
+    """The parser of `hdf train`."""
+    return recipe_parser("train", (ScriptArguments, DataArguments, HDFTrainingArguments), __doc__)
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
@@ -81,7 +92,7 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     saved = HDFConfig.from_pretrained(path)
     config, unknown = HDFConfig.from_pretrained(path, return_unused_kwargs=True, **fields)
     if unknown:
-        raise SystemExit(f"--model_overrides has unknown fields {sorted(unknown)}.")
+        raise ValueError(f"--model_overrides has unknown fields {sorted(unknown)}.")
     if not start:
         return HDFForVideoClassification(config)
     model = HDFForVideoClassification.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
@@ -92,26 +103,23 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     return model
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Trains; the exit code."""
-    try:
-        train(arguments)
-    except (CheckpointError, HubError) as error:
-        print(f"hdf train: error: {error}", file=sys.stderr)
-        return 1
+def run(arguments: Sequence[str]) -> Outcome:
+    """Trains, tests, and writes what belongs beside the weights; the result is the metrics."""
+    metrics = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
     if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
         torch.distributed.destroy_process_group()
-    return 0
+    return Outcome(metrics)
 
 
-def train(arguments: Sequence[str]) -> None:
-    script, data, training = parse_arguments(arguments)
+def _train(
+    script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
+) -> dict | None:
     record = deciding_arguments(training, (script, data), FREE)
     try:
         # Before any work; in one process, as in the others the folder may look otherwise a moment later.
         decided_by_first(lambda: check_output_dir(training.output_dir, record))
     except OSError as error:
-        raise SystemExit(f"--output_dir {training.output_dir} cannot be written: {error}") from error
+        raise OSError(f"--output_dir {training.output_dir} cannot be written: {error}") from error
     set_seed(training.seed)
     with training.main_process_first(desc="preparing the dataset"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
@@ -141,24 +149,32 @@ def train(arguments: Sequence[str]) -> None:
     for order in ("first", "shuffled") if script.frame_controls else ():
         control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
         controls[f"{order}_war"] = trainer.predict(control).metrics["test_war"]
+    metrics = None
     if trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         table = predictions_table(splits["test"], probabilities, SharedClasses(names, names))
         write_predictions(table, folder)
         report = evaluate_predictions(table)
-        write_results(folder, trainer, script, data, report | ({"controls": controls} if controls else {}))
+        report |= {"controls": controls} if controls else {}
+        metrics = write_results(folder, trainer, script, data, report, command)
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
             write_test_clips(folder / "test_clips", splits["test"])
     if training.push_to_hub:
         trainer.push_to_hub()
     if trainer.is_world_process_zero():
         print(f"report in {write_report(folder, splits['test'])}")
+    return metrics
 
 
 def write_results(
-    folder: Path, trainer: HDFTrainer, script: ScriptArguments, data: DataArguments, report: dict
-) -> None:
-    """Metrics, pictures and model card beside the weights."""
+    folder: Path,
+    trainer: HDFTrainer,
+    script: ScriptArguments,
+    data: DataArguments,
+    report: dict,
+    command: list[str],
+) -> dict:
+    """Metrics, pictures and model card beside the weights; the metrics."""
     metrics = {
         **data.described(as_fields("dataset_overrides", data.dataset_overrides)),
         "split": "test",
@@ -167,7 +183,7 @@ def write_results(
         "seed": trainer.args.seed,
         "environment": environment(),
     }
-    metrics = write_metrics(folder, metrics, script.model_name_or_path or None, sys.argv)
+    metrics = write_metrics(folder, metrics, script.model_name_or_path or None, command)
     plot_confusion_matrix(report, folder / "confusion_matrix.png", evaluation_title(metrics))
     plot_training_curves(trainer.state.log_history, folder / "training_curves.png")
     write_model_card(folder)
@@ -176,10 +192,11 @@ def write_results(
     for name, value in report.get("controls", {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")
+    return metrics
 
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:
-    """One test clip per class as a file, to try `examples/predict.py` on."""
+    """One test clip per class as a file, to try `hdf predict` on."""
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier run may show other data
     folder.mkdir()
     labels = rows["label"][:]

@@ -53,7 +53,7 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
             `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
         start (`str`, *optional*): checkpoint that training started from: a Hub repository, or a folder, of which only
             the name is kept.
-        argv (`Sequence[str]`): the command line after `accelerate launch`, see [`public_command`].
+        argv (`Sequence[str]`): the command line, see [`public_command`].
 
     Returns:
         `dict`: the metrics with `base_model`, `command` and `weights_sha256`, the checksum of each file of weights.
@@ -63,7 +63,7 @@ def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str
     metrics = {
         "base_model": start,
         **metrics,
-        "command": public_command(["accelerate", "launch", *argv]),
+        "command": public_command(argv),
         "weights_sha256": weights_sha256(folder),
     }
     (Path(folder) / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

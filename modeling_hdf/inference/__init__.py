@@ -1,5 +1,5 @@
-"""A trained model on videos: loading it, and its probabilities."""
+"""A trained model on videos: [`load_classifier`] loads it with its processor, [`predict_video`] asks it."""
 
-from .classifier import load_classifier
+from .classifier import VideoPrediction, load_classifier, predict_video
 
-__all__ = ["load_classifier"]
+__all__ = ["VideoPrediction", "load_classifier", "predict_video"]

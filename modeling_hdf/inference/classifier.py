@@ -1,7 +1,10 @@
-"""Loading a trained classifier."""
+"""Loading a trained classifier, and its answer to one video."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from ..modeling_hdf import HDFForVideoClassification
@@ -30,4 +33,47 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
     return model, processor
 
 
-__all__ = ["load_classifier"]
+@dataclass(frozen=True)
+class VideoPrediction:
+    """
+    The answer to one video.
+
+    Attributes:
+        probabilities: of each class by its name, highest first; they add up to 1.
+        face: what was found of the face, in one sentence; `None` if none was looked for.
+    """
+
+    probabilities: dict[str, float]
+    face: str | None = None
+
+
+@torch.inference_mode()
+def predict_video(
+    model: HDFForVideoClassification, processor: HDFVideoProcessor, video: Any, *, find_face: bool = False
+) -> VideoPrediction:
+    """
+    Classifies one video.
+
+    Args:
+        model ([`HDFForVideoClassification`]): the model, in evaluation mode.
+        processor ([`HDFVideoProcessor`]): its video processor.
+        video: whatever the processor takes: a path, an http(s) URL, bytes, frames.
+        find_face (`bool`, *optional*, defaults to `False`): find and crop the main face first; needs the extra `face`.
+
+    Raises:
+        NoFaceError: if there is no face to be found.
+        OSError, ValueError: if the video cannot be read; see [`HDFVideoProcessor`].
+    """
+    face = None
+    if find_face:
+        from ..faces import crop_face  # loads OpenCV, which the extra `face` brings
+
+        crop = crop_face(video, size=processor.crop_size["height"], sample=processor.sample_frames)
+        video, face = crop.frames, crop.summary()
+    inputs = processor(video, do_sample_frames=not find_face, return_tensors="pt").to(model.device, model.dtype)
+    probabilities = model(**inputs).logits.float().softmax(-1)[0].tolist()
+    scores = {model.config.id2label[index]: value for index, value in enumerate(probabilities)}
+    return VideoPrediction(dict(sorted(scores.items(), key=lambda item: -item[1])), face)
+
+
+__all__ = ["VideoPrediction", "load_classifier", "predict_video"]

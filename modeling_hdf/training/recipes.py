@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,22 +16,40 @@ from ..videomae_hdf import as_pair
 from .runs import run_record
 
 
-def parse_with_recipe(
-    kind: str, dataclasses: Sequence[type], arguments: Sequence[str], description: str | None = None
-) -> tuple:
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows the defaults, and the lines of the description as they are."""
+
+
+def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | None = None) -> HfArgumentParser:
     """
-    Parses the command line into dataclasses; a recipe's values take the place of their defaults.
+    The parser of a command that takes a recipe.
 
     Args:
         kind (`str`): `"train"` or `"pretrain"`, see [`configuration_path`].
         dataclasses (`Sequence[type]`): as for [`~transformers.HfArgumentParser`]; one has a field `recipe`.
-        arguments (`Sequence[str]`): the command line after the name of the command.
         description (`str`, *optional*): for `--help`.
+    """
+    return HfArgumentParser(
+        dataclasses,
+        prog=f"hdf {kind}",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=_HelpFormatter,
+    )
+
+
+def parse_with_recipe(parser: HfArgumentParser, kind: str, arguments: Sequence[str]) -> tuple:
+    """
+    Parses the command line into dataclasses; a recipe's values take the place of their defaults.
+
+    Args:
+        parser (`HfArgumentParser`): see [`recipe_parser`].
+        kind (`str`): `"train"` or `"pretrain"`.
+        arguments (`Sequence[str]`): the command line after the name of the command.
 
     Returns the dataclasses' instances. Exits with a message for a recipe that is no mapping, or has arguments that the
     dataclasses have not.
     """
-    parser = HfArgumentParser(dataclasses, prog=f"hdf {kind}", description=description, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=parser.get_default("recipe"))
     name = first.parse_known_args(arguments)[0].recipe
@@ -44,14 +63,22 @@ def parse_with_recipe(
     return parser.parse_args_into_dataclasses(arguments)
 
 
+def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that repeats this run, for its record: by `accelerate launch` if it has several processes."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return ["hdf", kind, *arguments]
+    return ["accelerate", "launch", "--num_processes", str(count), "-m", "modeling_hdf", kind, *arguments]
+
+
 def as_fields(option: str, overrides: str | dict) -> dict:
-    """Overrides: a mapping in a recipe, JSON on the command line. Exits with a message for anything else."""
+    """Overrides: a mapping in a recipe, JSON on the command line. Raises a `ValueError` for anything else."""
     try:
         fields = json.loads(overrides) if isinstance(overrides, str) else overrides
     except json.JSONDecodeError as error:
-        raise SystemExit(f"--{option} is not JSON: {error}") from error
+        raise ValueError(f"--{option} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise SystemExit(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")
+        raise ValueError(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")
     return fields
 
 
@@ -87,4 +114,11 @@ def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
     )
 
 
-__all__ = ["as_fields", "build_processor", "deciding_arguments", "parse_with_recipe"]
+__all__ = [
+    "as_fields",
+    "build_processor",
+    "deciding_arguments",
+    "parse_with_recipe",
+    "recipe_parser",
+    "training_command",
+]

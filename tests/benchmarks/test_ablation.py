@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ablation  # noqa: E402
+import ablation
 import datasets
 import numpy as np
 import pytest
-import synthetic_runs  # noqa: E402
+import synthetic_runs
 import torch
-from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial  # noqa: E402
-from ablation_table import paired_interval, results_table, tuning_table  # noqa: E402
+from ablation_settings import ARMS, BASELINE, SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, Settings, Trial
+from ablation_table import paired_interval, results_table, tuning_table
 from scipy.stats import ttest_rel
 from transformers import VideoMAEForPreTraining
 

@@ -4,10 +4,10 @@ import json
 import sys
 
 import datasets
-import pretraining  # noqa: E402
+import pretraining
 import pytest
-from pretraining_settings import SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, changed  # noqa: E402
-from pretraining_table import results_table, tuning_table  # noqa: E402
+from pretraining_settings import SEEDS, SETTINGS, TRIALS, TUNING_SEEDS, changed
+from pretraining_table import results_table, tuning_table
 from scipy.stats import ttest_rel
 
 TINY = {

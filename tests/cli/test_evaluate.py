@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
+from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: F401
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from transformers import AutoModelForVideoClassification, pipeline
-from trees import write_dfew, write_ferv39k, write_mafw  # noqa: E402
+from trees import write_dfew, write_ferv39k, write_mafw
 
-from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor  # noqa: E402
-from modeling_hdf.data import EXPRESSIONS, ClipDataset, SyntheticFaces  # noqa: E402
-from modeling_hdf.evaluation.calibration import fit_temperature  # noqa: E402
-from modeling_hdf.evaluation.predictions import class_names, class_probabilities, read_predictions  # noqa: E402
-from modeling_hdf.evaluation.running import clip_outputs, evaluation_trainer, load_classifier  # noqa: E402
+from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor
+from modeling_hdf.data import EXPRESSIONS, ClipDataset, SyntheticFaces
+from modeling_hdf.evaluation.calibration import fit_temperature
+from modeling_hdf.evaluation.predictions import class_names, class_probabilities, read_predictions
+from modeling_hdf.evaluation.running import clip_outputs, evaluation_trainer
+from modeling_hdf.inference import load_classifier
 
 SMALL = {"num_train": 7, "num_validation": 21, "num_test": 28, "image_size": 32, "duration": 0.8}
 

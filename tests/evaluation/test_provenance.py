@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: E402, F401
-from trees import OURS, write_dfew, write_video  # noqa: E402
+from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: F401
+from trees import OURS, write_dfew, write_video
 
-from modeling_hdf.data import DataArguments  # noqa: E402
-from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, training_metrics  # noqa: E402
+from modeling_hdf.data import DataArguments
+from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, training_metrics
 
 RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
 

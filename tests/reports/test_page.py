@@ -13,17 +13,17 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 from tiny_models import move_dam_weights, tiny_config
-from trees import write_dfew  # noqa: E402
+from trees import write_dfew
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
-from modeling_hdf.cli.main import main  # noqa: E402
-from modeling_hdf.data import EXPRESSIONS, SyntheticFaces  # noqa: E402
-from modeling_hdf.evaluation.environment import environment  # noqa: E402
-from modeling_hdf.evaluation.metrics import expected_calibration_error  # noqa: E402
-from modeling_hdf.evaluation.predictions import class_numbers, class_probabilities, read_predictions  # noqa: E402
-from modeling_hdf.reports import page as html_report  # noqa: E402
-from modeling_hdf.reports.inspection import first_of_each_class  # noqa: E402
-from modeling_hdf.reports.page import SECTIONS, reliability_panels, write_report  # noqa: E402
+from modeling_hdf.cli.main import main
+from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
+from modeling_hdf.evaluation.environment import environment
+from modeling_hdf.evaluation.metrics import expected_calibration_error
+from modeling_hdf.evaluation.predictions import class_numbers, class_probabilities, read_predictions
+from modeling_hdf.reports import page as html_report
+from modeling_hdf.reports.inspection import first_of_each_class
+from modeling_hdf.reports.page import SECTIONS, reliability_panels, write_report
 
 HISTORY = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2}]
 

@@ -39,4 +39,4 @@ def run(command: str, model: object, *arguments: object) -> int:
 
 def assert_error(capsys, message: str) -> None:
     error = capsys.readouterr().err
-    assert re.search(f"hdf: error: .*{message}", error, re.DOTALL), error
+    assert re.search(f"hdf [a-z ]+: error: .*{message}", error, re.DOTALL), error

@@ -12,15 +12,15 @@ import datasets
 import pytest
 import torch
 import yaml
-from hand_written_training import build_rows, step_logs  # noqa: E402
-from tiny_models import save_backbone, tiny_backbone_config  # noqa: E402
-from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes  # noqa: E402
+from hand_written_training import build_rows, step_logs
+from tiny_models import save_backbone, tiny_backbone_config
+from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor  # noqa: E402
-from modeling_hdf.configuration import configuration_path  # noqa: E402
-from modeling_hdf.data import DataArguments, class_count_lines  # noqa: E402
-from modeling_hdf.training.recipes import deciding_arguments  # noqa: E402
-from modeling_hdf.videomae_hdf import DropPath  # noqa: E402
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor
+from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data import DataArguments, class_count_lines
+from modeling_hdf.training.recipes import deciding_arguments
+from modeling_hdf.videomae_hdf import DropPath
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train.py"
 TINY = ("--model_name_or_path", "", "--preset", "tiny", "--model_overrides", '{"image_size": 32}')

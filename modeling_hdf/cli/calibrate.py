@@ -1,0 +1,59 @@
+"""`hdf calibrate`: the temperature of a model."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..evaluation.calibration import calibration_report, fit_temperature, write_temperature
+from ..evaluation.provenance import training_metrics
+from ..evaluation.running import clip_outputs, evaluation_trainer
+from ..inference.classifier import load_classifier
+from .measuring import chosen_data, prepared_builder, trainer_arguments
+from .outcome import Outcome
+from .text import calibration_lines
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Fits the temperature, writes it, and prints the calibration error."""
+    folder = Path(arguments.model)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is no model folder: it has no config.json to write the temperature to.")
+    trained = training_metrics(arguments.model)
+    if trained.get("peer_protocol", False):
+        raise ValueError(
+            f"{folder} was trained by the peer protocol, which leaves no validation split to calibrate on."
+        )
+    data = chosen_data(arguments, trained, "validation")
+    model, processor = load_classifier(arguments.model)
+    before = model.config.calibration_temperature
+    model.config.calibration_temperature = 1.0
+    needed = ("validation", "test")
+    builder = prepared_builder(data, arguments.overrides)
+    splits = dict(zip(needed, builder.as_dataset(split=list(needed)), strict=True))
+    names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    if splits["validation"].features["label"].names != names:
+        raise ValueError(
+            f"{folder} has the classes {', '.join(names)}, {data.dataset} "
+            f"{', '.join(splits['validation'].features['label'].names)}: calibrate on the dataset of the training."
+        )
+    clips = data.clips(splits, processor, seed=0)
+    outputs = {}
+    with tempfile.TemporaryDirectory() as unused:
+        trainer = evaluation_trainer(model, processor, unused, **trainer_arguments(arguments))
+        for split in clips:
+            outputs[split] = clip_outputs(trainer, clips[split])[0], np.array(clips[split].labels)
+    temperature = fit_temperature(*outputs["validation"])
+    report = {
+        "dataset": data.dataset,
+        "fold": data.fold,
+        "temperature": {"before": before, "after": temperature},
+        **{split: calibration_report(*output, before, temperature) for split, output in outputs.items()},
+        "command": arguments.command_line,
+    }
+    (folder / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_temperature(folder, temperature)
+    print("\n".join(calibration_lines(report)))
+    return Outcome(report)

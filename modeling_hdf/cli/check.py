@@ -1,0 +1,64 @@
+"""`hdf data check`: a dataset beside its published counts."""
+
+import argparse
+from typing import Any
+
+from ..data.arguments import BUILDERS
+from ..data.builders.base import ExpressionConfig
+from ..data.builders.listing import count_labels
+from .outcome import Outcome
+
+
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that are set."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Prints the check of each fold; the exit code is 0 if all pass."""
+    results, known = [], {}
+    for config in _configs(arguments):
+        check = config.check("full" if arguments.full else "quick", known)
+        print("\n".join(check.lines(arguments.names)), end="\n\n")
+        results.append(
+            {
+                "name": check.name,
+                "clips": count_labels(check.clips, check.labels),
+                "problems": {kind: [clip.clip_id for clip in clips] for kind, clips in check.problems.items()},
+                "failure": check.failure,
+            }
+        )
+    return Outcome(results, code=0 if all(result["failure"] is None for result in results) else 1)
+
+
+def _configs(arguments: argparse.Namespace) -> list[ExpressionConfig]:
+    """The configurations to check: one, or each fold whose split files are there."""
+    make = BUILDERS[arguments.dataset].BUILDER_CONFIG_CLASS
+    names = ("data_dir", "variant", "clips_dir", "peer_protocol", "max_missing", "metadata", "labels", "label_base")
+    fields = given(arguments, *names)
+    unknown = sorted(set(fields) - set(make.__dataclass_fields__))
+    if unknown:
+        option = unknown[0].replace("_", "-")
+        raise ValueError(f"--{option} has no meaning for {make.dataset}.")
+    if make.folds == ("default",):
+        if arguments.fold is not None:
+            raise ValueError(f"--fold has no meaning for {make.dataset}, which has one split.")
+        return [make(**fields)]
+    if arguments.fold is not None:
+        return [make(name=f"fold{arguments.fold}", **fields)]
+    return _folds_that_are_there([make(name=name, **fields) for name in make.folds])
+
+
+def _folds_that_are_there(configs: list[ExpressionConfig]) -> list[ExpressionConfig]:
+    there = []
+    for config in configs:
+        try:
+            config.split_file("train")
+            there.append(config)
+        except FileNotFoundError as error:
+            missing = error
+    if not there:
+        raise missing
+    if len(there) < len(configs):
+        print(f"only {', '.join(config.name for config in there)} of {len(configs)} folds are there\n")
+    return there

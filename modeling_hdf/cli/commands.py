@@ -1,0 +1,362 @@
+"""The commands of `hdf` and their options. Nothing here imports torch; each command's own module does its work."""
+
+import argparse
+
+from .. import __version__
+from .parser import (
+    DATASETS,
+    CommandParser,
+    at_least,
+    common_options,
+    count_or_share,
+    existing_file,
+    existing_folder,
+    json_object,
+    model_name,
+    names,
+)
+
+# Their options are those of transformers' TrainingArguments and more: [`training_parser`] reads them.
+TRAINING_COMMANDS = {
+    "train": "train a model by a recipe, test it, and leave a folder that is ready for the Hub",
+    "pretrain": "pretrain a VideoMAE backbone on clips without labels",
+}
+
+
+def build_parser() -> CommandParser:
+    """The parser of all commands. A parsed command has `module`, the module of this package that runs it."""
+    parser = CommandParser(
+        prog="hdf",
+        description="HDF: dynamic facial expression recognition.",
+        epilog="`hdf COMMAND --help` explains a command. Exit codes: 0 if it went well, 1 if a check failed or the "
+        "input is bad, 2 for a wrong call.",
+    )
+    parser.add_argument("--version", action="version", version=f"hdf {__version__}", help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    for name, text in TRAINING_COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    common = [common_options()]
+    _add_predict(commands, common)
+    _add_evaluate(commands, common)
+    _add_calibrate(commands, common)
+    _add_folds(commands, common)
+    _add_report(commands, common)
+    data = commands.add_parser("data", help="check, crop and publish datasets")
+    data_commands = data.add_subparsers(metavar="COMMAND", dest="data_command", required=True)
+    _add_check(data_commands, common)
+    _add_faces(data_commands, common)
+    _add_publish(data_commands, common)
+    _add_convert(commands, common)
+    _add_push(commands, common)
+    _add_completion(commands, common)
+    return parser
+
+
+def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "predict",
+        parents=common,
+        help="classify videos with a trained model",
+        description="Prints the most probable expressions of each video. A bad file does not cost the others: it is "
+        "named, and the exit code is 1.",
+    )
+    parser.add_argument("model", type=model_name, help="folder or Hub repository of a model, or the one that ships")
+    parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
+    parser.add_argument("--face", action="store_true", help="find and crop the main face of raw videos first")
+    parser.add_argument("--top", type=at_least(1), default=3, metavar="N", help="classes to print; default 3")
+    parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.set_defaults(module="predict")
+
+
+def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=model_name, help="folder or Hub repository of a trained model")
+    parser.add_argument("--dataset", required=True, choices=DATASETS, help="folder: videos of your own")
+    _add_data_dir(parser)
+    parser.add_argument("--fold", type=at_least(1), help="DFEW, MAFW: fold 1 to 5")
+    parser.add_argument(
+        "--max-missing",
+        type=count_or_share,
+        default=0,
+        metavar="X",
+        help="clips that may be missing: a number, or a share such as 0.01",
+    )
+    parser.add_argument(
+        "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
+    )
+    parser.add_argument(
+        "--temporal-sampling", help="uniform, segments or dense; default: as the training run tested, else uniform"
+    )
+    parser.add_argument(
+        "--sampling-stride",
+        type=int,
+        help="distance of the frames of dense sampling; default: as the training run tested, else 1",
+    )
+    parser.add_argument("--batch-size", type=at_least(1), default=16, help="clips per batch; default 16")
+    parser.add_argument("--num-workers", type=at_least(0), default=0, help="processes that read clips; default 0")
+
+
+def _add_data_dir(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    text = "folder of the dataset, as it was unpacked"
+    parser.add_argument("--data-dir", type=existing_folder, required=required, metavar="DIR", help=text)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        parents=common,
+        help="measure a model on a split of a dataset",
+        description="WAR, UAR, macro F1, recall per class, confusion matrix and calibration error with 95 % "
+        "bootstrap intervals, also by groups of clips. Classes are matched by name: clips of a class that the model "
+        "lacks are left out and counted, and the probabilities of classes that the dataset lacks are taken out.",
+    )
+    _add_model_and_data(parser)
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=("train", "validation", "test", "all"),
+        help="default test; of a folder without splits that is a random fifth. all: every clip, of a folder alone. "
+        "A folder may also hold nothing but test/<class>/",
+    )
+    parser.add_argument(
+        "--num-views",
+        type=at_least(1),
+        help="temporal views per clip, averaged; default: as the training run tested, else 1",
+    )
+    parser.add_argument(
+        "--group-by", nargs="+", metavar="FACTOR", help="such as scene or yaw; default: all, with the worst shown"
+    )
+    parser.add_argument("--resamples", type=at_least(1), default=1000, help="of the bootstrap; default 1000")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the bootstrap; default 0")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder for metrics.json, predictions (Parquet, CSV) and confusion matrix"
+    )
+    parser.set_defaults(module="evaluate")
+
+
+def _add_calibrate(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        parents=common,
+        help="fit the temperature of a model on the validation split",
+        description="Fits one temperature on the validation split that the model was selected on, writes it into the "
+        "model's config.json, where pipelines find it, and shows the calibration error on the test split before and "
+        "after. No weight and no predicted class changes. The details go to calibration.json.",
+    )
+    _add_model_and_data(parser)
+    parser.set_defaults(module="calibrate", num_views=1)  # of the single views that pipelines take
+
+
+def _add_folds(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "folds",
+        parents=common,
+        help="mean and standard deviation over the folds of a dataset",
+        description="Reads the metrics.json of each fold, as training or `hdf evaluate --output` wrote it.",
+    )
+    parser.add_argument("folders", nargs="+", type=existing_folder, metavar="DIR", help="one folder per fold")
+    parser.add_argument("--allow-missing-folds", action="store_true", help="take a mean of the folds that are there")
+    parser.set_defaults(module="folds")
+
+
+def _add_report(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "report",
+        parents=common,
+        help="write one HTML page of a run",
+        description="Writes one page that loads nothing: numbers with intervals, training curves, confusion matrix, "
+        "reliability diagram, the worst clips, a t-SNE map of the features, the gates of the DAM layers over a few "
+        "clips, command and environment. Clips are read again for features and gates; for other datasets than the "
+        "synthetic one that takes --data-dir, and their frames are drawn only with --frames.",
+    )
+    parser.add_argument(
+        "folder", type=existing_folder, metavar="DIR", help="what training or `hdf evaluate --output` wrote"
+    )
+    parser.add_argument(
+        "--model", type=model_name, help="folder or Hub repository of the model; default: the one that was measured"
+    )
+    _add_data_dir(parser)
+    parser.add_argument(
+        "--max-missing", type=count_or_share, default=0, metavar="X", help="clips that may be missing, as in the run"
+    )
+    parser.add_argument(
+        "--overrides",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help="fields of the dataset's builder that the run does not record: folders",
+    )
+    parser.add_argument("--clips", type=at_least(0), default=4, metavar="N", help="clips to draw gates of; default 4")
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="draw frames of clips that are not synthetic; the page may then not be handed on",
+    )
+    parser.add_argument("--output", metavar="FILE", help="the file; default: report.html in the folder")
+    parser.set_defaults(module="report")
+
+
+def _add_own_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--metadata", help="own data: CSV or JSON-lines file with `path` and `label`, in the data dir")
+    parser.add_argument("--labels", type=names, help="own data: names of the classes, in order, with commas")
+    parser.add_argument("--label-base", type=int, choices=(0, 1), help="whether numeric labels count from 0 or 1")
+    parser.add_argument(
+        "--max-missing",
+        type=count_or_share,
+        default=0,
+        metavar="X",
+        help="listed clips that may be missing, empty or unreadable: a number (5) or a share (0.01); default 0",
+    )
+
+
+def _add_check(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "check",
+        parents=common,
+        help="look at every clip of a dataset and compare its counts with the published ones",
+        description="Lists clips per class and split beside the published counts, and every clip that is missing, "
+        "empty, unreadable or short. Without --full it lists every folder of frames, reads the headers of every video "
+        "and decodes the first frame of every clip; with --full it decodes every frame.",
+    )
+    real = [name for name in DATASETS if name != "synthetic"]
+    parser.add_argument("dataset", choices=real, help="folder: videos of your own")
+    _add_data_dir(parser, required=True)
+    parser.add_argument("--fold", type=at_least(1), help="DFEW, MAFW: fold 1 to 5; default: all whose files are there")
+    parser.add_argument("--full", action="store_true", help="decode every frame of every clip")
+    parser.add_argument("--variant", help="which form of the dataset, where it lies there in several")
+    parser.add_argument(
+        "--clips-dir", type=existing_folder, metavar="DIR", help="the clips, in place of those in the data dir"
+    )
+    parser.add_argument("--peer-protocol", action="store_true", help="cut no validation split; select on test")
+    parser.add_argument("--names", type=at_least(0), default=10, help="clips to name per kind of problem; default 10")
+    _add_own_data(parser)
+    parser.set_defaults(module="check")
+
+
+def _add_faces(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "faces",
+        parents=common,
+        help="cut the faces out of a folder of videos, frame folders and images",
+        description="Cut the main face out of every clip under IN, upright and steady, into the same tree under OUT. "
+        "Run it again to do what is missing. OUT/faces.jsonl has a line for each clip. The exit code is 1 if any clip "
+        "has no face or cannot be read.",
+    )
+    parser.add_argument(
+        "source", type=existing_folder, metavar="IN", help="folder with videos, frame folders or images"
+    )
+    parser.add_argument("target", metavar="OUT", help="folder for the crops")
+    parser.add_argument("--size", type=int, default=224, help="edge in pixels (default %(default)s)")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.1,
+        help="space on each side of the face, as a share of its height (default %(default)s)",
+    )
+    parser.add_argument("--all-faces", action="store_true", help="one crop for each face, NAME_face0 for the main one")
+    parser.add_argument(
+        "--format",
+        choices=["same", "mp4", "frames"],
+        default="same",
+        help="same: MP4 from videos, frame folders from frame folders (default); or one of the two for both",
+    )
+    parser.add_argument(
+        "--max-side",
+        type=int,
+        default=320,
+        help="faces are searched in frames scaled down to this longer side in pixels (default %(default)s); raise it "
+        "for small faces, 0 is full size",
+    )
+    parser.add_argument(
+        "--single-images", action="store_true", help="images in one folder are independent pictures, not one clip"
+    )
+    parser.add_argument("--workers", type=at_least(1), help="processes (default: one per core)")
+    parser.add_argument("--overwrite", action="store_true", help="do all clips again")
+    parser.set_defaults(module="faces")
+
+
+def _add_push_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--private", action="store_true", help="create the repository as a private one")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if need be; default: main")
+
+
+def _add_publish(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "publish",
+        parents=common,
+        help="write a dataset as Parquet with a card, and push it",
+        description="Writes Parquet files with the videos in them and a dataset card, and pushes exactly these with "
+        "--repo, in one commit; if the push breaks off, repeat the command. "
+        "Videos are embedded as they are, folders of frames as H.264 (nearly lossless). For DFEW, FERV39k and MAFW, "
+        "which are licence-gated, it refuses. Column `group` and the names of clips are published as they are.",
+    )
+    parser.add_argument("dataset", choices=DATASETS, help="folder: videos of your own")
+    parser.add_argument("out", help="folder to write; new, or written by the same command")
+    _add_data_dir(parser)
+    parser.add_argument("--name", help="name of the dataset, for the card")
+    parser.add_argument("--license", help="own data: licence identifier, such as cc-by-4.0")
+    parser.add_argument("--description", default="", help="what the clips show, for the card")
+    parser.add_argument(
+        "--overrides", type=json_object, default={}, metavar="JSON", help="synthetic data: builder fields"
+    )
+    parser.add_argument(
+        "--fps", type=at_least(1), default=25, help="frames per second of folders of frames; default 25"
+    )
+    parser.add_argument("--repo", help="dataset repository to push to, owner/name; created if need be")
+    _add_push_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="write OUT as with --repo, and push nothing")
+    _add_own_data(parser)
+    parser.set_defaults(module="publish")
+
+
+def _add_convert(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "convert",
+        parents=common,
+        help="turn an original VideoMAE checkpoint (.pth) into a transformers folder",
+        description="Reads a pretraining or fine-tuned checkpoint of a plain ViT in the format of the original "
+        "VideoMAE code, without unpickling it, and writes weights (safetensors), configuration and preprocessing. "
+        "Every weight is used, or the command stops and names it. What their shapes do not tell can be given.",
+    )
+    parser.add_argument("source", type=existing_file, help="the .pth file")
+    parser.add_argument("out", help="folder to write; must be empty or not exist")
+    parser.add_argument("--heads", type=int, help="attention heads; default: one per 64 channels, ViT-H and -g 16")
+    parser.add_argument("--decoder-heads", type=int, help="the same for the decoder of a pretraining checkpoint")
+    parser.add_argument("--image-size", type=int, help="pixels; default: as stored beside the weights, or 224")
+    parser.add_argument("--num-frames", type=int, help="frames of a clip; default: as stored, or 16")
+    parser.add_argument("--labels", type=names, help="names of the classes, in the classifier's order, with commas")
+    parser.set_defaults(module="convert")
+
+
+def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "push",
+        parents=common,
+        help="publish a trained model on the Hub",
+        description="Checks the folder of a trained model and publishes weights (safetensors), configuration, video "
+        "processor, code, metrics.json, pictures and a model card, in one commit. Nothing else of the folder is "
+        "published: no checkpoints, no optimizer states, no README.md; the card is written from metrics.json, whose "
+        "numbers must be of these very weights. Without metrics.json the card says that the model was not evaluated. "
+        "If a push breaks off, repeat the command.",
+    )
+    parser.add_argument("folder", type=existing_folder, help="output folder of a training run, or of its checkpoints")
+    parser.add_argument("repository", help="owner/name on the Hub; created if need be")
+    _add_push_options(parser)
+    parser.add_argument("--message", default="Publish the model", help="commit message")
+    parser.add_argument(
+        "--dry-run", metavar="DIR", help="push nothing, and write what would be pushed into DIR, a new folder"
+    )
+    parser.set_defaults(module="push")
+
+
+def _add_completion(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "completion",
+        parents=common,
+        help="print a script that completes `hdf` in a shell",
+        description="Bash: hdf completion bash > ~/.local/share/bash-completion/completions/hdf",
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.set_defaults(module="completion")
+
+
+__all__ = ["TRAINING_COMMANDS", "build_parser"]

@@ -1,0 +1,32 @@
+"""What `hdf evaluate` and `hdf calibrate` share: the data that are asked for, and how they are read."""
+
+import argparse
+
+import datasets
+
+from ..data.arguments import DataArguments
+from ..evaluation.provenance import PROTOCOL, check_unseen, chosen_protocol
+
+
+def chosen_data(arguments: argparse.Namespace, trained: dict, split: str) -> DataArguments:
+    """The data that are asked for, shown as training did; refuses clips that the model was trained on."""
+    protocol, line = chosen_protocol({name: getattr(arguments, name) for name in PROTOCOL}, trained)
+    names = ("dataset", "data_dir", "fold")
+    fields = {name: getattr(arguments, name) for name in names} | {"max_missing": str(arguments.max_missing)}
+    data = DataArguments(**fields, **protocol)
+    check_unseen(arguments.model, trained, data, arguments.overrides, split)
+    print(line)
+    return data
+
+
+def prepared_builder(data: DataArguments, overrides: dict) -> datasets.DatasetBuilder:
+    builder = data.builder(overrides, training=False)
+    builder.download_and_prepare()
+    return builder
+
+
+def trainer_arguments(arguments: argparse.Namespace) -> dict:
+    return {
+        "per_device_eval_batch_size": arguments.batch_size,
+        "dataloader_num_workers": arguments.num_workers,
+    }

@@ -1,0 +1,169 @@
+"""How the command line is read: no abbreviated options, near names for wrong ones, and types that check early.
+
+Nothing here imports torch, so that a wrong call is answered at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NoReturn
+
+from ..pretrained import SHIPPED
+
+# Names of [`~modeling_hdf.data.arguments.BUILDERS`], which takes torch to import.
+DATASETS = ("dfew", "ferv39k", "folder", "mafw", "synthetic")
+
+
+def near_names(wrong: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'a' or 'b'?"`, or nothing."""
+    near = get_close_matches(wrong, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """`argparse` without abbreviated options, whose errors name the options and commands that are near."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        # Sub-parsers are called here too: each refuses what it does not know, since its own options are the near ones.
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [option for option in self._option_string_actions if option.startswith("--")]
+            self.error(f"unrecognized argument {unknown[0]}{near_names(unknown[0].partition('=')[0], options)}")
+        return parsed, unknown
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(str, action.choices))
+            message = (
+                f"invalid choice {value!r}{near_names(str(value), map(str, action.choices))} (choose from {known})"
+            )
+            raise argparse.ArgumentError(action, message)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.format_usage()}{self.prog}: error: {message}\n")
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Options of every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--quiet", action="store_true", help="print errors alone")
+    common.add_argument("--json", action="store_true", help="print the result as JSON on stdout, all else on stderr")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return common
+
+
+def take_common_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The common options of a command line whose other options another parser reads, and the others."""
+    chosen = argparse.Namespace(quiet=False, json=False, debug=False)
+    rest = []
+    for argument in arguments:
+        name = argument.removeprefix("--")
+        if argument.startswith("--") and hasattr(chosen, name):
+            setattr(chosen, name, True)
+        else:
+            rest.append(argument)
+    return chosen, rest
+
+
+# ---- types ----
+
+
+def existing_folder(text: str) -> str:
+    """Type of an option that names a folder."""
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text}: there is no such folder")
+    return text
+
+
+def existing_file(text: str) -> str:
+    """Type of an option that names a file."""
+    if not os.path.isfile(text):
+        raise argparse.ArgumentTypeError(f"{text}: there is no such file")
+    return text
+
+
+def model_name(text: str) -> str:
+    """Type of an option that names a model: a folder, a repository of the Hub, or the checkpoint that ships."""
+    owner, slash, name = text.partition("/")
+    is_repository = bool(owner and slash and name) and "/" not in name and not os.path.isdir(owner)
+    if os.path.isdir(text) or text == SHIPPED or is_repository:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text}: there is no such folder{near_names(text, [SHIPPED])}. A repository of the Hub is written "
+        f"owner/name, the checkpoint that ships {SHIPPED}"
+    )
+
+
+def json_object(text: str) -> dict:
+    """Type of an option that takes fields as JSON."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object of field to value")
+    return fields
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Type of an option that takes names with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def at_least(low: int):
+    """Type of an option that takes a whole number of `low` or more."""
+
+    def whole_number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number of {low} or more")
+        return int(text)
+
+    return whole_number
+
+
+def count_or_share(text: str) -> int | float:
+    """Type of an option that takes a number of clips (5) or a share of them (0.01)."""
+    try:
+        value = float(text) if "." in text else int(text)
+    except ValueError:
+        value = -1
+    if value < 0 or (isinstance(value, float) and value > 1):
+        raise argparse.ArgumentTypeError(f"{text} is neither a number of clips (5) nor a share of them (0.01)")
+    return value
+
+
+def needs_module(module: str, extra: str, use: str) -> None:
+    """Raises a `ModuleNotFoundError` that names the extra if a module is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f'{use} needs {module}: pip install "hdf-dfer[{extra}]".', name=module)
+
+
+def print_error(prog: str, message: str) -> None:
+    """One line on stderr."""
+    print(f"{prog}: error: {message}", file=sys.stderr)
+
+
+__all__ = [
+    "DATASETS",
+    "CommandParser",
+    "at_least",
+    "common_options",
+    "count_or_share",
+    "existing_file",
+    "existing_folder",
+    "json_object",
+    "model_name",
+    "names",
+    "near_names",
+    "needs_module",
+    "print_error",
+    "take_common_options",
+]
