@@ -6,17 +6,33 @@ accelerate launch -m modeling_hdf train --recipe dfew --data-dir DFEW --fold 1  
 """
 
 import argparse
+import ast
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from .. import register_auto_classes
 from ..configuration import configuration_path
 from .outcome import Outcome
-from .parser import existing_folder, print_error, take_common_options
+from .parser import existing_folder, near_names, print_error, take_common_options
 
+_DEFINED_IN = {
+    "train": {
+        "modeling_hdf.cli.train": ("ScriptArguments",),
+        "modeling_hdf.data.arguments": ("DataArguments",),
+        "modeling_hdf.training.arguments": ("HDFTrainingArguments",),
+        "transformers.training_args": ("TrainingArguments",),
+    },
+    "pretrain": {
+        "modeling_hdf.cli.pretrain": ("ScriptArguments",),
+        "modeling_hdf.training.pretraining": ("PretrainingDataArguments", "PretrainingArguments"),
+        "transformers.training_args": ("TrainingArguments",),
+    },
+}
 # Of `accelerate launch`, what changes from machine to machine.
 _LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
 
@@ -31,7 +47,8 @@ def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespac
 
     Returns:
         The common options, and what runs the command: in this process or, with `--accelerate_config`, in those of a
-        launch. Exits with a message for a recipe, a launch configuration or a data folder that does not exist.
+        launch. Exits with a message for a recipe, a launch configuration or a data folder that does not exist,
+        and for an option that the command has not.
     """
     prog = f"hdf {name}"
     launch = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
@@ -39,10 +56,17 @@ def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespac
         launch.add_argument(f"--{option}", f"--{option.replace('_', '-')}")
     launch_options, rest = launch.parse_known_args(arguments)
     common, own = take_common_options(rest)
-    early = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    usage = f"{prog} [--recipe RECIPE] [--ARGUMENT VALUE ...]  (--help lists them)"
+    early = argparse.ArgumentParser(prog=prog, usage=usage, add_help=False, allow_abbrev=False)
     early.add_argument("--recipe", default="synthetic")
     early.add_argument("--data_dir", "--data-dir", type=existing_folder)
     known, _ = early.parse_known_args(own)
+    fields = field_names(name)
+    for option in (argument.partition("=")[0] for argument in own if argument.startswith("--")):
+        field = option[2:].replace("-", "_")
+        if field not in fields | {"help"} and field.removeprefix("no_") not in fields:
+            near = near_names(f"--{field}", (f"--{each}" for each in fields))
+            early.error(f"unrecognized argument {option}{near}")
     try:
         configuration_path(name, known.recipe)
         config = launch_options.accelerate_config
@@ -55,6 +79,21 @@ def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespac
     given = {option: getattr(launch_options, option) for option in _LAUNCH_OPTIONS}
     options = [f"--{option}={value}" for option, value in given.items() if value is not None]
     return common, partial(_launch, ["--config_file", str(path), *options, "-m", "modeling_hdf", name, *rest])
+
+
+def field_names(name: str) -> set[str]:
+    """
+    The options of `hdf train` or `hdf pretrain`, without their dashes, read from the source of the dataclasses that
+    define them: to import these takes torch. A test compares them with the parser's.
+    """
+    fields = set()
+    for module, classes in _DEFINED_IN[name].items():
+        package, _, rest = module.partition(".")
+        file = Path(find_spec(package).origin).parent.joinpath(*rest.split(".")).with_suffix(".py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name in classes:
+                fields |= {each.target.id for each in node.body if isinstance(each, ast.AnnAssign)}
+    return fields
 
 
 def _train(name: str, arguments: list[str]) -> Outcome:

@@ -173,7 +173,6 @@ def test_own_data_are_checked_too(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("dfew", "--data-dir", "nowhere"), "nowhere: no such folder"),
         (("dfew", "--data-dir", "."), "holds no EmoLabel_DataSplit"),
         (("ferv39k", "--data-dir", ".", "--fold", "1"), "--fold has no meaning for FERV39k"),
         (("mafw", "--data-dir", ".", "--label-base", "1"), "--label-base has no meaning for MAFW"),
@@ -183,7 +182,7 @@ def test_own_data_are_checked_too(tmp_path, capsys):
 def test_bad_calls_fail_with_a_message(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     code, output = check(capsys, *arguments)
-    assert code == 1 and output.startswith("hdf: error:") and message in output
+    assert code == 1 and output.startswith("hdf data check: error:") and message in output
 
 
 def test_the_command_runs_as_a_program(tmp_path):

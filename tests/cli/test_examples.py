@@ -89,13 +89,14 @@ def test_arguments_override_the_recipe(tmp_path):
     assert "controls" not in json.loads((tmp_path / "metrics.json").read_text())
 
 
-def test_prediction_of_the_script_equals_that_of_the_pipeline(trained, tmp_path):
+def test_prediction_of_the_script_equals_that_of_the_pipeline(trained):
     clips = sorted((trained / "test_clips").glob("*.mp4"))
     assert [clip.name.split("_")[0] for clip in clips] == sorted(EMOTIONS)
-    output = run("predict.py", trained, *clips, "--json", tmp_path / "new" / "out.json", "--top", 2)
-    predictions = json.loads((tmp_path / "new" / "out.json").read_text())
+    output = run("predict.py", trained, *clips, "--json", "--top", 2)
+    predictions = json.loads(output.stdout)["predictions"]
+    lines = [line for line in output.stderr.splitlines() if line.startswith(str(trained))]
     classify = pipeline("video-classification", model=str(trained))
-    for clip, line in zip(clips, output.stdout.splitlines(), strict=True):
+    for clip, line in zip(clips, lines, strict=True):
         expected = {entry["label"]: entry["score"] for entry in classify(str(clip), top_k=7)}
         assert predictions[str(clip)] == pytest.approx(expected, abs=1e-6)
         best = sorted(expected, key=expected.get, reverse=True)
@@ -146,7 +147,11 @@ def test_training_starts_from_a_videomae_classifier_with_the_classes_of_the_data
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(("nowhere", "a.mp4"), "nowhere cannot be loaded"), (("m", "a.mp4", "--top", 0), "--top is 0")],
+    [
+        (("nowhere", "a.mp4"), "nowhere: there is no such folder"),
+        (("hdf-tiny-synthetic", "a.mp4", "--top", 0), "argument --top: 0 is no whole number of 1 or more"),
+        (("hdf-tiny-synthetic", "a.mp4", "--to", 1), "unrecognized argument --to; did you mean '--top'"),
+    ],
 )
 def test_prediction_names_wrong_arguments(arguments, message):
     output = run("predict.py", *arguments, check=False)
@@ -154,13 +159,13 @@ def test_prediction_names_wrong_arguments(arguments, message):
 
 
 @pytest.mark.skipif("HDF_REAL_VIDEOS" not in os.environ, reason="HDF_REAL_VIDEOS names a folder of real clips")
-def test_script_and_pipeline_agree_on_a_real_video(trained, tmp_path):
+def test_script_and_pipeline_agree_on_a_real_video(trained):
     video = str(Path(os.environ["HDF_REAL_VIDEOS"]) / "single_face.mp4")
-    run("predict.py", trained, video, "--json", tmp_path / "out.json")
+    output = run("predict.py", trained, video, "--json")
     expected = {
         entry["label"]: entry["score"] for entry in pipeline("video-classification", str(trained))(video, top_k=7)
     }
-    assert json.loads((tmp_path / "out.json").read_text())[video] == pytest.approx(expected, abs=1e-6)
+    assert json.loads(output.stdout)["predictions"][video] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

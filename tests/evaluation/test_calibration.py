@@ -1,8 +1,6 @@
 """Temperature scaling: the fit against a search, and a model that applies it in evaluation and nowhere else."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForVideoClassification
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
+from modeling_hdf.cli import train
 from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.evaluation.calibration import (
     calibration_report,
@@ -112,14 +111,10 @@ def test_an_interrupted_write_leaves_the_old_configuration(model, tmp_path, monk
 
 
 def test_training_from_a_calibrated_checkpoint_starts_without_its_temperature(model, tmp_path):
-    path = Path(__file__).parents[2] / "examples" / "train.py"
-    specification = importlib.util.spec_from_file_location("train_script", path)
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
     model.config.calibration_temperature = 3.0
     model.save_pretrained(tmp_path)
-    arguments = script.ScriptArguments(model_name_or_path=str(tmp_path))
-    start = script.build_model(arguments, list(EXPRESSIONS))
+    arguments = train.ScriptArguments(model_name_or_path=str(tmp_path))
+    start = train.build_model(arguments, list(EXPRESSIONS))
     assert start.config.calibration_temperature == 1.0
     assert start.classifier.weight.equal(model.classifier.weight)
 

@@ -141,12 +141,13 @@ def test_files_that_do_not_tell_are_equal_only_to_each_other(folds):
         aggregate(folds)
 
 
-def test_the_command_prints_each_fold_and_writes_the_result(folds, tmp_path, capsys):
+def test_the_command_prints_each_fold_and_the_result_as_json(folds, capsys):
     folders = [str(folder) for folder, _ in folds]
-    assert main(["folds", *folders, "--json", str(tmp_path / "new" / "folds.json")]) == 0
-    result = json.loads((tmp_path / "new" / "folds.json").read_text())
+    assert main(["folds", *folders, "--json"]) == 0
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
     assert result == aggregate(folds)
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed.err.splitlines()
     assert lines[0] == "dfew, test split"
     assert lines[2].split()[:2] == ["fold", "1"]
     assert lines[2].split()[2] == f"{result['folds'][0]['war']:.3f}"
@@ -159,6 +160,6 @@ def test_the_command_prints_each_fold_and_writes_the_result(folds, tmp_path, cap
 def test_the_command_says_what_is_missing(folds, capsys):
     folders = [str(folder) for folder, metrics in folds if metrics["fold"] not in (2, 4)]
     assert main(["folds", *folders]) == 1
-    assert "hdf: error: dfew has 5 folds; missing: 2, 4." in capsys.readouterr().err
+    assert "hdf folds: error: dfew has 5 folds; missing: 2, 4." in capsys.readouterr().err
     assert main(["folds", *folders, "--allow-missing-folds"]) == 0
     assert "dfew, test split; WITHOUT FOLD 2, 4" in capsys.readouterr().out

@@ -9,12 +9,12 @@ from transformers import EvalPrediction
 
 from modeling_hdf.evaluation.metrics import (
     classification_report,
-    compute_metrics,
     expected_calibration_error,
     reliability,
     uar,
     war,
 )
+from modeling_hdf.training.validation import compute_metrics
 
 NUM_CLASSES = 7
 NAMES = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]

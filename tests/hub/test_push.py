@@ -124,7 +124,7 @@ def test_a_push_that_breaks_off_leaves_no_file_and_is_completed_by_the_next(onli
     online.faults = [Fault(fault.method, fault.path, fault.kind)]
     assert push(folder) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("hdf: error: ")
+    assert error.startswith("hdf push: error: ")
     if fault.path in ("repos/create", "/tree/"):
         assert "Nothing was pushed" in error
     elif fault.kind != 403:  # of what broke off within the commit, the client does not tell whether it was made

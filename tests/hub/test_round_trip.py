@@ -39,7 +39,9 @@ def test_a_command_that_fails_prints_one_line_and_no_traceback(hub, folder, run_
     hub.faults = [Fault("POST", "/commit/", "cut")]
     failed = run_client(*PUSH, folder, "org/hdf-dfew")
     assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr and failed.stderr.splitlines()[-1].startswith("hdf: error: The connection")
+    assert "Traceback" not in failed.stderr and failed.stderr.splitlines()[-1].startswith(
+        "hdf push: error: The connection"
+    )
     hub.faults = []
     assert run_client(*PUSH, folder, "org/hdf-dfew").returncode == 0
     assert "model.safetensors" in hub.files("org/hdf-dfew")

@@ -222,4 +222,4 @@ def test_the_training_script_tells_what_the_hub_refuses_in_one_line(run_client, 
     arguments = ("--use_cpu", "true", "--push_to_hub", "true", "--output_dir", tmp_path / "run")
     run = run_client(TRAIN, "--dataset_overrides", json.dumps(small), *arguments, token=None)
     assert run.returncode == 1 and "Traceback" not in run.stderr
-    assert run.stderr.splitlines()[-1].startswith("train.py: Not logged in to the Hub")
+    assert run.stderr.splitlines()[-1].startswith("hdf train: error: Not logged in to the Hub")

@@ -1,6 +1,5 @@
 """Masked autoencoding: masks, steps and resumes against references, and the script from clips to fine-tuning."""
 
-import importlib.util
 import itertools
 import json
 import subprocess
@@ -11,12 +10,14 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from evaluated_models import assert_error
 from killed_training import finish, kill_when, start
 from safetensors.torch import load_file
 from tiny_models import tiny_backbone_config
 from transformers import VideoMAEForPreTraining, VideoMAEModel, set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, encode_mp4
 from modeling_hdf.training.pretraining import (
@@ -243,14 +244,9 @@ def test_resuming_gives_the_straight_run_and_all_of_its_weights(tmp_path):
 # ---- From clips to fine-tuning ----
 
 
-def run(monkeypatch, *arguments):
-    """Runs the script in this process."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), "--use_cpu", "true"])
-    specification = importlib.util.spec_from_file_location("pretrain_script", SCRIPT)
-    script = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "pretrain_script", script)
-    specification.loader.exec_module(script)
-    script.main()
+def run(*arguments) -> int:
+    """Runs `hdf pretrain` in this process; its exit code."""
+    return main(["pretrain", *map(str, arguments), "--use_cpu", "true"])
 
 
 @pytest.fixture(scope="module")
@@ -286,11 +282,11 @@ def test_the_script_leaves_a_checkpoint_that_hdf_starts_from_with_every_weight(p
     assert record["num_steps"] == 2 and record["last_loss"] > 0 and "--seed 3" in record["command"]
 
 
-def test_the_same_command_again_keeps_the_finished_run(pretrained, monkeypatch):
+def test_the_same_command_again_keeps_the_finished_run(pretrained):
     folder, _, arguments = pretrained
     before = (folder / "model.safetensors").stat().st_mtime_ns
     (folder / "pretraining.json").unlink()
-    run(monkeypatch, *arguments)
+    assert run(*arguments) == 0
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
     record = json.loads((folder / "pretraining.json").read_text())
     assert record["num_steps"] == 2 and record["last_loss"] > 0
@@ -325,7 +321,6 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
         path.parent.mkdir(parents=True)
         path.write_bytes(row["clip"]["bytes"])
     run(
-        monkeypatch,
         *("--recipe", "faces", "--data-dir", tmp_path / "clips", "--output_dir", tmp_path / "out"),
         *("--model_name_or_path", pretrained[0], "--model_overrides", '{"image_size": 32}', "--max_steps", 1),
         *("--per_device_train_batch_size", 2, "--dataloader_num_workers", 0, "--save_strategy", "no"),
@@ -339,46 +334,45 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "nowhere"), "nowhere"),
         (("--mask_ratio", "1.0"), "`mask_ratio` is 1.0"),
         (("--mask_ratio", "0.0"), "`mask_ratio` is 0.0"),
         (("--model_overrides", '{"width": 3}'), "width"),
         (("--temporal_sampling", "sparse"), "sparse"),
     ],
 )
-def test_wrong_arguments_of_the_script_are_named(tmp_path, monkeypatch, arguments, message):
-    with pytest.raises(SystemExit, match=f"^pretrain.py: [^\\n]*{message}[^\\n]*$"):
-        run(monkeypatch, "--output_dir", tmp_path, "--dataset_overrides", json.dumps(SMALL), *arguments)
+def test_wrong_arguments_of_the_command_are_named(tmp_path, capsys, arguments, message):
+    assert run("--output_dir", tmp_path, "--dataset_overrides", json.dumps(SMALL), *arguments) == 1
+    assert_error(capsys, message)
 
 
-def test_a_folder_without_clips_is_named(tmp_path, monkeypatch):
+def test_a_folder_without_clips_is_named(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="^pretrain.py: [^\\n]*empty: holds no clip[^\\n]*$"):
-        run(monkeypatch, "--output_dir", tmp_path / "run", "--data-dir", tmp_path / "empty")
+    assert run("--output_dir", tmp_path / "run", "--data-dir", tmp_path / "empty") == 1
+    assert_error(capsys, "empty: holds no clip")
 
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [("preset: tiny\nlearning_rat: 1.0\n", "unknown arguments ['learning_rat']"), ("- tiny\n", "holds no arguments")],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path, monkeypatch, capsys, recipe, message):
+def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path, capsys, recipe, message):
     (tmp_path / "own.yaml").write_text(recipe)
     with pytest.raises(SystemExit):
-        run(monkeypatch, "--recipe", tmp_path / "own.yaml")
+        run("--recipe", tmp_path / "own.yaml")
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("overrides", "message"), [("[1]", "must be a JSON object"), ("{", "is not JSON")])
-def test_overrides_that_are_no_mapping_are_refused(tmp_path, monkeypatch, overrides, message):
-    with pytest.raises(SystemExit, match=f"--dataset_overrides .*{message}"):
-        run(monkeypatch, "--output_dir", tmp_path, "--dataset_overrides", overrides)
+def test_overrides_that_are_no_mapping_are_refused(tmp_path, capsys, overrides, message):
+    assert run("--output_dir", tmp_path, "--dataset_overrides", overrides) == 1
+    assert_error(capsys, f"--dataset_overrides .*{message}")
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, capsys):
     HDFConfig().save_pretrained(tmp_path / "hdf")
     arguments = ("--dataset_overrides", json.dumps(SMALL), "--model_name_or_path", tmp_path / "hdf")
-    with pytest.raises(SystemExit, match="is a 'hdf' checkpoint; it must be a VideoMAE"):
-        run(monkeypatch, "--output_dir", tmp_path, *arguments)
+    assert run("--output_dir", tmp_path, *arguments) == 1
+    assert_error(capsys, "is a 'hdf' checkpoint; it must be a VideoMAE")
 
 
 def test_a_folder_that_is_not_there_and_overrides_beside_a_folder_are_refused(tmp_path):

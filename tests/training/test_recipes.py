@@ -1,6 +1,5 @@
 """The recipes of the real datasets, end to end on small trees in the datasets' formats."""
 
-import importlib.util
 import json
 import math
 import os
@@ -17,9 +16,11 @@ from tiny_models import save_backbone, tiny_backbone_config
 from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor
+from modeling_hdf.cli.main import main
+from modeling_hdf.cli.train import FREE, training_parser
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import DataArguments, class_count_lines
-from modeling_hdf.training.recipes import deciding_arguments
+from modeling_hdf.training.recipes import deciding_arguments, parse_with_recipe
 from modeling_hdf.videomae_hdf import DropPath
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train.py"
@@ -36,19 +37,14 @@ def own_dataset_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
 
 
-def load_script(monkeypatch, *arguments):
-    """The script as a module of this process, started with `arguments`."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-    specification = importlib.util.spec_from_file_location("train_script", SCRIPT)
-    script = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "train_script", script)
-    specification.loader.exec_module(script)
-    return script
+def parse(*arguments):
+    """The parsed arguments of `hdf train`."""
+    return parse_with_recipe(training_parser(), "train", [str(argument) for argument in arguments])
 
 
-def train(monkeypatch, *arguments):
-    """Runs the script in this process."""
-    load_script(monkeypatch, *arguments).main()
+def train(*arguments):
+    """Runs `hdf train` in this process."""
+    assert main(["train", *map(str, arguments)]) == 0
 
 
 def read_metrics(folder):
@@ -78,11 +74,10 @@ def test_the_dfew_recipe_runs_by_accelerate_launch(tmp_path):
     assert not (tmp_path / "run" / "test_clips").exists()  # the clips are not ours to hand on
 
 
-def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protocol(tmp_path, monkeypatch, capsys):
+def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protocol(tmp_path, capsys):
     write_ferv39k(tmp_path / "tree", scenes=("Action", "War"))
     checkpoint = save_backbone("base", tmp_path / "videomae")
     train(
-        monkeypatch,
         *("--recipe", "ferv39k", "--data-dir", tmp_path / "tree", "--peer-protocol", "--output_dir", tmp_path / "run"),
         *("--model_name_or_path", checkpoint, "--model_overrides", '{"image_size": 32}'),
         *(*SHORT, "--dataloader_num_workers", 0),
@@ -95,10 +90,9 @@ def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protoco
     assert metrics["peer_protocol"] is True and metrics["fold"] is None and metrics["num_clips"] == 14
 
 
-def test_the_mafw_recipe_trains_eleven_classes(tmp_path, monkeypatch, capsys):
+def test_the_mafw_recipe_trains_eleven_classes(tmp_path, capsys):
     write_mafw(tmp_path / "tree")
     train(
-        monkeypatch,
         *("--recipe", "mafw", "--data-dir", tmp_path / "tree", "--fold", 1, "--output_dir", tmp_path / "run"),
         *(*TINY, *SHORT, "--dataloader_num_workers", 0, "--sampler", "per_class", "--num_views", 1),
         *("--temporal_sampling", "dense", "--sampling_stride", 4, "--frame_controls", "true"),
@@ -121,12 +115,12 @@ def test_recipes_start_from_videomae_at_160_pixels(name):
 
 
 @pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])
-def test_recipes_fine_tune_as_mae_dfer(tmp_path, monkeypatch, name):
+def test_recipes_fine_tune_as_mae_dfer(tmp_path, name):
     fold = () if name == "ferv39k" else ("--fold", 1)
     short = (*("--max_steps", 40, "--logging_steps", 1), *("--eval_strategy", "no", "--save_strategy", "no"))
     short = (*short, "--load_best_model_at_end", "false", "--use_cpu", "true", "--dataloader_num_workers", 0)
     arguments = ("--recipe", name, "--data-dir", tmp_path, *fold, "--output_dir", tmp_path / "run", *short)
-    script, data, training = load_script(monkeypatch, *arguments).parse_arguments()
+    script, data, training = parse(*arguments)
     batch = training.per_device_train_batch_size
     assert training.learning_rate == pytest.approx(1e-3 * batch / 256) and training.weight_decay == 0.05
     assert (training.adam_beta1, training.adam_beta2, training.label_smoothing_factor) == (0.9, 0.999, 0.1)
@@ -150,10 +144,9 @@ def test_recipes_fine_tune_as_mae_dfer(tmp_path, monkeypatch, name):
     assert [module.rate for module in trainer.model.modules() if isinstance(module, DropPath)] == [0, 0, 0.1, 0.1]
 
 
-def test_a_run_with_votes_and_adjusted_logits_stops_early(tmp_path, monkeypatch, capsys):
+def test_a_run_with_votes_and_adjusted_logits_stops_early(tmp_path, capsys):
     write_votes(tmp_path / "tree", write_dfew(tmp_path / "tree"))
     train(
-        monkeypatch,
         *("--recipe", "dfew", "--data-dir", tmp_path / "tree", "--fold", 1, "--output_dir", tmp_path / "run", *TINY),
         *("--vote_labels", "true", "--logit_adjustment", 1.0, "--early_stopping_patience", 1, "--learning_rate", 0),
         *("--num_train_epochs", 5, "--per_device_train_batch_size", 8, "--use_cpu", "true"),
@@ -164,9 +157,9 @@ def test_a_run_with_votes_and_adjusted_logits_stops_early(tmp_path, monkeypatch,
     assert capsys.readouterr().out.count("'eval_uar'") == 2
 
 
-def test_help_lists_the_features_of_a_recipe(monkeypatch, capsys):
+def test_help_lists_the_features_of_a_recipe(capsys):
     with pytest.raises(SystemExit) as stopped:
-        load_script(monkeypatch, "--help").parse_arguments()
+        main(["train", "--help"])
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     for option, words in {
@@ -233,11 +226,10 @@ def test_class_counts_are_shown_by_split():
     assert class_count_lines(counts, True)[1].startswith("validation (peer protocol: the test split): 3 clips")
 
 
-def test_a_start_from_the_checkpoint_of_another_run_is_part_of_the_record(monkeypatch, tmp_path):
+def test_a_start_from_the_checkpoint_of_another_run_is_part_of_the_record(tmp_path):
     def started_from(*arguments):
-        script = load_script(monkeypatch, "--output_dir", str(tmp_path / "run"), *arguments)
-        arguments, data, training = script.parse_arguments()
-        return deciding_arguments(training, (arguments, data), script.FREE)["started_from"]
+        script, data, training = parse("--output_dir", tmp_path / "run", *arguments)
+        return deciding_arguments(training, (script, data), FREE)["started_from"]
 
     other = tmp_path / "other" / "checkpoint-2"
     assert started_from() is None

@@ -5,7 +5,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from ..metrics import check_probabilities, classification_report, expected_calibration_error
+from modeling_hdf.evaluation.metrics import check_probabilities, classification_report, expected_calibration_error
 
 _DESCRIPTION = """Metrics of dynamic facial expression recognition. WAR, weighted average recall, is the accuracy; UAR,
 unweighted average recall, and macro F1 are means over the classes present in the references."""
