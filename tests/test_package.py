@@ -1,7 +1,8 @@
 import re
 import subprocess
 import sys
-import tomllib
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,19 @@ def test_import_registers_the_auto_classes_without_datasets_or_matplotlib():
     assert output.stdout.strip() == "[]"
 
 
-def test_the_wheel_holds_every_package():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("modeling_hdf/**/__init__.py")}
-    assert "modeling_hdf.evaluation.dfer" in found and found <= set(packages)
+def test_dir_shows_what_is_public_and_nothing_else():
+    shown = dir(modeling_hdf)
+    assert {"HDFTrainer", "HDFTrainingArguments", "DAM", "TINY_SYNTHETIC", "__version__"} <= set(shown)
+    assert not {"AutoConfig", "AutoModel", "TYPE_CHECKING"} & set(shown)
+    assert modeling_hdf.__version__ == version("hdf-dfer")
+
+
+@pytest.mark.parametrize("name", ["data", "training", "evaluation", "faces"])
+def test_subpackages_say_what_is_in_them(name):
+    package = import_module(f"modeling_hdf.{name}")
+    assert len(package.__doc__.strip().splitlines()) > 3
+    for public in package.__all__:
+        assert getattr(package, public) is not None
 
 
 def test_public_names_exist():

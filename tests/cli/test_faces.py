@@ -308,9 +308,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_finished_by_the_next(tmp_path, 
     write_video(source / "00.mp4", list(np.tile(clip, (4, 1, 1, 1))), rate=FPS)
     for index in range(1, 12):
         shutil.copy(source / "00.mp4", source / f"{index:02d}.mp4")
-    script = tmp_path / "hdf.py"  # spawned processes import the main module from its file
-    script.write_text(COMMAND)
-    command = [sys.executable, script, "faces", source, out, "--size", "64", "--workers", "2"]
+    command = [*COMMAND, source, out, "--size", "64", "--workers", "2"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("*.mp4")) and time.monotonic() < deadline:

@@ -345,7 +345,7 @@ def test_an_output_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
     assert (tmp_path / "out" / "config.json").stat().st_mtime_ns == before
 
 
-def test_weights_that_do_not_come_back_as_written_leave_no_folder(tmp_path, monkeypatch):
+def test_weights_that_do_not_come_back_as_written_leave_no_folder(tmp_path, monkeypatch, capsys):
     save = VideoMAEForVideoClassification.save_pretrained
 
     def damage(self, folder, **kwargs):
@@ -355,6 +355,6 @@ def test_weights_that_do_not_come_back_as_written_leave_no_folder(tmp_path, monk
         save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
 
     monkeypatch.setattr(VideoMAEForVideoClassification, "save_pretrained", damage)
-    with pytest.raises(RuntimeError, match="classifier.bias"):
-        convert(tmp_path, classifier_weights())
+    assert convert(tmp_path, classifier_weights())[0] == 1
+    assert "classifier.bias" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in.pth"]

@@ -1,9 +1,8 @@
-"""The launch configurations that ship, and the training script under one of them."""
+"""The launch configurations that ship, and a training launched by one of them."""
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
@@ -11,8 +10,6 @@ from hand_written_training import common_arguments
 
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.training import arguments as training_arguments
-
-TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
 
 
 @pytest.mark.parametrize(
@@ -43,17 +40,18 @@ def test_processes_that_would_train_alone_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.distributed
 @pytest.mark.xdist_group("distributed")
-def test_the_training_script_trains_in_two_processes_and_writes_its_results_once(tmp_path):
+def test_training_is_launched_in_two_processes_and_writes_its_results_once(tmp_path):
     small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
-    configuration = str(configuration_path("accelerate", "cpu_2"))
-    launch = ["-m", "accelerate.commands.launch", "--config_file", configuration, "--main_process_port", "0"]
-    script = [str(TRAIN), "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_overrides", json.dumps(small)]
+    launch = ["-m", "modeling_hdf", "train", "--accelerate_config", "cpu_2", "--main_process_port", "0"]
+    script = ["--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_overrides", json.dumps(small)]
     short = ["--num_train_epochs", "2", "--per_device_train_batch_size", "7", "--logging_steps", "1"]
     done = subprocess.run(
         [sys.executable, *launch, *script, *short], capture_output=True, text=True, timeout=300, check=False
     )
     assert (tmp_path / "metrics.json").is_file(), done.stderr[-4000:]
-    assert json.loads((tmp_path / "metrics.json").read_text())["num_clips"] == 7
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["num_clips"] == 7
+    assert metrics["command"].startswith("accelerate launch --num_processes 2 -m modeling_hdf train --use_cpu true")
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("results in ") == 1
     assert len(list((tmp_path / "test_clips").glob("*.mp4"))) == 7
