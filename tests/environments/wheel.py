@@ -1,6 +1,6 @@
 """The wheel, in an environment and a folder without the source: every command of the main job runs.
 
-    python tests/environments/wheel.py [--environment DIR]
+    python tests/environments/wheel.py [ENVIRONMENT]
 
 Builds the wheel, installs it with what it needs into a fresh virtual environment (or into the one that is given), and
 there trains, predicts, evaluates, writes a report, and trains again by `accelerate launch -m modeling_hdf`, on a
@@ -33,7 +33,7 @@ TRAIN = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--environment", type=Path, help="a virtual environment to install into")
+    parser.add_argument("environment", type=Path, nargs="?", help="a virtual environment to install into")
     given = parser.parse_args().environment
     with tempfile.TemporaryDirectory() as work_folder:
         work = Path(work_folder)

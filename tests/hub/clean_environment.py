@@ -1,10 +1,10 @@
 """A model pushed here loads in a fresh virtual environment without this package, and gives the same numbers.
 
-    python tests/hub/clean_environment.py
+    python tests/hub/clean_environment.py [ENVIRONMENT]
 
 Pushes a small model with `hdf push` to the Hub emulator, installs transformers, torch, torchvision and av (nothing
-else by name; the versions of this environment) into a virtual environment of its own, and loads the model there by
-every Auto class and the pipeline, on a video file. Needs the package registry.
+else by name; the versions of this environment) into a virtual environment of its own, which may be named and is then
+kept, and loads the model there by every Auto class and the pipeline, on a video file. Needs the package registry.
 """
 
 import os
@@ -57,8 +57,9 @@ def main() -> None:
         subprocess.run(push, env={**online, "HF_HOME": str(work / "pushing")}, check=True)
 
         started = time.monotonic()
-        venv.create(work / "venv", with_pip=True)
-        python = str(work / "venv" / "bin" / "python")
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else work / "venv"
+        venv.create(folder, with_pip=True)
+        python = str(folder.absolute() / "bin" / "python")
         wanted = [f"{name}=={version(name)}" for name in PACKAGES]
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "--no-compile", *wanted], env=environment, check=True
