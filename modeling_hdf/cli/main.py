@@ -51,16 +51,22 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
     except (OSError, ValueError, ImportError) as error:
         if options.debug:
             raise
-        print_error(prog, str(error))
+        print_error(prog, _without_traceback(str(error)))
         return 1
     except Exception as error:  # the last resort: a user gets one line, and how to see more
         if options.debug:
             raise
-        print_error(prog, f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)")
+        text = " ".join(_without_traceback(str(error)).split())
+        print_error(prog, f"{type(error).__name__}: {text} (--debug shows where)")
         return 1
     if options.json and outcome.value is not None:
         print(json.dumps(outcome.value, indent=2, allow_nan=False))
     return outcome.code
+
+
+def _without_traceback(message: str) -> str:
+    """The message of an error; of one in a process that reads data, which torch puts into a traceback, the last line."""
+    return message.strip().splitlines()[-1] if "Original Traceback" in message else message
 
 
 @contextmanager

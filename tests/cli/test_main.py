@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
 
 from modeling_hdf.cli import pretrain, train
 from modeling_hdf.cli.commands import build_parser
@@ -113,6 +114,17 @@ def test_an_unexpected_error_is_one_line_and_with_debug_a_traceback(tmp_path, ca
     assert capsys.readouterr().err == "hdf folds: error: RuntimeError: first second (--debug shows where)\n"
     with pytest.raises(RuntimeError, match="first"):
         main(["folds", str(tmp_path), "--debug"])
+
+
+def test_an_error_of_a_process_that_reads_data_is_one_line(tmp_path, capsys, monkeypatch):
+    def fail(folders):
+        loader = DataLoader([0], num_workers=1, collate_fn=lambda items: Path(tmp_path / "gone.mp4").read_bytes())
+        next(iter(loader))
+
+    monkeypatch.setattr("modeling_hdf.cli.folds.read_fold", fail)
+    assert main(["folds", str(tmp_path)]) == 1
+    printed = capsys.readouterr().err
+    assert len(printed.splitlines()) == 1 and "gone.mp4" in printed and "No such file" in printed
 
 
 def test_an_interrupt_is_no_traceback(tmp_path, capsys, monkeypatch):
