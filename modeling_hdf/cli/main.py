@@ -65,7 +65,7 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
 
 
 def _without_traceback(message: str) -> str:
-    """The message of an error; of one in a process that reads data, which torch puts into a traceback, the last line."""
+    """The message of an error; where torch puts one of a process that reads data into a traceback, its last line."""
     return message.strip().splitlines()[-1] if "Original Traceback" in message else message
 
 
