@@ -24,7 +24,7 @@ def allowed_missing(max_missing: int | float, num_listed: int) -> int:
 
 
 @dataclass
-class ClipReport:
+class DatasetCheck:
     """The outcome of checking a dataset.
 
     Attributes:
@@ -115,7 +115,7 @@ class ClipReport:
         return lines
 
     def lines(self, num_names: int = 10) -> list[str]:
-        """The whole report, line by line."""
+        """The whole check, line by line: what `hdf data check` prints."""
         lines = [self.name, *(f"  {note}" for note in self.notes), "", self.table(), ""]
         lines += self.problem_lines(num_names) or ["every listed clip was found"]
         total, published = len(self.clips), self.published.totals.get("all")
@@ -165,4 +165,4 @@ def class_counts(dataset: Any) -> dict:
     return dict(zip(names, counted.tolist(), strict=True))
 
 
-__all__ = ["ClipReport", "allowed_missing", "class_counts"]
+__all__ = ["DatasetCheck", "allowed_missing", "class_counts"]

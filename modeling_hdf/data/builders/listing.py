@@ -58,7 +58,7 @@ class Listing:
         clips: the clips, checked by [`check_listing`].
         labels: names of the classes, in order.
         files: the annotation files.
-        notes: what was found and chosen, for the report.
+        notes: what was found and chosen; [`DatasetCheck`] shows them.
         has_groups: whether the validation split must be cut by whole groups.
     """
 
