@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .clip_files import SHORT, UNUSABLE, ClipFiles
-from .listing import ListedClip, PublishedCounts, count_labels
+from .listing import SPLITS, ListedClip, PublishedCounts, count_labels
 
 _MEANINGS = {
     "missing": "no such file or folder",
@@ -104,7 +104,8 @@ class DatasetCheck:
             clips = problems[kind]
             if not clips:
                 continue
-            by_split = ", ".join(f"{count} {split}" for split, count in Counter(clip.split for clip in clips).items())
+            counts = Counter(clip.split for clip in clips)
+            by_split = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
             lines.append(f"{kind}: {len(clips)} ({by_split}) - {_MEANINGS[kind]}")
             for clip in clips[:num_names]:
                 files = self.files[clip.path]

@@ -198,4 +198,4 @@ def count_labels(clips: Iterable[ListedClip], labels: Sequence[str]) -> dict[str
     return {split: {label: counted[split, label] for label in labels} for split in SPLITS}
 
 
-__all__ = ["ListedClip", "Listing", "PublishedCounts", "check_listing", "count_labels", "cut_split"]
+__all__ = ["SPLITS", "ListedClip", "Listing", "PublishedCounts", "check_listing", "count_labels", "cut_split"]
