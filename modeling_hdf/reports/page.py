@@ -23,8 +23,15 @@ from ..hub.cards import GATED_DATASETS, evaluation_title
 from ..hub.release import public_command, shorten_paths
 from ..inference.classifier import load_classifier
 from .inspection import ModelView, at_temperature, check_view, look_into
-from .plots import MIN_TSNE_CLIPS, plot_features, plot_gates, plot_reliability, tsne_perplexity
-from .run_plots import plot_confusion_matrix, plot_training_curves
+from .plots import (
+    MIN_TSNE_CLIPS,
+    plot_confusion_matrix,
+    plot_features,
+    plot_gates,
+    plot_reliability,
+    plot_training_curves,
+    tsne_perplexity,
+)
 
 SECTIONS = {
     "run": "Run",
