@@ -219,8 +219,10 @@ def _number_context(metrics: dict) -> dict:
         if intervals is not None:
             note = (
                 f"Intervals: bootstrap, {bootstrap['num_resamples']} resamples of {bootstrap['num_units']} {unit}, "
-                f"seed {bootstrap['seed']}. A dash: all resamples agree, as for a recall of 0 or 1."
+                f"seed {bootstrap['seed']}."
             )
+            if None in [*intervals["recall"].values(), *(intervals[key] for key in totals.values())]:
+                note += " A dash for an interval: all resamples agree, as for a recall of 0 or 1."
     return {
         "totals": totals,
         "intervals": intervals or {**dict.fromkeys(totals.values()), "recall": dict.fromkeys(metrics["recall"])},

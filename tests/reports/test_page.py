@@ -256,7 +256,7 @@ def test_the_most_confident_errors_are_listed_and_nothing_else(page, finished):
     assert 5 < len(rows) <= MAX_ERRORS
     start = page.rows.index(rows[0])
     assert page.rows[start : start + len(rows)] == rows
-    assert f"{len(rows)} of {len(rows)} wrong ones among 14 clips" in " ".join(page.texts["errors"].split())
+    assert f"{len(rows)} of {len(rows)} wrong predictions among 14 clips" in " ".join(page.texts["errors"].split())
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -266,7 +266,7 @@ def test_of_many_errors_the_page_lists_twenty_with_their_names_as_text(run):
     table = pd.concat([wrong.assign(clip_id=wrong["clip_id"] + f"<b>{copy}</b>") for copy in range(5)])
     table.to_parquet(run / "predictions.parquet")
     page = Page(write_report(run))
-    assert f"20 of {5 * len(wrong)} wrong ones" in " ".join(page.texts["errors"].split())
+    assert f"20 of {5 * len(wrong)} wrong predictions" in " ".join(page.texts["errors"].split())
     assert sum(row[0].endswith("</b>") for row in page.rows) == 20 and "b" not in {tag for tag, _ in page.tags}
     right = table.assign(label=table["predicted"]).drop_duplicates("clip_id")
     right.to_parquet(run / "predictions.parquet")
