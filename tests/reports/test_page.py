@@ -415,9 +415,10 @@ def test_bad_input_ends_with_a_clear_message(run, overrides, damage, message, ca
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--clips", "-1"], "--clips is -1"), (["--model", "x"], "Model x")],
+    [(["--clips", "-1"], "--clips: -1 is no whole number"), (["--model", "x"], "--model: x: there is no such folder")],
 )
 @pytest.mark.usefixtures("small_pictures")
 def test_bad_options_end_with_a_clear_message(run, overrides, options, message, capsys):
-    assert main(["report", str(run), "--overrides", json.dumps(overrides), *options]) == 1
-    assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(run), "--overrides", json.dumps(overrides), *options])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
