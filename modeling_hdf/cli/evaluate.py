@@ -15,7 +15,7 @@ from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
 from ..hub.cards import evaluation_title
 from ..inference.classifier import load_classifier
-from ..reports.run_plots import plot_confusion_matrix
+from ..reports.plots import plot_confusion_matrix
 from .measuring import chosen_data, prepared_builder, trainer_arguments
 from .outcome import Outcome
 from .text import evaluation_lines

@@ -40,7 +40,7 @@ from ..hub.trainer import HDFTrainer
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
-from ..reports.run_plots import plot_confusion_matrix, plot_training_curves
+from ..reports.plots import plot_confusion_matrix, plot_training_curves
 from ..training.arguments import HDFTrainingArguments
 from ..training.distributed import decided_by_first
 from ..training.recipes import (

@@ -11,7 +11,7 @@ Data: builders of Hugging Face `datasets`, and the way from their rows to traini
 
 from .arguments import DataArguments, class_count_lines
 from .builders.base import ExpressionBuilder, ExpressionConfig
-from .builders.checks import ClipReport, class_counts
+from .builders.checks import DatasetCheck, class_counts
 from .builders.dfew import DFEW, DFEWConfig
 from .builders.ferv39k import FERV39k, FERV39kConfig
 from .builders.folder import VideoFolder, VideoFolderConfig
@@ -37,7 +37,7 @@ __all__ = [
     "ClipDataset",
     "ClipFactors",
     "ClipMixing",
-    "ClipReport",
+    "DatasetCheck",
     "DFEW",
     "DataArguments",
     "DFEWConfig",

@@ -1,7 +1,7 @@
 """Samplers of training clips for imbalanced classes: class-balanced, and M clips per class drawn.
 
 Both give the order of a whole epoch for all processes: a function of the seed and the epoch alone, so that processes
-agree without talking. `accelerate` then deals whole batches to the processes in turn, which keeps the groups of
+agree without talking. `accelerate` then gives whole batches to the processes in turn, which keeps the groups of
 [`PerClassSampler`] together.
 """
 
@@ -72,36 +72,36 @@ class BalancedSampler(_EpochSampler):
         return _draws(indices.tolist())
 
 
-class _Deck:
-    """Cards dealt without replacement, shuffled anew when they run out; one hand holds no card twice if it can."""
+class _Rounds:
+    """Draws without replacement, round after round; what is drawn at once differs, unless there is too little."""
 
-    def __init__(self, cards: np.ndarray, generator: np.random.Generator):
-        self.cards = cards
+    def __init__(self, items: np.ndarray, generator: np.random.Generator):
+        self.items = items
         self.generator = generator
-        self.rest = cards[:0]
+        self.rest = items[:0]
 
-    def deal(self, count: int) -> list[int]:
+    def draw(self, count: int) -> list[int]:
         while len(self.rest) < count:
-            fresh = self.generator.permutation(self.cards)
-            # The cards left over come last, or they might be in this hand twice.
+            fresh = self.generator.permutation(self.items)
+            # What is left of the last round comes last, or it might be drawn twice at once.
             is_left = np.isin(fresh, self.rest)
             self.rest = np.concatenate([self.rest, fresh[~is_left], fresh[is_left]])
-        hand, self.rest = self.rest[:count], self.rest[count:]
-        return hand.tolist()
+        drawn, self.rest = self.rest[:count], self.rest[count:]
+        return drawn.tolist()
 
 
 class PerClassSampler(_EpochSampler):
     """
-    Draws classes in turn, and `samples_per_class` clips of each: a contrastive loss then finds positives for every
+    Draws classes in turn, and `clips_per_class` clips of each: a contrastive loss then finds positives for every
     class, the rare ones too.
 
-    Every class present comes up equally often, in an order shuffled for each round over the classes. The clips of a
-    class are dealt like cards: none comes again before all others have, and the clips of one group differ unless the
-    class is smaller than the group.
+    Every class present comes up equally often, in an order shuffled for each round over the classes. No clip of a
+    class comes again before all others of it have, and the clips of one group differ unless the class is smaller than
+    the group.
 
     Args:
         labels (`Sequence[int]` of length N): class of each clip.
-        samples_per_class (`int`): clips in a group, at least 2. The batch size must be a multiple of it, or a group
+        clips_per_class (`int`): clips in a group, at least 2. The batch size must be a multiple of it, or a group
             would be cut in two.
         seed (`int`, *optional*, defaults to 0): of the order.
 
@@ -111,32 +111,32 @@ class PerClassSampler(_EpochSampler):
         ValueError: without labels, or for groups of less than 2.
     """
 
-    def __init__(self, labels: Sequence[int], samples_per_class: int, seed: int = 0):
+    def __init__(self, labels: Sequence[int], clips_per_class: int, seed: int = 0):
         super().__init__(labels, seed)
-        if samples_per_class < 2:
-            raise ValueError(f"`samples_per_class` is {samples_per_class}; a clip needs a partner: at least 2.")
-        self.samples_per_class = samples_per_class
+        if clips_per_class < 2:
+            raise ValueError(f"`clips_per_class` is {clips_per_class}; a clip needs a partner: at least 2.")
+        self.clips_per_class = clips_per_class
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.samples_per_class) * self.samples_per_class
+        return -(-len(self.labels) // self.clips_per_class) * self.clips_per_class
 
     def __iter__(self) -> Iterator[Draw]:
         generator = self._generator()
-        classes = _Deck(np.unique(self.labels), generator)
-        clips = {label: _Deck(np.flatnonzero(self.labels == label), generator) for label in classes.cards.tolist()}
+        classes = _Rounds(np.unique(self.labels), generator)
+        clips = {label: _Rounds(np.flatnonzero(self.labels == label), generator) for label in classes.items.tolist()}
         groups = (
-            clips[classes.deal(1)[0]].deal(self.samples_per_class)
-            for _ in range(0, len(self.labels), self.samples_per_class)
+            clips[classes.draw(1)[0]].draw(self.clips_per_class)
+            for _ in range(0, len(self.labels), self.clips_per_class)
         )
         return _draws(index for group in groups for index in group)
 
 
-def build_sampler(name: str, labels: Sequence[int], samples_per_class: int, seed: int) -> Sampler[int]:
+def build_sampler(name: str, labels: Sequence[int], clips_per_class: int, seed: int) -> Sampler[int]:
     """The sampler `"balanced"` or `"per_class"`; raises a `ValueError` for another name."""
     if name == "balanced":
         return BalancedSampler(labels, seed)
     if name == "per_class":
-        return PerClassSampler(labels, samples_per_class, seed)
+        return PerClassSampler(labels, clips_per_class, seed)
     raise ValueError(f"`sampler` is {name!r}; choose one of {SAMPLERS}.")
 
 

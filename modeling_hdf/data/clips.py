@@ -32,7 +32,7 @@ class ClipDataset(Dataset):
         augmentation (`Callable`, *optional*): what [`build_augmentation`] gives: from a decoded clip to one of the
             model's size, random by torch's global generator. For training only; by default [`fit_clip`].
         frame_order (`str`, *optional*, defaults to `"shown"`): `"first"` repeats the first frame, `"shuffled"` puts
-            the frames in a fixed random order per clip: controls of what a model draws from a single frame and from
+            the frames in a fixed random order per clip: controls of what a model learns from a single frame and from
             order.
         soft_labels (`torch.Tensor` of shape `(len(rows), num_labels)`, *optional*): targets of training in place of
             the classes, rows adding up to 1: [`vote_targets`].
@@ -74,7 +74,7 @@ class ClipDataset(Dataset):
         if soft_labels is not None and not training:
             raise ValueError("`soft_labels` are for training: pass `training=True` with them.")
         if cache and training and sampling.is_random:
-            raise ValueError(f"`cache` keeps the frames of a clip, and {sampling.kind!r} sampling draws new ones.")
+            raise ValueError(f"`cache` keeps the frames of a clip, and {sampling.kind!r} sampling takes new ones.")
         if sampling.num_frames != processor.num_frames:
             raise ValueError(f"`sampling` takes {sampling.num_frames} frames, `processor` {processor.num_frames}.")
         self.rows = rows
@@ -118,7 +118,7 @@ class ClipDataset(Dataset):
             return {"clip": fit_clip(self._ordered(clip, index), self.processor), "label": label}
         occurrence = index.occurrence if isinstance(index, Draw) else 0
         generator = np.random.default_rng([self.seed, self._epoch.item(), index, occurrence])
-        clip, label = self._decoded(index, self.sampling.draw(generator))
+        clip, label = self._decoded(index, self.sampling.sample_randomly(generator))
         clip = self._ordered(clip, index)
         if self.augmentation is None:
             clip = fit_clip(clip, self.processor)

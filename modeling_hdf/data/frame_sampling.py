@@ -1,6 +1,6 @@
 """Which frames of a clip the model sees: uniform, a random frame per segment, or dense with a stride.
 
-`"uniform"` is the sampling of [`HDFVideoProcessor`]. `"segments"` draws one frame at random in each of the equal
+`"uniform"` is the sampling of [`HDFVideoProcessor`]. `"segments"` samples one frame at random in each of the equal
 segments while training (as M3DFEL, https://arxiv.org/abs/2303.12993) and is uniform otherwise: nothing random ever
 decides a score. `"dense"` takes every `stride`-th frame from one start (as MAE-DFER, https://arxiv.org/abs/2307.02227).
 """
@@ -16,7 +16,7 @@ TEMPORAL_SAMPLINGS = ("uniform", "segments", "dense")
 # Called as `sample(metadata=..., timestamps=...)`; gives frame indices `(num_frames,)`.
 Sample = Callable[..., np.ndarray]
 
-# Parts of a segment among which a random position is drawn: fine enough, and far from overflowing 64-bit ticks.
+# Parts of a segment, of which one is the random position: fine enough, and far from overflowing 64-bit ticks.
 _PARTS = 1024
 
 
@@ -90,10 +90,10 @@ class TemporalSampling:
 
     @property
     def is_random(self) -> bool:
-        """Whether [`TemporalSampling.draw`] depends on its generator."""
+        """Whether [`TemporalSampling.sample_randomly`] depends on its generator."""
         return self.kind != "uniform"
 
-    def draw(self, generator: np.random.Generator) -> Sample:
+    def sample_randomly(self, generator: np.random.Generator) -> Sample:
         """The sampling of one training clip: a random frame per segment, or a random start; uniform stays uniform."""
         if self.kind == "uniform":
             return self.view()

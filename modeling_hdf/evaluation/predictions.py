@@ -78,6 +78,27 @@ def class_numbers(table: pd.DataFrame, column: str = "label") -> np.ndarray:
     return pd.Categorical(table[column], categories=class_names(table)).codes.astype(np.int64)
 
 
+def confident_errors(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """
+    The clips that are classified wrongly with the highest confidence, at most `most` of them.
+
+    Args:
+        table (`pd.DataFrame`): a table of predictions.
+        most (`int`): how many clips to give.
+
+    Returns:
+        `pd.DataFrame`: `clip_id`, `label`, `predicted`, `confidence` (the probability of the predicted class) and
+        `label_probability` (that of the true class), the most confident error first, equal ones by `clip_id`.
+    """
+    wrong = table[table["predicted"] != table["label"]]
+    probabilities, rows = class_probabilities(wrong), np.arange(len(wrong))
+    errors = wrong[list(_REQUIRED)].assign(
+        confidence=probabilities[rows, class_numbers(wrong, "predicted")],
+        label_probability=probabilities[rows, class_numbers(wrong)],
+    )
+    return errors.sort_values(["confidence", "clip_id"], ascending=[False, True], ignore_index=True).head(most)
+
+
 def check_predictions(table: pd.DataFrame) -> None:
     """
     Checks that a table is one of predictions.
@@ -150,6 +171,7 @@ __all__ = [
     "class_names",
     "class_numbers",
     "class_probabilities",
+    "confident_errors",
     "known_of_clips",
     "predictions_table",
     "read_predictions",

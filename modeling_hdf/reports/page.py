@@ -17,25 +17,34 @@ from markupsafe import Markup
 from ..configuration_hdf import HDFConfig
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.metrics import expected_calibration_error, reliability
-from ..evaluation.predictions import FILES, class_numbers, class_probabilities, read_predictions
+from ..evaluation.predictions import FILES, class_numbers, class_probabilities, confident_errors, read_predictions
 from ..evaluation.summary import MIN_GROUP_CLIPS
 from ..hub.cards import GATED_DATASETS, evaluation_title
 from ..hub.release import public_command, shorten_paths
 from ..inference.classifier import load_classifier
 from .inspection import ModelView, at_temperature, check_view, look_into
-from .plots import MIN_TSNE_CLIPS, plot_features, plot_gates, plot_reliability, tsne_perplexity
-from .run_plots import plot_confusion_matrix, plot_training_curves
+from .plots import (
+    MIN_TSNE_CLIPS,
+    plot_confusion_matrix,
+    plot_features,
+    plot_gates,
+    plot_reliability,
+    plot_training_curves,
+    tsne_perplexity,
+)
 
 SECTIONS = {
-    "run": "Run",
     "numbers": "Numbers",
-    "curves": "Training curves",
     "confusion": "Confusion matrix",
+    "errors": "Most confident errors",
     "calibration": "Reliability diagram",
+    "curves": "Training curves",
     "features": "Features",
     "gates": "DAM gates",
     "limits": "Limits",
+    "run": "Run",
 }
+MAX_ERRORS = 20
 _TOTALS = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
 _FIELDS = (
     *("dataset", "fold", "split", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views"),
@@ -79,7 +88,7 @@ def write_report(
     folder = Path(folder)
     metrics = read_metrics(folder)
     model = model or (str(folder) if (folder / "config.json").is_file() else metrics.get("model"))
-    homes = [folder, Path(model)] if model is not None else [folder]
+    folders = [folder, Path(model)] if model is not None else [folder]
     table = next((read_predictions(folder / name) for name in FILES if (folder / name).is_file()), None)
     config, view = None, None
     if model is not None and rows is not None:
@@ -98,8 +107,9 @@ def write_report(
         metrics=metrics,
         **_run_context(metrics, config, view is not None and bool(view.gated) and show_frames),
         **_number_context(metrics),
-        **_calibration_context(metrics, table, config, _read_json(homes, "calibration.json")),
-        **_picture_context(metrics, _read_json(homes, "trainer_state.json")),
+        **_error_context(table),
+        **_calibration_context(metrics, table, config, _read_json(folders, "calibration.json")),
+        **_picture_context(metrics, _read_json(folders, "trainer_state.json")),
         **_feature_context(view, model),
         **_gate_context(view, config, model, num_clips, metrics["dataset"] == "synthetic" or show_frames),
         version=version("hdf-dfer"),
@@ -142,7 +152,7 @@ def _read_json(folders: list[Path], name: str) -> dict | None:
 
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = lambda value: f"{value:.4f}"
+    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
     return environment
 
 
@@ -188,7 +198,7 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
         layers = ", ".join(map(str, config.dam_layers)) or "none"
         facts["input"] = f"{config.num_frames} frames of {config.image_size} pixels"
         facts["DAM after layers"] = f"{layers}, of {config.num_hidden_layers}"
-        facts["calibration temperature"] = f"{config.calibration_temperature:.4g}"
+        facts["calibration temperature"] = f"{config.calibration_temperature:.3g}"
     return {
         "title": f"HDF: {evaluation_title(metrics)}",
         "warnings": warnings,
@@ -209,8 +219,10 @@ def _number_context(metrics: dict) -> dict:
         if intervals is not None:
             note = (
                 f"Intervals: bootstrap, {bootstrap['num_resamples']} resamples of {bootstrap['num_units']} {unit}, "
-                f"seed {bootstrap['seed']}. None where all resamples agree, as for a recall of 0 or 1."
+                f"seed {bootstrap['seed']}."
             )
+            if None in [*intervals["recall"].values(), *(intervals[key] for key in totals.values())]:
+                note += " A dash for an interval: all resamples agree, as for a recall of 0 or 1."
     return {
         "totals": totals,
         "intervals": intervals or {**dict.fromkeys(totals.values()), "recall": dict.fromkeys(metrics["recall"])},
@@ -220,6 +232,13 @@ def _number_context(metrics: dict) -> dict:
         "groups": metrics.get("groups", {}),
         "min_group_clips": MIN_GROUP_CLIPS,
     }
+
+
+def _error_context(table: pd.DataFrame | None) -> dict:
+    if table is None:
+        return {"errors": None, "num_errors": None}
+    num_errors = int((table["predicted"] != table["label"]).sum())
+    return {"errors": confident_errors(table, MAX_ERRORS).to_dict("records"), "num_errors": num_errors}
 
 
 def _picture_context(metrics: dict, trainer_state: dict | None) -> dict:
@@ -251,7 +270,7 @@ def reliability_panels(metrics: dict, table: pd.DataFrame | None, temperature: f
                 "ece": expected_calibration_error(labels, probabilities),
             }
     return {
-        f"temperature {value:.4g}" + (", as measured" if value == measured else ""): panels[value]
+        f"temperature {value:.3g}" + (", as measured" if value == measured else ""): panels[value]
         for value in sorted(panels)
     }
 
@@ -266,7 +285,7 @@ def _calibration_context(
     panels = reliability_panels(metrics, table, temperature)
     note = ""
     if temperature != measured:
-        note = f"The model's temperature is now {temperature:.4g}; all numbers above are at {measured:.4g}."
+        note = f"The model's temperature is now {temperature:.3g}; all numbers above are at {measured:.3g}."
     return {"reliability": _png(plot_reliability, panels), "temperature_note": note, "calibration": calibration}
 
 
@@ -312,4 +331,4 @@ def _gate_context(
     }
 
 
-__all__ = ["SECTIONS", "read_metrics", "reliability_panels", "write_report"]
+__all__ = ["MAX_ERRORS", "SECTIONS", "read_metrics", "reliability_panels", "write_report"]

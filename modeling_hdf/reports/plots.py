@@ -1,4 +1,8 @@
-"""Pictures of a trained model: its calibration, where clips lie among its features, what its DAM layers do."""
+"""
+Pictures of a run: training curves, confusion matrix, calibration, features, and the gates of DAM layers.
+
+They are drawn without `pyplot`: no window opens, and the backend of a notebook stays what it is.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +10,83 @@ from pathlib import Path
 from typing import BinaryIO
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
-import numpy as np  # noqa: E402
-from sklearn.manifold import TSNE  # noqa: E402
-
-from ..evaluation.gates import DAMGates  # noqa: E402
+from ..evaluation.gates import DAMGates
 
 MIN_TSNE_CLIPS = 5
 # Okabe and Ito's colours, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/), without the yellow
 # that white paper swallows; as many markers as no colour shares with the next turn through them.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
-_GATE_COLORS = plt.get_cmap("RdBu_r")
+_GATE_COLORS = matplotlib.colormaps["RdBu_r"]
+
+
+def plot_confusion_matrix(report: dict, path: str | Path | BinaryIO, title: str) -> None:
+    """
+    Draws a confusion matrix: rows are true classes, coloured by the share of the row, with counts.
+
+    The row of a class without clips holds dashes.
+
+    Args:
+        report (`dict`): result of [`classification_report`].
+        path (`str`, `Path` or binary file): where to write the PNG.
+        title (`str`): heading, such as the name of the dataset and its split.
+    """
+    names = list(report["recall"])
+    counts = np.array(report["confusion_matrix"])
+    totals = counts.sum(1)
+    shares = counts / np.maximum(totals, 1)[:, None]
+    figure = Figure(figsize=(1.6 + 0.75 * len(names), 1.4 + 0.65 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if totals[row] else "–"
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
+    scores = f"WAR {report['war']:.3f}, UAR {report['uar']:.3f}, {report['num_clips']} clips"
+    axes.set_title(f"{title}\n{scores}", parse_math=False)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    figure.savefig(path, dpi=120)
+
+
+def plot_training_curves(log_history: list[dict], path: str | Path | BinaryIO) -> None:
+    """
+    Draws the losses, and WAR and UAR on the validation split, over the epochs.
+
+    Args:
+        log_history (`list[dict]`): `trainer.state.log_history`.
+        path (`str`, `Path` or binary file): where to write the PNG.
+    """
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    curves = {
+        "loss": (losses, "training loss"),
+        "loss_ce": (losses, "cross-entropy part"),
+        "loss_sc": (losses, "contrastive part"),
+        "eval_loss": (losses, "validation cross-entropy"),
+        "eval_war": (scores, "validation WAR"),
+        "eval_uar": (scores, "validation UAR"),
+    }
+    for key, (axes, label) in curves.items():
+        points = [(entry["epoch"], entry[key]) for entry in log_history if key in entry]
+        if points:
+            # WAR and UAR coincide where classes are balanced: dashes let both be seen.
+            style = {"marker": "." if len(points) < 40 else None, "linestyle": "--" if key == "eval_uar" else "-"}
+            axes.plot(*zip(*points, strict=True), label=label, **style)
+    losses.set(xlabel="epoch", ylabel="loss")
+    scores.set(xlabel="epoch", ylabel="score", ylim=(0, 1))
+    for axes in (losses, scores):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> None:
@@ -31,16 +97,8 @@ def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> No
         panels (`dict[str, dict]`): by heading, `reliability` (see [`reliability`]) and `ece`.
         path (`str`, `Path` or binary file): where to write the PNG.
     """
-    figure, axes = plt.subplots(
-        2,
-        len(panels),
-        figsize=(1 + 4.4 * len(panels), 5.6),
-        squeeze=False,
-        sharex=True,
-        sharey="row",
-        height_ratios=(3, 1),
-        layout="constrained",
-    )
+    figure = Figure(figsize=(1 + 4.4 * len(panels), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
     for (diagram, histogram), (title, panel) in zip(axes.T, panels.items(), strict=True):
         points = panel["reliability"]
         counts = np.array(points["num_clips"])
@@ -53,7 +111,7 @@ def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> No
             **{"color": "none", "edgecolor": "#D55E00", "hatch": "////", "label": "gap to the mean confidence"},
         )
         diagram.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label="perfect calibration")
-        diagram.set(title=f"{title}\nECE {panel['ece']:.4f}", xlim=(0, 1), ylim=(0, 1))
+        diagram.set(title=f"{title}\nECE {panel['ece']:.3f}", xlim=(0, 1), ylim=(0, 1))
         bars = histogram.bar(centers, counts, width, color="#0072B2", edgecolor="white")
         histogram.bar_label(bars, [count or "" for count in counts], fontsize=7, padding=1)
         histogram.set(xlabel="confidence", xticks=np.linspace(0, 1, 6))
@@ -62,7 +120,6 @@ def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> No
     axes[1, 0].set_ylabel("clips")
     axes[0, 0].legend(loc="upper left", fontsize=8)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def tsne_perplexity(num_clips: int) -> float:
@@ -88,9 +145,12 @@ def plot_features(
     """
     if len(features) < MIN_TSNE_CLIPS:
         raise ValueError(f"t-SNE of {len(features)} clips says nothing; it takes at least {MIN_TSNE_CLIPS}.")
+    from sklearn.manifold import TSNE  # here, because it takes seconds to import
+
     tsne = TSNE(perplexity=tsne_perplexity(len(features)), init="pca", random_state=seed)
     places, labels = tsne.fit_transform(np.asarray(features, dtype=np.float32)), np.array(labels)
-    figure, axes = plt.subplots(figsize=(8.6, max(6, 1 + 0.27 * len(names))), layout="constrained")
+    figure = Figure(figsize=(8.6, max(6, 1 + 0.27 * len(names))), layout="constrained")
+    axes = figure.subplots()
     for number, name in enumerate(names):
         of_class = places[labels == name]
         if len(of_class):
@@ -101,7 +161,6 @@ def plot_features(
     for text in legend.get_texts():
         text.set_parse_math(False)  # names of classes are no formulas
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 @dataclass
@@ -166,10 +225,9 @@ def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool =
     figure.axes[-1].set_xlabel("frame, in the order of time")
     sheet.finish(figure, f"{clip.clip_id}: true {clip.label}, predicted {clip.predicted} ({clip.probability:.0%})")
     figure.savefig(path, dpi=90)
-    plt.close(figure)
 
 
-def _draw_temporal(axes: plt.Axes, gate: np.ndarray, num_frames: int) -> None:
+def _draw_temporal(axes: Axes, gate: np.ndarray, num_frames: int) -> None:
     """Bars of g_t `(T,)` from 1/2 up or down, each under the frames of its step."""
     width = num_frames / len(gate)
     centers = (np.arange(len(gate)) + 0.5) * width
@@ -192,14 +250,14 @@ class _Sheet:
         self.width = max(6.0, min(11.0, num_frames * 1.1))
         self.images = self.width / num_frames * aspect
 
-    def figure(self, is_images: list[bool]) -> plt.Figure:
+    def figure(self, is_images: list[bool]) -> Figure:
         """A figure with one empty axes per row."""
         heights = [self.images if images else self.bars for images in is_images]
         self.size = (
             self.left + self.width + self.right,
             self.top + sum(heights) + self.gap * (len(heights) - 1) + self.bottom,
         )
-        figure = plt.figure(figsize=self.size)
+        figure = Figure(figsize=self.size)
         y = self.size[1] - self.top
         for height in heights:
             y -= height
@@ -207,11 +265,11 @@ class _Sheet:
             y -= self.gap
         return figure
 
-    def finish(self, figure: plt.Figure, title: str) -> None:
+    def finish(self, figure: Figure, title: str) -> None:
         """Adds the title and the scale of the colours."""
         height = min(3.0, self.size[1] - self.top - self.bottom)
         place = self._place(self.left + self.width + 0.15, self.size[1] - self.top - height, 0.16, height)
-        scale = plt.cm.ScalarMappable(cmap=_GATE_COLORS)
+        scale = ScalarMappable(cmap=_GATE_COLORS)
         bar = figure.colorbar(scale, cax=figure.add_axes(place), ticks=[0, 0.25, 0.5, 0.75, 1])
         bar.set_label("gate (1/2: neutral)")
         figure.text(
@@ -228,4 +286,13 @@ class _Sheet:
         return left / self.size[0], bottom / self.size[1], width / self.size[0], height / self.size[1]
 
 
-__all__ = ["MIN_TSNE_CLIPS", "GatedClip", "plot_features", "plot_gates", "plot_reliability", "tsne_perplexity"]
+__all__ = [
+    "MIN_TSNE_CLIPS",
+    "GatedClip",
+    "plot_confusion_matrix",
+    "plot_features",
+    "plot_gates",
+    "plot_reliability",
+    "plot_training_curves",
+    "tsne_perplexity",
+]

@@ -43,9 +43,9 @@ class HDFTrainingArguments(TrainingArguments):
             epochs 0.01 lost 1.4 points and 0.05 lost 2.5: SAM wants more epochs.
         sampler (`str`, *optional*, defaults to `"random"`):
             Order of the training clips: `"random"` (that of `train_sampling_strategy`), `"balanced"` (classes equally
-            often, with replacement) or `"per_class"` (classes in turn, `samples_per_class` clips of each). The last
+            often, with replacement) or `"per_class"` (classes in turn, `clips_per_class` clips of each). The last
             two need a training dataset with `labels`, such as [`ClipDataset`].
-        samples_per_class (`int`, *optional*, defaults to 4):
+        clips_per_class (`int`, *optional*, defaults to 4):
             Clips per class drawn with `sampler="per_class"`, at least 2. The batch of each process must be a multiple
             of it; every clip of the batch then has positives for the contrastive loss.
         logit_adjustment (`float`, *optional*, defaults to 0.0):
@@ -82,7 +82,7 @@ class HDFTrainingArguments(TrainingArguments):
     dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
     sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
     sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
-    samples_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
+    clips_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
     logit_adjustment: float = field(
         default=0.0, metadata={"help": "Tau of logit adjustment, for imbalanced classes; 0: off, 1: the paper's."}
     )
@@ -146,15 +146,15 @@ class HDFTrainingArguments(TrainingArguments):
             )
         if self.sampler != "per_class":
             return
-        if self.samples_per_class < 2:
-            raise ValueError(f"`samples_per_class` is {self.samples_per_class}; a clip needs a partner: at least 2.")
+        if self.clips_per_class < 2:
+            raise ValueError(f"`clips_per_class` is {self.clips_per_class}; a clip needs a partner: at least 2.")
         batch_size = self.per_device_train_batch_size
         if self.accelerator_config.split_batches:  # each batch is cut into one piece per process
             batch_size //= self.world_size
-        if batch_size % self.samples_per_class:
+        if batch_size % self.clips_per_class:
             raise ValueError(
-                f"A process has batches of {batch_size} clips, which is no multiple of `samples_per_class`="
-                f"{self.samples_per_class}: groups of one class would be cut. Change one of them."
+                f"A process has batches of {batch_size} clips, which is no multiple of `clips_per_class`="
+                f"{self.clips_per_class}: groups of one class would be cut. Change one of them."
             )
 
     def build_dsm(self) -> DSM:

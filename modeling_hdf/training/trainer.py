@@ -121,7 +121,7 @@ class DSMTrainer(ResumableTrainer):
             return super()._get_train_sampler(dataset)
         labels = self._labels_of(dataset, f"sampler={self.args.sampler!r}")
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        sampler = build_sampler(self.args.sampler, labels, self.args.samples_per_class, seed)
+        sampler = build_sampler(self.args.sampler, labels, self.args.clips_per_class, seed)
         self._epoch_callback.sampler = sampler
         return sampler
 

@@ -79,7 +79,7 @@ def test_each_kind_of_problem_is_named_and_fails(tmp_path, capsys):
         frame.unlink()
     (clips / "00013/00013_00001.jpg").write_bytes(b"broken")
     (clips / "00018/00018_00007.jpg").write_bytes(b"")
-    code, output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1)
+    code, output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1, "--peer-protocol")
     assert code == 1
     assert "FAIL: 4 of 28 listed clips are missing, empty or unreadable" in output
     for text in (

@@ -76,10 +76,10 @@ def test_per_class_has_the_length_of_the_dataset_rounded_up_to_groups(num_clips)
     assert len(sampler) == len(list(sampler)) == (num_clips + 3) // 4 * 4
 
 
-@pytest.mark.parametrize("samples_per_class", [0, 1])
-def test_a_group_needs_two_clips(samples_per_class):
-    with pytest.raises(ValueError, match=f"`samples_per_class` is {samples_per_class}"):
-        PerClassSampler(LABELS, samples_per_class)
+@pytest.mark.parametrize("clips_per_class", [0, 1])
+def test_a_group_needs_two_clips(clips_per_class):
+    with pytest.raises(ValueError, match=f"`clips_per_class` is {clips_per_class}"):
+        PerClassSampler(LABELS, clips_per_class)
 
 
 # ---- Both ----
@@ -115,7 +115,7 @@ def test_wrong_labels_and_names_are_refused():
     with pytest.raises(ValueError, match="`sampler` is 'weighted'"):
         build_sampler("weighted", LABELS, 4, 0)
     assert isinstance(build_sampler("balanced", LABELS, 4, 0), BalancedSampler)
-    assert build_sampler("per_class", LABELS, 6, 0).samples_per_class == 6
+    assert build_sampler("per_class", LABELS, 6, 0).clips_per_class == 6
 
 
 # ---- Several processes ----

@@ -54,20 +54,20 @@ def test_the_single_uniform_view_is_the_sampling_of_the_processor(total):
 def test_segments_draw_every_frame_of_each_segment_and_no_other(timed):
     generator = np.random.default_rng(0)
     timestamps = TIMESTAMPS if timed else np.arange(len(DURATIONS) + 1)
-    sample = TemporalSampling("segments", 4).draw(generator)
-    drawn = np.stack(
+    sample = TemporalSampling("segments", 4).sample_randomly(generator)
+    sampled = np.stack(
         [sample(metadata=metadata(len(DURATIONS)), timestamps=TIMESTAMPS if timed else None) for _ in range(2000)]
     )
     for part in range(4):
         low, high = shown_at(Fraction(part, 4), timestamps), shown_at(Fraction(part + 1, 4), timestamps)
         ends_on_a_start = (timestamps[high] - timestamps[0]) * 4 == (part + 1) * (timestamps[-1] - timestamps[0])
-        assert set(drawn[:, part]) == set(range(low, high if ends_on_a_start else high + 1))
+        assert set(sampled[:, part]) == set(range(low, high if ends_on_a_start else high + 1))
 
 
 def test_segments_draw_frames_as_often_as_they_are_shown_long():
-    sample = TemporalSampling("segments", 1).draw(np.random.default_rng(0))
-    drawn = [sample(metadata=metadata(11), timestamps=TIMESTAMPS)[0] for _ in range(6000)]
-    shares = np.bincount(drawn, minlength=11) / 6000
+    sample = TemporalSampling("segments", 1).sample_randomly(np.random.default_rng(0))
+    sampled = [sample(metadata=metadata(11), timestamps=TIMESTAMPS)[0] for _ in range(6000)]
+    shares = np.bincount(sampled, minlength=11) / 6000
     np.testing.assert_allclose(shares, np.array(DURATIONS) / sum(DURATIONS), atol=0.02)
 
 
@@ -77,7 +77,7 @@ def dense_reference(total, num_frames, stride, start):
 
 @pytest.mark.parametrize(("total", "stride"), [(100, 4), (28, 1), (62, 4), (61, 4)])
 def test_dense_sampling_starts_anywhere_the_span_fits(total, stride):
-    sample = TemporalSampling("dense", 16, stride).draw(np.random.default_rng(0))
+    sample = TemporalSampling("dense", 16, stride).sample_randomly(np.random.default_rng(0))
     starts = set()
     for _ in range(1500):
         frames = sample(metadata=metadata(total)).tolist()
@@ -100,14 +100,14 @@ def test_in_a_clip_shorter_than_the_span_the_last_frame_repeats(total):
     sampling = TemporalSampling("dense", 16, 4)
     expected = dense_reference(total, 16, 4, 0)
     assert expected[-1] == total - 1
-    for sample in (sampling.draw(np.random.default_rng(0)), sampling.view(), sampling.view(1, 2)):
+    for sample in (sampling.sample_randomly(np.random.default_rng(0)), sampling.view(), sampling.view(1, 2)):
         assert sample(metadata=metadata(total)).tolist() == expected
 
 
 def test_uniform_sampling_is_not_random_in_training():
     sampling = TemporalSampling("uniform", 8)
-    drawn = sampling.draw(np.random.default_rng(0))(metadata=metadata(50))
-    np.testing.assert_array_equal(drawn, sampling.view()(metadata=metadata(50)))
+    sampled = sampling.sample_randomly(np.random.default_rng(0))(metadata=metadata(50))
+    np.testing.assert_array_equal(sampled, sampling.view()(metadata=metadata(50)))
     assert [TemporalSampling(kind).is_random for kind in ("uniform", "segments", "dense")] == [False, True, True]
 
 

@@ -42,7 +42,7 @@ CASES = {
     "label smoothing, AdamW": {"label_smoothing_factor": 0.1, "optim": "adamw_torch", "adam_epsilon": 1e-3},
     "order random": {"train_sampling_strategy": "random"},
     "order balanced": {"train_sampling_strategy": "random", "sampler": "balanced"},
-    "order per_class": {"train_sampling_strategy": "random", "sampler": "per_class", "samples_per_class": 2},
+    "order per_class": {"train_sampling_strategy": "random", "sampler": "per_class", "clips_per_class": 2},
 }
 
 
@@ -145,7 +145,7 @@ def resume(sampler: str, folder: Path) -> dict:
             **process_options(),
             dsm_scaling="parameters",
             sampler=sampler,
-            samples_per_class=2,
+            clips_per_class=2,
             train_sampling_strategy="random",
             gradient_accumulation_steps=2,
             num_train_epochs=2,

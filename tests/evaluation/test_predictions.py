@@ -10,6 +10,7 @@ from modeling_hdf.evaluation.predictions import (
     class_names,
     class_numbers,
     class_probabilities,
+    confident_errors,
     predictions_table,
     read_predictions,
     write_predictions,
@@ -148,3 +149,26 @@ def test_too_little_in_common_is_named():
     classes = SharedClasses(["fear", "anger"], list(EXPRESSIONS))
     with pytest.raises(ValueError, match="None of the 2 clips shows a class of the model: fear, anger"):
         classes.select(build_rows([0, 1], EXPRESSIONS))
+
+
+def test_confident_errors_come_in_the_order_of_confidence_then_of_names():
+    columns = ["clip_id", "label", "predicted", "probability_a", "probability_b", "probability_c"]
+    clips = [
+        ["right", "a", "a", 0.99, 0.01, 0.0],
+        ["second", "a", "b", 0.25, 0.75, 0.0],
+        ["first", "c", "b", 0.0, 0.875, 0.125],
+        ["equal", "c", "a", 0.75, 0.125, 0.125],
+        ["doubtful", "b", "c", 0.25, 0.25, 0.5],
+    ]
+    table = pd.DataFrame(clips, columns=columns)
+    expected = [
+        ["first", "c", "b", 0.875, 0.125],
+        ["equal", "c", "a", 0.75, 0.125],
+        ["second", "a", "b", 0.75, 0.25],
+        ["doubtful", "b", "c", 0.5, 0.25],
+    ]
+    found = confident_errors(table, most=20)
+    assert list(found) == ["clip_id", "label", "predicted", "confidence", "label_probability"]
+    assert found.values.tolist() == expected
+    assert confident_errors(table, most=2).values.tolist() == expected[:2]
+    assert confident_errors(table[:1], most=2).empty

@@ -17,7 +17,7 @@ from transformers import set_seed
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.evaluation.metrics import classification_report
 from modeling_hdf.hub.release import write_metrics
-from modeling_hdf.reports.run_plots import plot_confusion_matrix, plot_training_curves
+from modeling_hdf.reports.plots import plot_confusion_matrix, plot_training_curves
 
 
 @pytest.fixture

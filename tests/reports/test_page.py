@@ -9,6 +9,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.special import softmax
@@ -23,7 +24,7 @@ from modeling_hdf.evaluation.metrics import expected_calibration_error
 from modeling_hdf.evaluation.predictions import class_numbers, class_probabilities, read_predictions
 from modeling_hdf.reports import page as html_report
 from modeling_hdf.reports.inspection import first_of_each_class
-from modeling_hdf.reports.page import SECTIONS, reliability_panels, write_report
+from modeling_hdf.reports.page import MAX_ERRORS, SECTIONS, reliability_panels, write_report
 
 HISTORY = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2}]
 
@@ -137,7 +138,7 @@ def change(folder: Path, **fields) -> dict:
 
 
 def number(value: float) -> str:
-    return f"{value:.4f}"
+    return f"{value:.3f}"
 
 
 def test_page_has_every_section_and_stands_alone(page):
@@ -215,6 +216,7 @@ def test_the_page_says_what_is_missing(run, rows):
         **dict.fromkeys(("curves", "calibration", "features", "gates"), 0),
         "confusion": 1,
     }
+    assert "no table of predictions" in page.texts["errors"]
     assert "no training log" in page.texts["curves"] and "no reliability" in page.texts["calibration"]
     assert "--data-dir" in page.texts["features"] and "--data-dir" in page.texts["gates"]
     assert "No intervals" in page.texts["numbers"] and "–" in page.texts["numbers"]
@@ -236,6 +238,41 @@ def test_a_model_without_dam_layers_and_few_clips_have_a_page_that_says_so(run, 
     assert "no DAM layers" in page.texts["gates"] and "4 clips are too few" in page.texts["features"]
 
 
+def test_numbers_come_first_and_the_environment_last(page):
+    assert page.source.index("WAR") < page.source.index("torchvision")
+    assert list(SECTIONS)[0] == "numbers" and list(SECTIONS)[-1] == "run"
+    assert "torchvision" in page.texts["run"]
+    assert "A dash for a recall" not in page.texts["numbers"]  # every class has clips here
+
+
+def test_the_most_confident_errors_are_listed_and_nothing_else(page, finished):
+    table = read_predictions(finished / "predictions.parquet")
+    expected = []
+    for row in table.to_dict("records"):
+        if row["label"] != row["predicted"]:
+            confidence, true = (row[f"probability_{row[name]}"] for name in ("predicted", "label"))
+            expected.append((-confidence, row["clip_id"], row["label"], row["predicted"], number(true)))
+    rows = [[clip, label, guess, number(-negative), true] for negative, clip, label, guess, true in sorted(expected)]
+    assert 5 < len(rows) <= MAX_ERRORS
+    start = page.rows.index(rows[0])
+    assert page.rows[start : start + len(rows)] == rows
+    assert f"{len(rows)} of {len(rows)} wrong predictions among 14 clips" in " ".join(page.texts["errors"].split())
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_of_many_errors_the_page_lists_twenty_with_their_names_as_text(run):
+    table = read_predictions(run / "predictions.parquet")
+    wrong = table[table["label"] != table["predicted"]]
+    table = pd.concat([wrong.assign(clip_id=wrong["clip_id"] + f"<b>{copy}</b>") for copy in range(5)])
+    table.to_parquet(run / "predictions.parquet")
+    page = Page(write_report(run))
+    assert f"20 of {5 * len(wrong)} wrong predictions" in " ".join(page.texts["errors"].split())
+    assert sum(row[0].endswith("</b>") for row in page.rows) == 20 and "b" not in {tag for tag, _ in page.tags}
+    right = table.assign(label=table["predicted"]).drop_duplicates("clip_id")
+    right.to_parquet(run / "predictions.parquet")
+    assert "No clip is classified wrongly" in Page(write_report(run)).texts["errors"]
+
+
 @pytest.mark.usefixtures("small_pictures")
 def test_a_class_without_clips_has_no_recall(run):
     metrics = json.loads((run / "metrics.json").read_text())
@@ -245,7 +282,9 @@ def test_a_class_without_clips_has_no_recall(run):
     intervals["recall"]["neutral"] = None
     change(run, recall=metrics["recall"] | {"neutral": None}, confusion_matrix=matrix, intervals=intervals)
     page = Page(write_report(run))
-    assert ["neutral", "0", "no clips: left out of UAR and macro F1"] in page.rows
+    assert ["neutral", "0", "–", "–"] in page.rows
+    assert "A dash for a recall: the class has no clip" in page.texts["numbers"]
+    assert "dashes: the class has no clip" in page.texts["confusion"]
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -305,7 +344,7 @@ def test_a_calibrated_model_is_recognised_and_its_calibration_shown(run, rows):
     (run / "config.json").write_text(json.dumps(config | {"calibration_temperature": 1.7}))
     page = Page(write_report(run, rows))  # the same model, though its probabilities are others now
     assert "temperature is now 1.7; all numbers above are at 1." in page.texts["calibration"]
-    assert ["validation", "9", "0.1234", "0.0321", "0.5000", "0.5000"] in page.rows
+    assert ["validation", "9", "0.123", "0.032", "0.500", "0.500"] in page.rows
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -376,9 +415,10 @@ def test_bad_input_ends_with_a_clear_message(run, overrides, damage, message, ca
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--clips", "-1"], "--clips is -1"), (["--model", "x"], "Model x")],
+    [(["--clips", "-1"], "--clips: -1 is no whole number"), (["--model", "x"], "--model: x: there is no such folder")],
 )
 @pytest.mark.usefixtures("small_pictures")
 def test_bad_options_end_with_a_clear_message(run, overrides, options, message, capsys):
-    assert main(["report", str(run), "--overrides", json.dumps(overrides), *options]) == 1
-    assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(run), "--overrides", json.dumps(overrides), *options])
+    assert stop.value.code == 2 and message in capsys.readouterr().err

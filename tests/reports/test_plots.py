@@ -1,3 +1,7 @@
+"""Every picture: what it draws, by the calls of matplotlib and by other means of counting."""
+
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -9,10 +13,18 @@ from PIL import Image
 from sklearn.manifold import TSNE
 
 from modeling_hdf.evaluation.gates import DAMGates
-from modeling_hdf.evaluation.metrics import expected_calibration_error, reliability
-from modeling_hdf.reports import plots as report_pictures
-from modeling_hdf.reports.plots import GatedClip, plot_features, plot_gates, plot_reliability, tsne_perplexity
+from modeling_hdf.evaluation.metrics import classification_report, expected_calibration_error, reliability
+from modeling_hdf.reports import (
+    GatedClip,
+    plot_confusion_matrix,
+    plot_features,
+    plot_gates,
+    plot_reliability,
+    plot_training_curves,
+)
+from modeling_hdf.reports.plots import tsne_perplexity
 
+CLASSES = ["happiness", "sadness", "neutral"]
 LONG_NAMES = ["happiness", "helplessness", "disappointment"]
 
 
@@ -38,6 +50,38 @@ def is_png(file: BytesIO) -> bool:
     return Image.open(file).format == "PNG"
 
 
+def test_confusion_matrix_shows_its_numbers_and_names(tmp_path, monkeypatch):
+    texts = []
+    draw = Axes.text
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **kw: texts.append((x, y, s)) or draw(self, x, y, s, **kw))
+    report = classification_report(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), CLASSES)
+    plot_confusion_matrix(report, tmp_path / "matrix.png", "demo")
+    # x is the predicted class, y the true one; sadness has no clips.
+    assert {(0, 0, "2\n67%"), (1, 0, "1\n33%"), (2, 2, "1\n100%"), (1, 1, "–")} <= set(texts)
+    assert Image.open(tmp_path / "matrix.png").format == "PNG"
+
+
+@pytest.mark.parametrize("with_dsm", [True, False])
+def test_training_curves_draw_what_the_log_holds(tmp_path, monkeypatch, with_dsm):
+    curves = {}
+    draw = Axes.plot
+    monkeypatch.setattr(
+        Axes,
+        "plot",
+        lambda self, x, y, **kw: curves.update({kw["label"]: (list(x), list(y))}) or draw(self, x, y, **kw),
+    )
+    history = [
+        {"epoch": 0.5, "loss": 2.0} | ({"loss_ce": 1.5, "loss_sc": -1.0} if with_dsm else {}),
+        {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2},
+        {"epoch": 1.5, "loss": 1.0} | ({"loss_ce": 0.5, "loss_sc": -2.0} if with_dsm else {}),
+    ]
+    plot_training_curves(history, tmp_path / "curves.png")
+    assert curves["training loss"] == ([0.5, 1.5], [2.0, 1.0])
+    assert curves["validation UAR"] == ([1.0], [0.2])
+    assert ("contrastive part" in curves) == with_dsm
+    assert Image.open(tmp_path / "curves.png").format == "PNG"
+
+
 def test_reliability_diagram_draws_what_a_loop_over_clips_finds(drawn):
     generator = np.random.default_rng(0)
     probabilities, labels = generator.dirichlet(np.ones(4), 200), generator.integers(0, 4, 200)
@@ -55,7 +99,7 @@ def test_reliability_diagram_draws_what_a_loop_over_clips_finds(drawn):
     np.testing.assert_allclose(accuracy[filled], right[filled] / counts[filled])
     np.testing.assert_allclose(gaps[filled], (confidence - right)[filled] / counts[filled])
     assert np.isnan(accuracy[~filled]).all() and histogram.tolist() == counts.tolist()
-    assert any(kwargs.get("title") == f"before\nECE {error:.4f}" for _, kwargs in drawn["set"])
+    assert any(kwargs.get("title") == f"before\nECE {error:.3f}" for _, kwargs in drawn["set"])
     assert is_png(file)
 
 
@@ -76,7 +120,7 @@ def test_features_are_drawn_by_their_true_class(drawn):
 def test_the_map_is_seeded(monkeypatch):
     # By its arguments: of so few clips any seed gives the same map.
     settings = []
-    monkeypatch.setattr(report_pictures, "TSNE", lambda **kwargs: settings.append(kwargs) or TSNE(**kwargs))
+    monkeypatch.setattr("sklearn.manifold.TSNE", lambda **kwargs: settings.append(kwargs) or TSNE(**kwargs))
     plot_features(np.eye(5), ["a"] * 5, ["a"], BytesIO(), seed=7)
     assert settings == [{"perplexity": 4 / 3, "init": "pca", "random_state": 7}]
 
@@ -141,3 +185,38 @@ def test_a_branch_that_is_off_is_not_drawn(drawn, branch, images, bars):
     gates = {"temporal": torch.rand(1, 3), "frequency": torch.rand(1, 2, 2)}
     plot_gates(gated_clip(**{branch: gates[branch]}), BytesIO())
     assert (len(drawn["imshow"]), len(drawn["bar"])) == (images, bars)
+
+
+_DRAW_IN_A_NOTEBOOK = """
+import io
+import matplotlib
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from modeling_hdf.evaluation import DAMGates
+from modeling_hdf.evaluation.metrics import classification_report, reliability
+from modeling_hdf.reports import GatedClip, plot_confusion_matrix, plot_features, plot_gates
+from modeling_hdf.reports import plot_reliability, plot_training_curves
+
+labels = np.array([0, 1, 2, 0, 1, 2])
+plot_confusion_matrix(classification_report(labels, labels, ["a", "b", "c"]), io.BytesIO(), "title")
+plot_training_curves([{"epoch": 1.0, "loss": 2.0}], io.BytesIO())
+points = reliability(labels, np.eye(3)[labels] * 0.4 + 0.2)
+plot_reliability({"one": {"reliability": points, "ece": 0.4}}, io.BytesIO())
+plot_features(np.eye(6), list("abcabc"), list("abc"), io.BytesIO())
+gates = DAMGates(0.5, 0.5, torch.rand(1, 2), torch.rand(1, 2, 2))
+plot_gates(GatedClip("clip", "a", "b", 0.5, np.zeros((4, 8, 8, 3), np.uint8), {1: gates}), io.BytesIO())
+print(matplotlib.get_backend(), plt.get_fignums())
+"""
+
+
+def test_drawing_leaves_backend_and_figures_of_a_notebook_alone():
+    done = subprocess.run([sys.executable, "-c", _DRAW_IN_A_NOTEBOOK], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[-2] == "svg []"
+
+
+def test_importing_reports_loads_neither_pyplot_nor_what_maps_the_features():
+    code = "import sys, modeling_hdf.reports; print({'matplotlib.pyplot', 'sklearn.manifold'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

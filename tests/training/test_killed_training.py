@@ -20,7 +20,7 @@ MODEL = {
 ARGUMENTS = [
     *("--use_cpu", "true", "--disable_tqdm", "true", "--frame_controls", "false", "--logging_steps", 1),
     *("--dataset_overrides", json.dumps(DATASET), "--model_overrides", json.dumps(MODEL)),
-    *("--augmentation", "strong", "--mixup_alpha", 0.8, "--sampler", "per_class", "--samples_per_class", 2),
+    *("--augmentation", "strong", "--mixup_alpha", 0.8, "--sampler", "per_class", "--clips_per_class", 2),
     *("--dsm_scaling", "parameters", "--sam_rho", 0.05, "--dataloader_num_workers", 1),
     *("--per_device_train_batch_size", 4, "--num_train_epochs", 3, "--warmup_steps", 2),
     *("--eval_strategy", "steps", "--eval_steps", 3, "--save_strategy", "steps", "--save_steps", 3),

@@ -107,7 +107,7 @@ def batches(folder):
 
 CASES = {
     "random order": {},
-    "groups of a class": {"sampler": "per_class", "samples_per_class": 2},
+    "groups of a class": {"sampler": "per_class", "clips_per_class": 2},
     "balanced": {"sampler": "balanced"},
     "workers": {"dataloader_num_workers": 2},
     "persistent workers": {"dataloader_num_workers": 2, "dataloader_persistent_workers": True},

@@ -196,8 +196,8 @@ def test_the_seed_of_the_run_decides_the_order(tmp_path):
     ("options", "message"),
     [
         ({"sampler": "weighted"}, "`sampler` is 'weighted'"),
-        ({"sampler": "per_class", "samples_per_class": 1}, "`samples_per_class` is 1"),
-        ({"sampler": "per_class", "samples_per_class": 3}, "batches of 8 clips.*`samples_per_class`=3"),
+        ({"sampler": "per_class", "clips_per_class": 1}, "`clips_per_class` is 1"),
+        ({"sampler": "per_class", "clips_per_class": 3}, "batches of 8 clips.*`clips_per_class`=3"),
         ({"sampler": "balanced", "train_sampling_strategy": "sequential"}, "`train_sampling_strategy` 'sequential'"),
     ],
 )
@@ -210,10 +210,10 @@ def test_groups_must_fit_the_piece_of_a_batch_that_a_process_gets(tmp_path, monk
     monkeypatch.setattr(HDFTrainingArguments, "world_size", property(lambda arguments: 2))
     options = {"sampler": "per_class", "per_device_train_batch_size": 8, "use_cpu": True}
     split = {"accelerator_config": {"split_batches": True}}
-    HDFTrainingArguments(str(tmp_path), samples_per_class=8, **options)
-    HDFTrainingArguments(str(tmp_path), samples_per_class=4, **options, **split)
-    with pytest.raises(ValueError, match="batches of 4 clips.*`samples_per_class`=8"):
-        HDFTrainingArguments(str(tmp_path), samples_per_class=8, **options, **split)
+    HDFTrainingArguments(str(tmp_path), clips_per_class=8, **options)
+    HDFTrainingArguments(str(tmp_path), clips_per_class=4, **options, **split)
+    with pytest.raises(ValueError, match="batches of 4 clips.*`clips_per_class`=8"):
+        HDFTrainingArguments(str(tmp_path), clips_per_class=8, **options, **split)
 
 
 def test_a_dataset_without_labels_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import datasets
 from transformers.utils import logging
 
-from .checks import ClipReport
+from .checks import DatasetCheck
 from .clip_files import UNUSABLE, ClipFiles, Depth, inspect_clips
 from .clip_folders import existing_folder
 from .labels import EXPRESSIONS
@@ -31,7 +31,7 @@ class ExpressionConfig(datasets.BuilderConfig):
             `validation` split is then the test split, and every result must say so.
         seed: non-negative seed of the cut.
         max_missing: how many of the listed clips may be missing, empty or unreadable: a number of clips (`int`) or a
-            share (`float`). They are left out and reported; beyond it, preparing fails.
+            share (`float`). They are left out and named; beyond it, preparing fails.
         variant: which of the forms in which the dataset lies on disk to use; `None` takes the first there is.
         clips_dir: folder with the clips, in place of those found in `data_dir`, such as face crops of one's own.
 
@@ -117,10 +117,10 @@ class ExpressionConfig(datasets.BuilderConfig):
         """What the authors publish for this configuration."""
         return PublishedCounts()
 
-    def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> ClipReport:
+    def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> DatasetCheck:
         """Looks at every listed clip; see [`inspect_clips`]."""
         listing = self.listing
-        return ClipReport(
+        return DatasetCheck(
             name=self.dataset if self.fold is None else f"{self.dataset} {self.name}",
             labels=listing.labels,
             clips=listing.clips,
@@ -152,20 +152,20 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         - `votes` (list of int32): how many annotators chose each class, in the order of the classes; `None` where
           that is not known.
 
-    Splits: `train`, `validation`, `test`. Clips that cannot be used are left out within `max_missing`, and reported;
+    Splits: `train`, `validation`, `test`. Clips that cannot be used are left out within `max_missing`, and named;
     none is ever replaced.
 
     Attributes:
         config: see [`ExpressionConfig`]; `config.peer_protocol` says whether validation is test.
-        report ([`ClipReport`]): what was found when the dataset was prepared or streamed; `None` before, and when the
-            table comes from the cache.
+        check_result ([`DatasetCheck`]): what was found when the dataset was prepared or streamed; `None` before, and
+            when the table comes from the cache.
     """
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = ExpressionConfig
 
     def __init__(self, *args: Any, **kwargs: Any):
-        self.report: ClipReport | None = None
+        self.check_result: DatasetCheck | None = None
         super().__init__(*args, **kwargs)
 
     def _features(self) -> dict[str, Any]:
@@ -188,17 +188,17 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
-        self.report = self.config.check("listing")
-        self.report.raise_for_failure()
-        for line in self.report.notes:
-            logger.info(f"{self.report.name}: {line}")
-        for line in self.report.problem_lines(kinds=UNUSABLE):
-            logger.warning(f"{self.report.name}: left out, {line}")
-        for line in self.report.problem_lines(num_names=0, kinds=("short",)):
-            logger.info(f"{self.report.name}: {line}")
+        self.check_result = check = self.config.check("listing")
+        check.raise_for_failure()
+        for line in check.notes:
+            logger.info(f"{check.name}: {line}")
+        for line in check.problem_lines(kinds=UNUSABLE):
+            logger.warning(f"{check.name}: left out, {line}")
+        for line in check.problem_lines(num_names=0, kinds=("short",)):
+            logger.info(f"{check.name}: {line}")
         rows: dict[str, list[dict]] = {"train": [], "validation": [], "test": []}
-        for clip in self.report.usable:
-            files = self.report.files[clip.path]
+        for clip in check.usable:
+            files = check.files[clip.path]
             rows[clip.split].append(self._row(clip, files))
         if self.config.peer_protocol:
             rows["validation"] = rows["test"]
@@ -208,7 +208,7 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
             if not split_rows and split not in listed:
                 continue  # own videos to be tested on, and nothing else
             if not split_rows:
-                raise ValueError(f"{self.report.name}: no clip is left for {split}.")
+                raise ValueError(f"{check.name}: no clip is left for {split}.")
             generator = datasets.SplitGenerator(split, gen_kwargs={"rows": split_rows})
             generator.split_info.num_examples = len(split_rows)  # the length of the progress bar
             generators.append(generator)

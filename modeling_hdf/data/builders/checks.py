@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .clip_files import SHORT, UNUSABLE, ClipFiles
-from .listing import ListedClip, PublishedCounts, count_labels
+from .listing import SPLITS, ListedClip, PublishedCounts, count_labels
 
 _MEANINGS = {
     "missing": "no such file or folder",
@@ -24,7 +24,7 @@ def allowed_missing(max_missing: int | float, num_listed: int) -> int:
 
 
 @dataclass
-class ClipReport:
+class DatasetCheck:
     """The outcome of checking a dataset.
 
     Attributes:
@@ -104,7 +104,8 @@ class ClipReport:
             clips = problems[kind]
             if not clips:
                 continue
-            by_split = ", ".join(f"{count} {split}" for split, count in Counter(clip.split for clip in clips).items())
+            counts = Counter(clip.split for clip in clips)
+            by_split = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
             lines.append(f"{kind}: {len(clips)} ({by_split}) - {_MEANINGS[kind]}")
             for clip in clips[:num_names]:
                 files = self.files[clip.path]
@@ -115,7 +116,7 @@ class ClipReport:
         return lines
 
     def lines(self, num_names: int = 10) -> list[str]:
-        """The whole report, line by line."""
+        """The whole check, line by line: what `hdf data check` prints."""
         lines = [self.name, *(f"  {note}" for note in self.notes), "", self.table(), ""]
         lines += self.problem_lines(num_names) or ["every listed clip was found"]
         total, published = len(self.clips), self.published.totals.get("all")
@@ -165,4 +166,4 @@ def class_counts(dataset: Any) -> dict:
     return dict(zip(names, counted.tolist(), strict=True))
 
 
-__all__ = ["ClipReport", "allowed_missing", "class_counts"]
+__all__ = ["DatasetCheck", "allowed_missing", "class_counts"]

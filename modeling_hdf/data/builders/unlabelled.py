@@ -11,7 +11,7 @@ import datasets
 from transformers.utils import logging
 
 from ..clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
-from .checks import ClipReport
+from .checks import DatasetCheck
 from .clip_files import UNUSABLE, inspect_clips
 from .clip_folders import existing_folder
 from .listing import ListedClip, Listing, PublishedCounts
@@ -119,19 +119,19 @@ class UnlabelledClips(datasets.GeneratorBasedBuilder):
         clips, config = self.config.listing.clips, self.config
         # A clip that breaks off the training after days is worth the look at each beforehand.
         files = inspect_clips(clips, "quick")
-        report = ClipReport(
+        check = DatasetCheck(
             config.data_dir, (), clips, files, published=PublishedCounts(), max_missing=config.max_missing
         )
-        report.raise_for_failure()
-        for line in report.problem_lines(kinds=UNUSABLE):
-            logger.warning(f"{report.name}: left out, {line}")
+        check.raise_for_failure()
+        for line in check.problem_lines(kinds=UNUSABLE):
+            logger.warning(f"{check.name}: left out, {line}")
         rows = [
             {
                 "clip": {"path": files[clip.path].path, "frames": files[clip.path].frames},
                 "label": NO_LABEL,
                 "clip_id": clip.clip_id,
             }
-            for clip in report.usable
+            for clip in check.usable
         ]
         return [datasets.SplitGenerator("train", gen_kwargs={"rows": rows})]
 

@@ -64,7 +64,7 @@ def test_labels_may_count_from_0_or_from_1(root, base):
     expected = write_dfew(root, base=base)
     builder = prepare(root)
     check_rows(builder.as_dataset(), expected)
-    assert f"labels count from {base}" in str(builder.report)
+    assert f"labels count from {base}" in str(builder.check_result)
 
 
 def test_a_split_file_of_names_is_mapped_by_name(root):
@@ -137,7 +137,7 @@ def test_of_several_forms_the_preferred_is_taken_and_said(root):
     builder = prepare(root)
     row = builder.as_dataset(split="test")[0]
     assert "/clip_224x224/" in row["clip"]["frames"][0]
-    assert "not used: clip_224x224_16f, original" in str(builder.report)
+    assert "not used: clip_224x224_16f, original" in str(builder.check_result)
     chosen = rows_of(root, variant="clip_224x224_16f")
     check_rows(chosen, expected)
     assert "/clip_224x224_16f/" in chosen["test"][0]["clip"]["frames"][0]
@@ -204,7 +204,7 @@ def test_a_missing_clip_fails_by_name_and_nothing_takes_its_place(root):
     for allowed in (1, 0.04):
         builder = prepare(root, max_missing=allowed)
         check_rows(builder.as_dataset(), [clip for clip in expected if clip.number != 3])
-        assert [clip.clip_id for clip in builder.report.problems["missing"]] == ["3"]
+        assert [clip.clip_id for clip in builder.check_result.problems["missing"]] == ["3"]
     with pytest.raises(ValueError, match="allows 0"):
         rows_of(root, max_missing=0.03)
 
@@ -240,7 +240,7 @@ def test_short_clips_are_used_and_reported(root):
     write_dfew(root)
     builder = prepare(root)
     assert NUM_FRAMES < 16
-    assert len(builder.report.problems["short"]) == 28
+    assert len(builder.check_result.problems["short"]) == 28
     assert sum(builder.as_dataset().num_rows.values()) == 28
 
 
@@ -269,14 +269,14 @@ def test_a_clip_listed_twice_alike_is_used_once(root):
     path.write_text(path.read_text() + "3,1\n")
     builder = prepare(root)
     check_rows(builder.as_dataset(), expected)
-    assert "1 clips are listed more than once" in str(builder.report)
+    assert "1 clips are listed more than once" in str(builder.check_result)
 
 
 def test_a_corrected_label_reaches_the_rows_in_spite_of_the_cache(root):
     write_dfew(root)
     first = prepare(root)
     again = prepare(root)
-    assert again.cache_dir == first.cache_dir and again.report is None  # the second reads the cache
+    assert again.cache_dir == first.cache_dir and again.check_result is None  # the second reads the cache
     path = split_csv(root, "test")
     path.write_text(path.read_text().replace("108,1\n", "108,7\n"))
     corrected = prepare(root)
@@ -358,7 +358,7 @@ def test_the_peer_protocol_selects_on_test_and_says_so(root):
     assert builder.config.peer_protocol
     assert splits["validation"]["clip_id"] == splits["test"]["clip_id"]
     assert Counter(splits["train"]["clip_id"]) == Counter(c.clip_id for c in expected if c.split == "train")
-    assert "peer protocol" in builder.info.description and "peer protocol" in str(builder.report)
+    assert "peer protocol" in builder.info.description and "peer protocol" in str(builder.check_result)
     assert "peer protocol" not in prepare(root).info.description
 
 

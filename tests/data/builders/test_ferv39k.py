@@ -73,7 +73,7 @@ def test_face_crops_are_preferred_and_both_forms_reported(root):
     expected = write_ferv39k(root)
     builder = prepare(root)
     assert "/2_ClipsforFaceCrop/" in builder.as_dataset(split="test")[0]["clip"]["frames"][0]
-    assert "not used: scenes" in str(builder.report)
+    assert "not used: scenes" in str(builder.check_result)
     scenes = rows_of(root, variant="scenes")
     check_rows(scenes, expected)
     assert "/3_ClipsforScenImages/" in scenes["test"][0]["clip"]["frames"][0]
@@ -118,7 +118,7 @@ def test_a_label_that_differs_from_the_folder_is_used_and_noted(root):
     path.write_text(path.read_text().replace("Action/Happy/0011 Happy", "Action/Happy/0011 Fear"))
     builder = prepare(root)
     assert builder.as_dataset(split="test")[0]["label"] == OURS.index("fear")
-    assert "1 clips lie in the folder of another class than their label" in str(builder.report)
+    assert "1 clips lie in the folder of another class than their label" in str(builder.check_result)
 
 
 def test_a_missing_clip_is_named_with_its_path(root):

@@ -85,7 +85,7 @@ def test_splits_that_are_not_given_are_cut(root):
     assert sorted(sum((rows["clip_id"] for rows in map(lambda r: r[:], splits.values())), [])) == sorted(
         clip.clip_id for clip in expected
     )
-    assert "test split: 20% of the clips" in str(builder.report)
+    assert "test split: 20% of the clips" in str(builder.check_result)
 
 
 def test_a_tree_unpacked_into_itself_is_found(root):
@@ -119,7 +119,7 @@ def test_groups_are_in_one_split_each(root):
 
 def test_a_group_that_the_list_puts_in_two_splits_is_noted(root):
     write_list(root, clip_rows(28, split=lambda i: "test" if i > 20 else "train", group=lambda i: i % 9))
-    assert "groups are both in test and in other splits" in str(prepare(root).report)
+    assert "groups are both in test and in other splits" in str(prepare(root).check_result)
 
 
 def test_classes_of_other_names_need_to_be_named_in_order(root):

@@ -58,7 +58,7 @@ def test_face_crops_within_the_frames_are_preferred(root):
     builder = prepare(root)
     check_rows(builder.as_dataset(), expected, NAMES)
     assert "/frames_crop_align_224/" in builder.as_dataset(split="test")[0]["clip"]["frames"][0]
-    assert "not used: frames, clips" in str(builder.report)
+    assert "not used: frames, clips" in str(builder.check_result)
     assert rows_of(root, variant="clips")["test"][0]["clip"]["path"].endswith("data/clips/00008.mp4")
 
 
