@@ -1,7 +1,6 @@
 """Hooks of mkdocs: equations as MathML, the options of each command from its parser, links in docstrings."""
 
 import argparse
-import dataclasses
 import html
 import posixpath
 import re
@@ -9,19 +8,11 @@ import re
 from latex2mathml.converter import convert
 from transformers import TrainingArguments
 
-from modeling_hdf.cli.main import build_parser
-from modeling_hdf.cli.pretrain import PretrainingDataArguments
-from modeling_hdf.cli.pretrain import ScriptArguments as PretrainingScriptArguments
-from modeling_hdf.cli.train import ScriptArguments
-from modeling_hdf.data.arguments import DataArguments
-from modeling_hdf.training.arguments import HDFTrainingArguments
-from modeling_hdf.training.pretraining import PretrainingArguments
+from modeling_hdf.cli import pretrain, train
+from modeling_hdf.cli.commands import build_parser
+from modeling_hdf.cli.parser import common_options
 
-# What transformers' parser of training reads, which `build_parser` does not hold.
-TRAINING = {
-    "train": (ScriptArguments, DataArguments, HDFTrainingArguments),
-    "pretrain": (PretrainingScriptArguments, PretrainingDataArguments, PretrainingArguments),
-}
+TRAINING = {"train": train.training_parser, "pretrain": pretrain.training_parser}
 
 
 def on_page_markdown(markdown: str, **_) -> str:
@@ -29,50 +20,41 @@ def on_page_markdown(markdown: str, **_) -> str:
     return re.sub(r"<!-- options: (.+?) -->", lambda match: options_table(match[1]), markdown)
 
 
-def options_table(command: str) -> str:
-    """A Markdown table of the arguments and options of `hdf COMMAND`."""
-    rows = training_rows(command) if command in TRAINING else parser_rows(find_parser(command))
-    lines = [f"| {option} | {text.replace('|', chr(92) + '|')} |" for option, text in rows]
-    return "\n".join(["| option | meaning |", "|---|---|", *lines])
-
-
 def find_parser(command: str) -> argparse.ArgumentParser:
     """The parser of a command such as `"data check"`."""
+    if command in TRAINING:
+        return TRAINING[command]()
     parser = build_parser()
     for word in command.split():
-        parser = subcommands(parser)[word]
+        (subparsers,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+        parser = subparsers.choices[word]
     return parser
 
 
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the commands below a parser, by name."""
-    found = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return found[0] if found else {}
-
-
-def parser_rows(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
-    """Name and help of each argument of a parser, but for `--help`."""
-    rows = []
+def options_table(command: str) -> str:
+    """The arguments and options of a command as Markdown; without those of every command, or of transformers."""
+    elsewhere = {"help", *(action.dest for action in common_options()._actions)}
+    if command in TRAINING:
+        elsewhere |= set(TrainingArguments.__dataclass_fields__)
+    lines = ["| option | meaning |", "|---|---|"]
+    parser = find_parser(command)
     for action in parser._actions:
-        if isinstance(action, argparse._HelpAction):
-            continue
-        value = action.metavar or (",".join(map(str, action.choices)) if action.choices else action.dest.upper())
-        if not action.option_strings:
-            name = f"`{action.metavar or action.dest}`"
-        else:
-            name = f"`{', '.join(action.option_strings)}`" + ("" if action.nargs == 0 else f" `{value}`")
-        rows.append((name, (action.help or "") % {"default": action.default, "prog": parser.prog}))
-    return rows
+        is_opposite = any(option.startswith("--no_") for option in action.option_strings)  # transformers adds these
+        if action.dest not in elsewhere and not is_opposite:
+            text = html.escape((action.help or "") % {"default": action.default, "prog": parser.prog}, quote=False)
+            if command in TRAINING and action.default is not None:
+                text += f" Default: `{action.default}`."
+            lines.append(f"| {option_name(action)} | {text} |")
+    return "\n".join(lines)
 
 
-def training_rows(command: str) -> list[tuple[str, str]]:
-    """Name, default and help of each argument of training that is not one of transformers' own."""
-    rows = []
-    for each in (one for kind in TRAINING[command] for one in dataclasses.fields(kind)):
-        if each.name not in TrainingArguments.__dataclass_fields__:
-            default = "" if each.default in (None, dataclasses.MISSING) else f" Default `{each.default}`."
-            rows.append((f"`--{each.name}`", each.metadata["help"] + default))
-    return rows
+def option_name(action: argparse.Action) -> str:
+    """How an option is written: its name, and the values it takes."""
+    choices = " \\| ".join(map(str, action.choices or []))
+    if not action.option_strings:
+        return f"`{action.metavar or action.dest}` {choices}"
+    name = next(option for option in action.option_strings if option.startswith("--"))
+    return f"`{name}` {'' if action.nargs == 0 else action.metavar or choices}"
 
 
 def on_page_content(content: str, **_) -> str:
@@ -103,7 +85,9 @@ def on_env(env, files, **_):
                 places.setdefault(".".join(name.split(".")[-words:]), place)
     for page in pages:
         page.content = re.sub(
-            r"\[<code>~?([\w.]+)</code>\]", lambda match, page=page: link(match[1], places, page.file.url), page.content
+            r"\[<code>~?([\w.]+)</code>\]",
+            lambda match, page=page: link(match[1], places, page.file.url),
+            page.content,
         )
     return env
 
