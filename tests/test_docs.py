@@ -89,6 +89,13 @@ def test_the_recipe_for_own_videos_is_a_recipe(tmp_path):
     assert (data.dataset, training.metric_for_best_model) == ("folder", "uar")
 
 
+@pytest.mark.parametrize("benchmark", ["ablation", "pretraining"])
+def test_tables_of_results_are_those_of_the_recorded_runs(benchmark):
+    command = [sys.executable, f"benchmarks/{benchmark}.py", "--table"]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(table.splitlines()) > 3 and table in (ROOT / "docs" / "results.md").read_text()
+
+
 # ---- commands ----
 
 
