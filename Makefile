@@ -22,14 +22,12 @@ format:  ## format the code and fix what can be fixed
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+docs:  ## build the documentation into build/docs
+	$(PYTHON) -m pip install --quiet -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+
 common-tests:  ## run the tests that transformers has for every model (downloads its source archive)
 	$(PYTHON) tests/common/run.py -q
-
-docs:  ## build the documentation into site/, in a virtual environment of its own
-	$(PYTHON) -m venv .venv-docs
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/requirements.txt
-	.venv-docs/bin/pip install --quiet --requirement .venv-docs/requirements.txt
-	.venv-docs/bin/mkdocs build --quiet --strict
 
 clean-env-test:  ## push a model, and load it in a fresh virtual environment without this package
 	$(PYTHON) tests/hub/clean_environment.py $(ENVIRONMENT)

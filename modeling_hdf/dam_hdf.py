@@ -31,7 +31,30 @@ def dct_bank() -> torch.Tensor:
 
 
 class DAMTemporalBranch(nn.Module):
-    """Temporal branch: a gate per frame from how far each frame lies from the clip's distribution.
+    """
+    Temporal branch: a gate per frame from how far each frame lies from the clip's distribution.
+
+    With `x (B, T, h, w, C)`, the channels in K = T bins, k one bin and c one channel:
+
+        A[b,t,k] = mean of x[b,t,:,:,c] over space and the channels c of bin k                  (B, T, K)
+        M[b,t,k] = the maximum over the same                                                    (B, T, K)
+        W[b,t]   = || A[b,t,:] - mean_t' A[b,t',:] ||_2     Wasserstein term                    (B, T, 1)
+        D[b,t]   = || A[b,t,:] - A[b,t-1,:] ||_2, D[b,0] = 0     Compensate term                (B, T, 1)
+        S        = sigmoid(gamma * (alpha * A + beta * M) + delta * W - D)                      (B, T, K)
+        S'       = mix @ S, over the T steps                                                    (B, T, K)
+        H        = softmax(query key^T / sqrt(K)) value, all three linear in S'                 (B, T, K)
+        g_t      = sigmoid(mean_k H)                                                            (B, T)
+
+    `variant="release"` takes both terms along the bins of one frame: `W[b,t] = || A[b,t,:] - mean_k A[b,t,k] ||_2` and
+    `D[b,t,k] = | A[b,t,k] - A[b,t,k-1] |`, `D[b,t,0] = 0`.
+
+    | symbol | parameter | shape | start |
+    |---|---|---|---|
+    | alpha, beta | `average_weight`, `max_weight` | scalars | 0.5 |
+    | gamma, delta | `pooled_gain`, `wasserstein_gain` | (T, K) | 1, 0 |
+    | mix | `mix_weight` | (T, T) | uniform within 1/sqrt(T) |
+    | query, key | `query_*`, `key_*` | weights (K, K), biases (K,) | as mix |
+    | value | `value_*` | weight (K, K), bias (K,) | as mix; `"identity"`: 0 |
 
     Args:
         num_steps (`int`): time steps T of the feature map; the channels are pooled into as many bins.
@@ -99,10 +122,35 @@ class DAMTemporalBranch(nn.Module):
 
 
 class DAMFrequencyBranch(nn.Module):
-    """Frequency branch: a gate per place from DCT responses made robust inside a small ball around them.
+    """
+    Frequency branch: a gate per place from DCT responses made robust inside a small ball around them.
+
+    With `x (B, T, h, w, C)` and i one of 49 filters:
+
+        m        = sum_c mean_t x                                                               (B, 1, h, w)
+        d_i      = m filtered with F_i (cross-correlation, padding 3)                           (B, 49, h, w)
+        F_i[p,q] = a(u) a(v) cos(pi (p + 1/2) u / 7) cos(pi (q + 1/2) v / 7), p, q = 0 ... 6    (49, 1, 7, 7)
+                   u = i % 7, v = i // 7, a(0) = sqrt(1/7), else a = sqrt(2/7)
+        r_i      = || d_i - mean_hw d_i ||_2                                                    (B, 49, 1, 1)
+        P_i      = d_i + sign(d_i) * (noise_i * a_i + 0.05 * b_i * r_i)     the perturbation    (B, 49, h, w)
+        e        = (p * d + q * P) / 2                                                          (B, 49, h, w)
+        f_i      = tanh(c / (std_i(e) + 1e-6) * e_i) * gain_i + bias_i                          (B, 49, h, w)
+        g_s      = sigmoid(conv7x7(f))                                                          (B, h, w)
+
+    `std_i(e)` is `sqrt(var_i(e) + 1e-6)` with the unbiased variance over the 49 responses of a place, `(B, 1, h, w)`.
+    With `reduction` r > 1 the last convolution becomes `conv7x7(relu(conv7x7(f)))`, 49 -> 49 // r -> 1 channels.
+
+    | symbol | parameter | shape | start |
+    |---|---|---|---|
+    | F | `dct_bank` (fixed) | (49, 1, 7, 7) | the formula |
+    | noise, a, b | `noise`, `noise_gain`, `radius_gain` | (49, 1, 1) | 0.1 N(0, 1), 1, 0 |
+    | p, q, c | `clean_weight`, `perturbed_weight`, `tanh_slope` | scalars | 0.5 |
+    | gain, bias | `tanh_gain`, `tanh_bias` | (49, 1, 1) | 1, 0 |
+    | last conv7x7 | `attend_weight` | (1, 49 // r, 7, 7) | PyTorch's; `"identity"`: 0 |
+    | first conv7x7, if r > 1 | `reduce_weight` | (49 // r, 49, 7, 7) | PyTorch's |
 
     Args:
-        reduction (`int`): channel reduction of the attention; 1 is a single convolution.
+        reduction (`int`): channel reduction r of the attention; 1 is a single convolution.
         init (`str`): `"identity"` starts with a gate of exactly 1/2, `"paper"` with PyTorch's start values.
     """
 

@@ -46,12 +46,20 @@ def robust_contrastive_loss(
     variant: str = "figure",
 ) -> torch.Tensor:
     r"""
-    Supervised contrastive loss whose negatives and positives are weighted by how far their cosine lies from `eta`:
-    `L(i) = -1/|P(i)| sum_p log( exp(s_ip) / sum_{a != i} w_ia exp(s_ia) )`, `s = cos / temperature`,
-    `w = exp(-(cos - eta)^2 / (2 eta^2))` without gradient. The weights can make it negative.
+    Supervised contrastive loss that weighs each pair by how far its cosine lies from `eta`.
+
+        z_i  = f_i / ||f_i||                                        unit features                (N, C)
+        c_ij = z_i . z_j,   s_ij = c_ij / temperature               cosines, similarities        (N, N)
+        P(i) = the other samples of the class of i                  positives
+        w_ia = exp(-(c_ia - eta)^2 / (2 eta^2))                     no gradient through it       (N, N)
+        L(i) = -1/|P(i)| sum_{p in P(i)} log( exp(s_ip) / sum_{a != i} w_ia exp(s_ia) )          (N,)
+        L    = mean of L(i) over the i with |P(i)| > 0                                           scalar
+
+    Computed as one `logsumexp(s_ia + log w_ia)`. The weights shrink the denominator, so L can be negative; it is not a
+    measure of progress.
 
     Args:
-        features (`torch.Tensor` of shape `(N, C)`): features, not normalised.
+        features (`torch.Tensor` of shape `(N, C)`): features f, not normalised.
         labels (`torch.Tensor` of shape `(N,)`): classes; samples of one class are each other's positives.
         temperature (`float`): above 0.
         eta (`float`): cosine with the largest weight, and the width of the weighting; above 0.
@@ -93,7 +101,8 @@ def robust_contrastive_loss(
 
 def information_bottleneck(features: torch.Tensor) -> torch.Tensor:
     """
-    Trace of the covariance (1/N) of the normalised features, `mean_i ||z_i - mean(z)||^2`, between 0 and 1.
+    Trace of the covariance (1/N) of the normalised features, between 0 and 1:
+    `IB = Tr(Cov(Z)) = mean_i || z_i - mean_j z_j ||^2`, with `z_i` the unit features of [`robust_contrastive_loss`].
 
     Args:
         features (`torch.Tensor` of shape `(N, C)`): features, not normalised.
@@ -109,8 +118,9 @@ def adaptive_weights(
     grad_norm: torch.Tensor | float, *, alpha: float, beta: float
 ) -> tuple[torch.Tensor | float, torch.Tensor | float]:
     """
-    Weights of the two losses from a gradient norm `g >= 0`: `alpha * g / (g + 1)` and `beta / (g + 1)`. Large
-    gradients put weight on classification, small ones on the structure of the features.
+    Weights of the two losses from a gradient norm `g >= 0`, a scalar:
+    `lambda_CE = alpha * g / (g + 1)` and `lambda_SC = beta / (g + 1)`. Large gradients put weight on classification,
+    small ones on the structure of the features.
 
     Returns:
         `(lambda_ce, lambda_sc)`, of the type of `grad_norm`.
@@ -132,7 +142,14 @@ class DSMOutput:
 
 class DSM(nn.Module):
     """
-    The scaled training loss of HDF.
+    The scaled training loss of HDF, a scalar of the N clips of a batch:
+
+        L_SC = L_DSC + ib_weight * IB
+        L    = lambda_CE * CE + lambda_SC * L_SC
+
+    CE is the cross-entropy of the logits `(N, num_labels)`, L_DSC [`robust_contrastive_loss`] and IB
+    [`information_bottleneck`] of the features `(N, C)`; [`adaptive_weights`] gives both lambdas from a gradient norm
+    g.
 
     Under `torch.distributed` the loss is that of the batches of all processes together, the same in each: all of them
     have to call it at the same time, with batches of one size. The mean of their gradients, which data-parallel

@@ -1,0 +1,200 @@
+"""The README and the pages of `docs/`: their links, files, commands and code hold."""
+
+import argparse
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from modeling_hdf.cli import pretrain, train
+from modeling_hdf.cli.commands import TRAINING_COMMANDS, build_parser
+from modeling_hdf.cli.parser import common_options
+from modeling_hdf.cli.training import _LAUNCH_OPTIONS
+from modeling_hdf.training.recipes import parse_with_recipe
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+FOLDERS = ("docs", "configuration", "modeling_hdf", "examples", "benchmarks", "hub_cards", "tests", r"\.ci")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [text for language, text in BLOCK.findall(page.read_text()) if language in languages]
+
+
+def inline_code(page: Path) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", BLOCK.sub("", page.read_text()))
+
+
+# ---- the README ----
+
+
+def test_the_readme_has_at_most_a_thousand_words():
+    assert len(README.read_text().split()) <= 1000
+
+
+def test_the_readme_reads_on_a_package_index_too():
+    assert not re.findall(r"\]\((?!https://)", README.read_text()), "a relative link, which leads nowhere there"
+
+
+def test_the_readme_holds_the_commands_that_ci_runs():
+    for name in ("demo", "test"):
+        assert f"<!-- command: {name} -->\n```bash\npython3 -m venv .venv && " in README.read_text()
+
+
+# ---- links, files and Python code ----
+
+
+@pages
+def test_relative_links_lead_to_files(page):
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", BLOCK.sub("", page.read_text()))
+    paths = [link.partition("#")[0] for link in links if not re.match(r"https?://|#", link)]
+    assert [path for path in paths if not (page.parent / path).exists()] == []
+
+
+@pages
+def test_files_that_are_named_exist(page):
+    named = re.findall(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./*-]*", page.read_text())
+    named += [code for code in inline_code(page) if re.fullmatch(r"[\w-]+\.(md|cff|yml|toml)", code)]
+    assert [path for path in named if not any(ROOT.glob(path.rstrip("./")))] == []
+
+
+@pages
+def test_python_code_imports_what_exists(page):
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("modeling_hdf"):
+                module = import_module(node.module)
+                assert [each.name for each in node.names if not hasattr(module, each.name)] == []
+            elif isinstance(node, ast.Import):
+                for each in node.names:
+                    import_module(each.name)
+
+
+def test_the_recipe_for_own_videos_is_a_recipe(tmp_path):
+    (recipe,) = (text for text in blocks(ROOT / "docs" / "train.md", "yaml") if "dataset: folder" in text)
+    (tmp_path / "own.yaml").write_text(recipe)
+    arguments = ["--recipe", str(tmp_path / "own.yaml"), "--use_cpu", "true"]
+    _, data, training = parse_with_recipe(train.training_parser(), "train", arguments)
+    assert (data.dataset, training.metric_for_best_model) == ("folder", "uar")
+
+
+@pytest.mark.parametrize("benchmark", ["ablation", "pretraining"])
+def test_tables_of_results_are_those_of_the_recorded_runs(benchmark):
+    command = [sys.executable, f"benchmarks/{benchmark}.py", "--table"]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(table.splitlines()) > 3 and table in (ROOT / "docs" / "results.md").read_text()
+
+
+# ---- commands ----
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return found[0] if found else {}
+
+
+def training_parser(name: str) -> argparse.ArgumentParser:
+    """All options of `hdf train` or `hdf pretrain`, which the commands themselves read in three steps."""
+    parser = {"train": train, "pretrain": pretrain}[name].training_parser()
+    for option in ("accelerate_config", *_LAUNCH_OPTIONS):
+        parser.add_argument(f"--{option}")
+    for action in common_options()._actions:
+        if action.option_strings[0] not in parser._option_string_actions:
+            parser.add_argument(*action.option_strings, action="store_true")
+    return parser
+
+
+def find_parser(words: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser of a command line after `hdf`, and the rest of the line."""
+    parser = build_parser()
+    while words and words[0] in subcommands(parser):
+        name, words = words[0], words[1:]
+        parser = training_parser(name) if name in TRAINING_COMMANDS else subcommands(parser)[name]
+    return parser, words
+
+
+def commands(page: Path) -> list[str]:
+    """The command lines of `hdf` in the shell blocks of a page, without `hdf` and without comments."""
+    lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    return [
+        re.split(r"^hdf |-m modeling_hdf ", line)[-1] for line in lines if re.search(r"^hdf |-m modeling_hdf ", line)
+    ]
+
+
+@pages
+def test_commands_of_the_shell_blocks_parse(page, capsys):
+    for line in commands(page):
+        words = shlex.split(line, comments=True)
+        parser, words = find_parser(words[: words.index(">")] if ">" in words else words)
+        for action in parser._actions:  # the files and folders of a page need not exist
+            if getattr(action.type, "__name__", "") in ("existing_file", "existing_folder", "model_name"):
+                action.type = str
+        try:
+            parser.parse_args(words)
+        except SystemExit as end:
+            assert end.code == 0, f"hdf {line}: {capsys.readouterr().err}"
+
+
+@pages
+def test_options_in_running_text_exist(page):
+    for code in inline_code(page):
+        if code.startswith("hdf "):
+            parser, words = find_parser(code.split()[1:])
+            options = [word for word in words if word.startswith("--")]
+            assert [option for option in options if option not in parser._option_string_actions] == [], code
+
+
+def test_the_page_of_the_command_line_holds_every_command():
+    listed = re.findall(r"<!-- options: (.+) -->", (ROOT / "docs" / "command-line.md").read_text())
+    there = []
+    for name, parser in subcommands(build_parser()).items():
+        there += [f"{name} {below}" for below in subcommands(parser)] or [name]
+    assert sorted(listed) == sorted(there)
+
+
+# ---- the built pages ----
+
+
+built = pytest.mark.xdist_group("documentation")  # one build for both
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The pages as `mkdocs build --strict` builds them: a warning is an error."""
+    if not all(map(find_spec, ("mkdocs", "material", "mkdocstrings", "latex2mathml"))):
+        pytest.skip('needs the extra `docs`: pip install -e ".[docs]"')
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    run = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+@built
+def test_the_built_pages_load_nothing_from_other_servers(site):
+    for page in site.glob("**/*.html"):
+        assert re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=.?(?:https?:)?//[^>]*>", page.read_text()) == []
+        links = re.findall(r"<link[^>]*>", page.read_text())
+        assert [link for link in links if "//" in link and "canonical" not in link] == []
+
+
+@built
+def test_equations_options_and_docstrings_are_rendered(site):
+    method = (site / "method.html").read_text()
+    assert method.count("<math") > 20 and "arithmatex" not in method
+    options = (site / "command-line.html").read_text()
+    assert "<!-- options" not in options and "--dsm_ib_weight" in options and "--group-by" in options
+    assert 'id="modeling_hdf.training.DSM"' in (site / "api" / "training.html").read_text()
