@@ -1,12 +1,12 @@
 """`hdf calibrate`: the temperature of a model."""
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from ..data.files import write_json
 from ..evaluation.calibration import calibration_report, fit_temperature, write_temperature
 from ..evaluation.provenance import training_metrics
 from ..evaluation.running import clip_outputs, evaluation_trainer
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         **{split: calibration_report(*output, before, temperature) for split, output in outputs.items()},
         "command": arguments.command_line,
     }
-    (folder / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(folder / "calibration.json", report)
     write_temperature(folder, temperature)
     print("\n".join(calibration_lines(report)))
     return Outcome(report)

@@ -1,13 +1,13 @@
 """`hdf evaluate`: a model on a split of a dataset."""
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import datasets
 
 from ..data.arguments import DataArguments
+from ..data.files import whole_or_absent, write_json
 from ..evaluation.environment import environment
 from ..evaluation.predictions import known_of_clips, write_predictions
 from ..evaluation.provenance import training_metrics
@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
     }
     print("\n".join(evaluation_lines(metrics, all_groups=arguments.group_by is not None)))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         write_predictions(table, output)
-        plot_confusion_matrix(metrics, output / "confusion_matrix.png", evaluation_title(metrics))
+        with whole_or_absent(output / "confusion_matrix.png") as part:
+            plot_confusion_matrix(metrics, part, evaluation_title(metrics))
         # Last: a folder with this file is complete.
-        (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        write_json(output / "metrics.json", metrics)
         print(f"results in {output}")
     return Outcome(metrics)
 

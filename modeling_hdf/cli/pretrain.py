@@ -12,7 +12,6 @@ same command is given again.
 --accelerate_config, --quiet, --json and --debug: as for `hdf train`.
 """
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, s
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
+from ..data.files import write_json
 from ..training.distributed import decided_by_first
 from ..training.pretraining import (
     PretrainingArguments,
@@ -132,6 +132,6 @@ def write_results(
         "seed": trainer.args.seed,
         "command": shlex.join(command),
     }
-    (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_json(folder / "pretraining.json", record)
     print(f"checkpoint in {folder}; train from it: hdf train --model_name_or_path {folder}")
     return record

@@ -15,7 +15,6 @@ launches it; --num_processes, --num_machines, --machine_rank, --main_process_ip 
 --quiet prints errors alone, --json the metrics on stdout and all else on stderr, --debug the traceback of an error.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..configuration_hdf import HDFConfig
 from ..data.arguments import DataArguments, class_count_lines
 from ..data.builders.checks import class_counts
 from ..data.clips import ClipDataset
+from ..data.files import whole_or_absent
 from ..evaluation.environment import environment
 from ..evaluation.predictions import predictions_table, write_predictions
 from ..evaluation.shared_classes import SharedClasses
@@ -184,8 +184,10 @@ def write_results(
         "environment": environment(),
     }
     metrics = write_metrics(folder, metrics, script.model_name_or_path or None, command)
-    plot_confusion_matrix(report, folder / "confusion_matrix.png", evaluation_title(metrics))
-    plot_training_curves(trainer.state.log_history, folder / "training_curves.png")
+    with whole_or_absent(folder / "confusion_matrix.png") as part:
+        plot_confusion_matrix(report, part, evaluation_title(metrics))
+    with whole_or_absent(folder / "training_curves.png") as part:
+        plot_training_curves(trainer.state.log_history, part)
     write_model_card(folder)
     print(evaluation_title(metrics))
     print(*total_lines(report), sep="\n")
@@ -197,9 +199,9 @@ def write_results(
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:
     """One test clip per class as a file, to try `hdf predict` on."""
-    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier run may show other data
-    folder.mkdir()
     labels = rows["label"][:]
-    for index, name in enumerate(rows.features["label"].names):
-        row = rows[labels.index(index)]
-        (folder / f"{name}_{row['clip_id']}.mp4").write_bytes(row["clip"]["bytes"])
+    with whole_or_absent(folder) as part:  # those of an earlier run, which may show other data, go
+        part.mkdir()
+        for index, name in enumerate(rows.features["label"].names):
+            row = rows[labels.index(index)]
+            (part / f"{name}_{row['clip_id']}.mp4").write_bytes(row["clip"]["bytes"])

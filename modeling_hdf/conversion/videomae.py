@@ -8,7 +8,6 @@ but for two norms with a fixed epsilon of 1e-5: the one before a classifier of p
 import argparse
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from transformers import (
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
+from ..data.files import refuse_filled, whole_or_absent
 from .original import read_pth, refuse_other_architectures, weights_of
 
 # Widths with heads of other than 64 channels: ViT-H and ViT-g, and the decoder of ViT-H.
@@ -88,19 +88,17 @@ def convert_checkpoint(
 
     Raises:
         FileExistsError: if the folder is not empty.
+        OutputError: if it cannot be written.
         ValueError: if the file cannot be read, is of another architecture, holds weights that would be left over or
             lacks some, or contradicts an option. The message names the file.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out}: exists and is not empty; give a folder that does not exist yet.")
+    refuse_filled(out)
     checkpoint = read_pth(source)
     try:
         model = build_converted(*weights_of(checkpoint), options)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
+    with whole_or_absent(out) as part:
         model.save_pretrained(part)
         size = model.config.image_size
         VideoMAEImageProcessor(  # its own defaults are not those that VideoMAE was trained with
@@ -110,9 +108,6 @@ def convert_checkpoint(
             crop_size={"height": size, "width": size},
         ).save_pretrained(part)
         _compare(model, part)
-        part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return model.config
 
 

@@ -3,14 +3,13 @@
 Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2 (https://arxiv.org/abs/1706.04599).
 """
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from ..data.files import read_json, write_json
 from .metrics import expected_calibration_error
 
 _RANGE = (1e-3, 1e3)  # of temperatures, far beyond any of a trained model
@@ -84,13 +83,12 @@ def write_temperature(folder: str | Path, temperature: float) -> None:
     """
     Sets `calibration_temperature` in the `config.json` of a model folder and touches nothing else.
 
-    The file is replaced in one step, so that an interrupted call leaves the old one.
+    Raises:
+        OSError, ValueError: if the file cannot be read or written; it is then as it was.
     """
     path = Path(folder) / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | {"calibration_temperature": temperature}
-    staged = path.with_name("config.json.new")
-    staged.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    os.replace(staged, path)
+    config = read_json(path, "Save the model again.")
+    write_json(path, config | {"calibration_temperature": temperature})
 
 
 __all__ = ["calibration_report", "fit_temperature", "negative_log_likelihood", "write_temperature"]

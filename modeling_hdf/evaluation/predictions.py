@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from ..data.files import whole_or_absent
 from .metrics import check_probabilities
 from .shared_classes import SharedClasses
 
@@ -136,9 +137,10 @@ def check_predictions(table: pd.DataFrame) -> None:
 
 
 def write_predictions(table: pd.DataFrame, folder: str | Path) -> None:
-    """Writes a table of predictions as `predictions.parquet` and `predictions.csv` into a folder that exists."""
-    table.to_parquet(Path(folder) / FILES[0], index=False)
-    table.to_csv(Path(folder) / FILES[1], index=False)
+    """Writes a table of predictions as `predictions.parquet` and `predictions.csv` into a folder."""
+    for name, write in zip(FILES, (table.to_parquet, table.to_csv), strict=True):
+        with whole_or_absent(Path(folder) / name) as part:
+            write(part, index=False)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..data.files import OutputError, remove_parts
 from .folders import Clip, CropSettings, Inventory, Journal, crop_clip, find_clips
-from .writing import OutputError, remove_parts
 
 _MOST_LISTED = 20  # clips of each kind that the summary names; the journal names all
 

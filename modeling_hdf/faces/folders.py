@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.files import OutputError, remove_outputs, write_text
 from .sources import frame_files, is_image, natural_key, open_source
 from .tracking import FaceTrack
-from .writing import OutputError, remove_outputs, write_frames, write_image, write_mp4, write_text
+from .writing import write_frames, write_image, write_mp4
 
 VIDEO_SUFFIXES = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 _WRITTEN_IMAGES = frozenset({".jpg", ".jpeg", ".png"})  # others become PNG

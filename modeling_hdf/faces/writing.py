@@ -1,13 +1,6 @@
-"""Writing cropped clips so that a file is there whole or not at all.
+"""Writing cropped clips as videos, pictures and folders of frames, each whole or not at all."""
 
-Everything is written under a temporary name beside its place and moved there when it is complete. A killed process
-leaves at most such temporary names, which [`remove_parts`] clears away.
-"""
-
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -17,63 +10,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-_PART = ".hdf-part"
+from ..data.files import whole_or_absent
+
 _MP4_CRF = 18  # hardly visible loss: the crop is to be trained on, and is encoded for the second time
 _JPEG_QUALITY = 95
 _FINEST_TICK = 90_000  # per second; of timestamps that have no common tick that MP4 can hold
 _LARGEST_TIMESCALE = 2**31 - 1
-
-
-class OutputError(OSError):
-    """The output cannot be written: no room, no permission. Going on with other clips is of no use."""
-
-
-@contextmanager
-def complete_or_absent(path: Path) -> Iterator[Path]:
-    """Gives a temporary path, to be made a file or a folder, which takes the place of `path` if the block succeeds.
-
-    Raises:
-        OutputError: for any `OSError` of the block, with `path` as its file name.
-    """
-    part = path.with_name(f".{path.name}{_PART}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
-        yield part
-        if part.is_dir():
-            _remove(path)  # a folder cannot be replaced in one step; the journal does not yet call it done
-        os.replace(part, path)
-    except BaseException as error:
-        _remove(part)
-        if isinstance(error, OSError) and not isinstance(error, OutputError):
-            raise OutputError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def remove_outputs(paths: Iterable[Path]) -> None:
-    """Remove files or folders of an earlier run."""
-    for path in paths:
-        _remove(path)
-
-
-def remove_parts(folder: Path) -> int:
-    """Remove what killed runs left under `folder`; returns how many."""
-    parts = list(folder.rglob(f".*{_PART}"))
-    remove_outputs(parts)
-    return len(parts)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with complete_or_absent(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _ticks(timestamps: list[Fraction]) -> tuple[list[int], int]:
@@ -103,7 +45,7 @@ def write_mp4(path: Path, crops: Iterable[np.ndarray], timestamps: list[Fraction
         OutputError: if the file cannot be written.
     """
     ticks, timescale = _ticks(timestamps)
-    with complete_or_absent(path) as part, open(part, "wb") as file:
+    with whole_or_absent(path) as part, open(part, "wb") as file:
         _encode(file, crops, ticks, timescale)
 
 
@@ -143,7 +85,7 @@ def save_image(crop: np.ndarray, path: Path | BinaryIO, suffix: str) -> None:
 
 def write_image(path: Path, crop: np.ndarray) -> None:
     """Write one picture, whole or not at all. Raises `OutputError`."""
-    with complete_or_absent(path) as part:
+    with whole_or_absent(path) as part:
         save_image(crop, part, path.suffix.lower())
 
 
@@ -158,21 +100,11 @@ def write_frames(path: Path, crops: Iterable[np.ndarray], name: Callable[[int], 
     Raises:
         OutputError: if it cannot be written.
     """
-    with complete_or_absent(path) as part:
+    with whole_or_absent(path) as part:
         part.mkdir()
         for position, crop in enumerate(crops):
             file = part / name(position)
             save_image(crop, file, file.suffix)
 
 
-__all__ = [
-    "OutputError",
-    "complete_or_absent",
-    "remove_outputs",
-    "remove_parts",
-    "save_image",
-    "write_frames",
-    "write_image",
-    "write_mp4",
-    "write_text",
-]
+__all__ = ["save_image", "write_frames", "write_image", "write_mp4"]

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import HFValidationError, httpx, validate_repo_id
+
+from ..data.files import refuse_filled, whole_or_absent
 
 # What travels: the path in the repository, and the file on disk or the content itself.
 Files = Mapping[str, Path | bytes]
@@ -39,25 +40,18 @@ def write_files(files: Files, folder: str | os.PathLike) -> Path:
 
     Raises:
         FileExistsError: if the folder is not empty.
+        OutputError: if it cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder}: is not an empty folder; give one that does not exist yet.")
-    target = folder.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as beside:
-        written = Path(beside) / target.name
+    refuse_filled(folder)
+    with whole_or_absent(folder) as part:
         for name, content in files.items():
-            path = written / name
+            path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, bytes):
                 path.write_bytes(content)
             else:
                 shutil.copyfile(content, path)
-        if target.exists():
-            target.rmdir()  # empty; only some systems rename onto an empty folder
-        written.rename(target)
-    return folder
+    return Path(folder)
 
 
 def create_repository(

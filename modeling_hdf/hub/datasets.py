@@ -3,8 +3,6 @@
 import filecmp
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -18,6 +16,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..data.builders.checks import class_counts
 from ..data.clip_io import load_clip
+from ..data.files import whole_or_absent
 from ..data.video_encoding import encode_mp4
 from .cards import GATED_DATASETS
 from .client import push_files
@@ -96,6 +95,7 @@ def publish_dataset(
     Raises:
         ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`].
         FileExistsError: if the folder holds something else.
+        OutputError: if it cannot be written.
         HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.client.push_files`].
     """
     folder = Path(folder)
@@ -103,23 +103,14 @@ def publish_dataset(
     refuse_gated(name, paths)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").is_file():
         raise _not_empty(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    written = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))  # no half-written one takes its name
-    try:
-        (written / "data").mkdir()
+    with whole_or_absent(folder) as part:
+        (part / "data").mkdir(parents=True)
         for split, rows in splits.items():
-            _write_parquet(rows, written / "data", split, fps)
+            _write_parquet(rows, part / "data", split, fps)
         fields = {"name": name, "license": license, "description": description, "synthetic": synthetic}
-        _write_card(splits, written, repository=repo_id, **fields)
-        if folder.is_dir() and any(folder.iterdir()):
-            if not _is_same_dataset(folder, written):
-                raise _not_empty(folder)
-            (written / "README.md").replace(folder / "README.md")
-        else:
-            written.chmod(0o755)
-            written.replace(folder)
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
+        _write_card(splits, part, repository=repo_id, **fields)
+        if folder.is_dir() and any(folder.iterdir()) and not _is_same_dataset(folder, part):
+            raise _not_empty(folder)
     if repo_id is not None and not dry_run:
         push_files(
             {file: folder / file for file in _files(folder)},

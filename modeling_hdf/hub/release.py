@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
 from ..configuration_hdf import HDFConfig
+from ..data.files import write_bytes
 from ..modeling_hdf import HDFForVideoClassification
 from .cards import LOCAL_PREFIX, model_card
 from .client import Files, is_hub_id, push_files
@@ -287,7 +288,7 @@ def write_model_card(folder: str | os.PathLike) -> Path:
     Raises: see [`model_release`].
     """
     path = Path(folder) / "README.md"
-    path.write_bytes(model_release(folder, may_be_stale=True)["README.md"])
+    write_bytes(path, model_release(folder, may_be_stale=True)["README.md"])
     return path
 
 

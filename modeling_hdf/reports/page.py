@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ..configuration_hdf import HDFConfig
+from ..data.files import write_text
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.metrics import expected_calibration_error, reliability
 from ..evaluation.predictions import FILES, class_numbers, class_probabilities, confident_errors, read_predictions
@@ -115,7 +116,7 @@ def write_report(
         version=version("hdf-dfer"),
     )
     output = folder / "report.html" if output is None else Path(output)
-    output.write_text(text, encoding="utf-8")
+    write_text(output, text)
     return output
 
 

@@ -1,12 +1,12 @@
 """Whose output folder is this: a record of the arguments that decide the weights of a run."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
 from transformers import TrainingArguments
 
+from ..data.files import write_json
 from .checkpointing import CheckpointError, checkpoint_folders
 
 # The Trainer's own push to the Hub leaves files with an underscore out.
@@ -42,7 +42,8 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
         if name not in _FREE and not name.startswith(_FREE_PREFIXES)
     }
     fields |= {"num_processes": arguments.world_size, "mixed_precision": arguments.mixed_precision}
-    return json.loads(json.dumps({**others, **fields}, default=str))
+    # JSON has no infinity, which `max_grad_norm` may be.
+    return json.loads(json.dumps({**others, **fields}, default=str), parse_constant=str)
 
 
 def check_output_dir(folder: str | Path, record: dict) -> None:
@@ -68,7 +69,7 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
     if not (folder / RECORD_NAME).exists():
         raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {advice}")
     try:
-        earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"), parse_constant=str)
     except ValueError as error:
         raise CheckpointError(f"{folder / RECORD_NAME} is damaged: {error}. {advice}") from error
     if not isinstance(earlier, dict):
@@ -82,10 +83,7 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
 
 def write_record(folder: str | Path, record: dict) -> None:
     """Leaves the record in the folder of the run; whole or not at all."""
-    path = Path(folder) / RECORD_NAME
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_json(Path(folder) / RECORD_NAME, record, sort_keys=True)
 
 
 __all__ = ["check_output_dir", "run_record", "write_record"]

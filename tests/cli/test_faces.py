@@ -210,7 +210,7 @@ def test_folders_that_cannot_be_listed_are_named(source, tmp_path, monkeypatch, 
     scandir = os.scandir
 
     def refuse(path):
-        if os.fspath(path).endswith("deep"):
+        if str(path).endswith("deep"):
             raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
         return scandir(path)
 
