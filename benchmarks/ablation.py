@@ -25,7 +25,7 @@ from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.data.synthetic.dynamics import LABELS
-from modeling_hdf.evaluation.metrics import classification_report
+from modeling_hdf.evaluation.metrics import classification_scores
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ablation"
@@ -54,7 +54,7 @@ def train_and_evaluate(settings: dict, seed: int, splits: tuple[str, ...], cache
     measured = {}
     for split in splits:
         output = trainer.predict(build_clips(settings["data"], split, cache))
-        measured[split] = classification_report(output.label_ids, output.predictions.argmax(-1), list(LABELS))
+        measured[split] = classification_scores(output.label_ids, output.predictions.argmax(-1), list(LABELS))
     kept = ("epoch", "loss", "loss_ce", "loss_sc", "lambda_ce", "lambda_sc", "g")
     log = [{name: round(entry[name], 4) for name in kept if name in entry} for entry in trainer.state.log_history]
     return {
@@ -79,7 +79,7 @@ def run(path: Path, name: str, arm: Arm, seed: int, settings: Settings, splits: 
         **train_and_evaluate(run_settings, seed, splits, cache),
     }
     write_whole(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))
-    scores = "  ".join(f"{split} UAR {report['uar']:.3f}" for split, report in record["results"].items())
+    scores = "  ".join(f"{split} UAR {measured['uar']:.3f}" for split, measured in record["results"].items())
     print(f"{name} seed {seed}: {scores}  ({record['seconds']:.0f} s)", flush=True)
 
 

@@ -31,7 +31,7 @@ from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.data.synthetic.dynamics import LABELS
-from modeling_hdf.evaluation.metrics import classification_report
+from modeling_hdf.evaluation.metrics import classification_scores
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "pretraining"
@@ -56,9 +56,9 @@ def train_and_evaluate(settings: dict, seed: int, split: str, cache: Path) -> di
         model = HDFForVideoClassification.from_backbone_pretrained(str(folder), id2label=dict(enumerate(LABELS)))
     trainer, seconds = train(model, settings["data"], settings["fine_tuning"], seed, cache)
     output = trainer.predict(build_clips(settings["data"], split, cache))
-    report = classification_report(output.label_ids, output.predictions.argmax(-1), list(LABELS))
+    scores = classification_scores(output.label_ids, output.predictions.argmax(-1), list(LABELS))
     return {
-        "results": {split: report},
+        "results": {split: scores},
         "seconds": round(seconds, 1),
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
         "pretraining": pretraining,
@@ -77,9 +77,9 @@ def run(path: Path, arm: str, settings: dict, seed: int, split: str, cache: Path
         **train_and_evaluate(settings, seed, split, cache),
     }
     write_whole(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))
-    report = record["results"][split]
+    scores = record["results"][split]
     print(
-        f"{path.stem}: {split} WAR {report['war']:.3f}  UAR {report['uar']:.3f}  loss {record['losses'][-1]:.2f}  "
+        f"{path.stem}: {split} WAR {scores['war']:.3f}  UAR {scores['uar']:.3f}  loss {record['losses'][-1]:.2f}  "
         f"({record['pretraining'].get('seconds', 0):.0f} + {record['seconds']:.0f} s)",
         flush=True,
     )

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from modeling_hdf import HDFConfig
+from modeling_hdf.evaluation.results import read_results
 from modeling_hdf.hub.cards import model_card
-from modeling_hdf.hub.release import CONFIG, METRICS, PROCESSOR, model_release
+from modeling_hdf.hub.release import CONFIG, PROCESSOR, model_release
 from modeling_hdf.pretrained import SHIPPED, TINY_SYNTHETIC
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ def main() -> None:
     command = ["accelerate.commands.accelerate_cli", "launch", "examples/train.py", "--output_dir", str(trained)]
     subprocess.run([sys.executable, "-m", *command], check=True, cwd=ROOT)
     trained = ROOT / trained
-    card = model_card(HDFConfig.from_pretrained(trained), json.loads((trained / METRICS).read_text()), shipped=True)
+    card = model_card(HDFConfig.from_pretrained(trained), read_results(trained), shipped=True)
     files = model_release(trained) | {"README.md": str(card).encode()}
     target = Path(TINY_SYNTHETIC)
     shutil.rmtree(target, ignore_errors=True)

@@ -14,6 +14,7 @@ from transformers import pipeline
 from modeling_hdf import TINY_SYNTHETIC, HDFConfig
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
+from modeling_hdf.evaluation.results import read_results
 from modeling_hdf.hub.cards import model_card
 from modeling_hdf.inference.classifier import load_classifier
 from modeling_hdf.pretrained import SHIPPED, checkpoint_path
@@ -43,7 +44,7 @@ def test_it_is_small_and_whole_and_its_card_is_that_of_its_metrics():
     digest = hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()
     assert metrics["weights_sha256"] == {"model.safetensors": digest}
     card = (FOLDER / "README.md").read_text()
-    assert card == str(model_card(HDFConfig.from_pretrained(FOLDER), metrics, shipped=True))
+    assert card == str(model_card(HDFConfig.from_pretrained(FOLDER), read_results(FOLDER), shipped=True))
     assert "Synthetic data only." in card and f"{metrics['war']:.4f}" in card and "modeling_hdf.TINY_SYNTHETIC" in card
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data.files import write_json
-from ..evaluation.calibration import calibration_report, fit_temperature, write_temperature
-from ..evaluation.provenance import training_metrics
+from ..evaluation.calibration import calibration_scores, fit_temperature, write_temperature
+from ..evaluation.provenance import recorded_training
 from ..evaluation.running import clip_outputs, evaluation_trainer
 from ..inference.classifier import load_classifier
 from .measuring import chosen_data, prepared_builder, trainer_arguments
@@ -21,8 +21,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
     folder = Path(arguments.model)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no config.json to write the temperature to.")
-    trained = training_metrics(arguments.model)
-    if trained.get("peer_protocol", False):
+    trained = recorded_training(arguments.model)
+    if trained.peer_protocol:
         raise ValueError(
             f"{folder} was trained by the peer protocol, which leaves no validation split to calibrate on."
         )
@@ -46,14 +46,14 @@ def run(arguments: argparse.Namespace) -> Outcome:
         for split in clips:
             outputs[split] = clip_outputs(trainer, clips[split])[0], np.array(clips[split].labels)
     temperature = fit_temperature(*outputs["validation"])
-    report = {
+    calibration = {
         "dataset": data.dataset,
         "fold": data.fold,
         "temperature": {"before": before, "after": temperature},
-        **{split: calibration_report(*output, before, temperature) for split, output in outputs.items()},
+        **{split: calibration_scores(*output, before, temperature) for split, output in outputs.items()},
         "command": arguments.command_line,
     }
-    write_json(folder / "calibration.json", report)
+    write_json(folder / "calibration.json", calibration)
     write_temperature(folder, temperature)
-    print("\n".join(calibration_lines(report)))
-    return Outcome(report)
+    print("\n".join(calibration_lines(calibration)))
+    return Outcome(calibration)

@@ -7,13 +7,13 @@ from pathlib import Path
 import datasets
 
 from ..data.arguments import DataArguments
-from ..data.files import whole_or_absent, write_json
+from ..data.files import whole_or_absent
 from ..evaluation.environment import environment
 from ..evaluation.predictions import known_of_clips, write_predictions
-from ..evaluation.provenance import training_metrics
+from ..evaluation.provenance import recorded_training
+from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
-from ..hub.cards import evaluation_title
 from ..inference.classifier import load_classifier
 from ..reports.plots import plot_confusion_matrix
 from .measuring import chosen_data, prepared_builder, trainer_arguments
@@ -24,46 +24,45 @@ from .text import evaluation_lines
 def run(arguments: argparse.Namespace) -> Outcome:
     """Prints the figures, and writes them with `--output`."""
     output = None if arguments.output is None else Path(arguments.output)
-    if output is not None and (output / "metrics.json").exists():
+    if output is not None and (output / METRICS).exists():
         raise ValueError(f"{output} holds the metrics.json of another run; give an --output of its own.")
     if arguments.split == "all" and arguments.dataset != "folder":
         raise ValueError(f"`--split all` is for a folder of videos; of {arguments.dataset}, measure its test split.")
     model, processor = load_classifier(arguments.model)
-    trained = training_metrics(arguments.model)
+    trained = recorded_training(arguments.model)
     data = chosen_data(arguments, trained, arguments.split)
     builder = prepared_builder(data, arguments.overrides)
     rows = builder.as_dataset(split=arguments.split)
-    may_be_seen = arguments.split == "all" and trained.get("dataset") == "folder"
+    may_be_seen = arguments.split == "all" and trained.dataset == "folder"
     print(_measured_line(data, builder, arguments.split, may_be_seen))
     check_factors(known_of_clips(rows), arguments.group_by or [])  # now, not after all the work
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **trainer_arguments(arguments))
         table, across = predict_rows(trainer, rows, processor, data)
-    report = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
-    metrics = {
-        "model": arguments.model,
-        **data.described(arguments.overrides),
-        "split": arguments.split,
-        # Whether training selected the model on clips that are measured here.
-        "peer_protocol": arguments.split in ("test", "all")
-        and trained.get("dataset") == data.dataset
-        and trained.get("peer_protocol", False),
-        "may_hold_training_clips": may_be_seen,
-        "calibration_temperature": model.config.calibration_temperature,
-        **report,
-        "across_datasets": across,
-        "environment": environment(),
-        "command": arguments.command_line,
-    }
-    print("\n".join(evaluation_lines(metrics, all_groups=arguments.group_by is not None)))
+    scores = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
+    described = data.described(arguments.overrides)
+    # Whether training selected the model on clips that are measured here.
+    is_selected = arguments.split in ("test", "all") and trained.dataset == data.dataset
+    described["peer_protocol"] = is_selected and bool(trained.peer_protocol)
+    results = Results(
+        model=arguments.model,
+        **described,
+        split=arguments.split,
+        may_hold_training_clips=may_be_seen,
+        calibration_temperature=model.config.calibration_temperature,
+        **scores,
+        across_datasets=across,
+        environment=environment(),
+        command=arguments.command_line,
+    )
+    print("\n".join(evaluation_lines(results, all_groups=arguments.group_by is not None)))
     if output is not None:
         write_predictions(table, output)
         with whole_or_absent(output / "confusion_matrix.png") as part:
-            plot_confusion_matrix(metrics, part, evaluation_title(metrics))
-        # Last: a folder with this file is complete.
-        write_json(output / "metrics.json", metrics)
+            plot_confusion_matrix(scores, part, results.title)
+        results.write(output)  # last: a folder with this file is complete
         print(f"results in {output}")
-    return Outcome(metrics)
+    return Outcome(results.to_dict())
 
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:

@@ -6,9 +6,10 @@ import datasets
 
 from ..data.arguments import DataArguments
 from ..evaluation.provenance import PROTOCOL, check_unseen, chosen_protocol
+from ..evaluation.results import Results
 
 
-def chosen_data(arguments: argparse.Namespace, trained: dict, split: str) -> DataArguments:
+def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> DataArguments:
     """The data that are asked for, shown as training did; refuses clips that the model was trained on."""
     protocol, line = chosen_protocol({name: getattr(arguments, name) for name in PROTOCOL}, trained)
     names = ("dataset", "data_dir", "fold")

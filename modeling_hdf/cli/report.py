@@ -1,12 +1,12 @@
 """`hdf report`: the page of a run."""
 
 import argparse
-from pathlib import Path
 
 import datasets
 
 from ..data.arguments import DataArguments
-from ..reports.page import read_metrics, write_report
+from ..evaluation.results import Results, read_results
+from ..reports.page import NEEDED, write_report
 from .outcome import Outcome
 
 
@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Writes the page and prints where it is."""
     page = write_report(
         arguments.folder,
-        _rows(read_metrics(Path(arguments.folder)), arguments),
+        _rows(read_results(arguments.folder, require=NEEDED), arguments),
         model=arguments.model,
         num_clips=arguments.clips,
         show_frames=arguments.frames,
@@ -24,17 +24,17 @@ def run(arguments: argparse.Namespace) -> Outcome:
     return Outcome({"page": str(page)})
 
 
-def _rows(metrics: dict, arguments: argparse.Namespace) -> datasets.Dataset | None:
+def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset | None:
     """The split that was measured; None if nothing says where the dataset lies."""
-    if metrics["dataset"] != "synthetic" and arguments.data_dir is None:
+    if results.dataset != "synthetic" and arguments.data_dir is None:
         return None
     # The peer protocol changes the validation split alone, which it leaves nobody to measure.
     data = DataArguments(
-        dataset=metrics["dataset"],
-        fold=metrics["fold"],
+        dataset=results.dataset,
+        fold=results.fold,
         data_dir=arguments.data_dir,
         max_missing=arguments.max_missing,
     )
-    builder = data.builder(metrics["dataset_overrides"] | arguments.overrides, training=False)
+    builder = data.builder(results.dataset_overrides | arguments.overrides, training=False)
     builder.download_and_prepare()
-    return builder.as_dataset(split=metrics["split"])
+    return builder.as_dataset(split=results.split)

@@ -1,8 +1,7 @@
-"""Reports of evaluations as lines of text, for the terminal."""
+"""Results of evaluations as lines of text, for the terminal."""
 
-from ..evaluation.provenance import frames_text
+from ..evaluation.results import Results, evaluation_title
 from ..evaluation.summary import MIN_GROUP_CLIPS
-from ..hub.cards import evaluation_title
 
 _TITLES = {"war": "WAR", "uar": "UAR", "macro_f1": "macro F1", "ece": "calibration error"}
 
@@ -14,33 +13,36 @@ def _with_interval(value: float, intervals: dict | None, key: str) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def total_lines(report: dict) -> list[str]:
-    """Lines of the numbers over all clips of the result of [`evaluate_predictions`]."""
-    return [f"{title:<18} {_with_interval(report[key], report['intervals'], key)}" for key, title in _TITLES.items()]
+def total_lines(results: Results) -> list[str]:
+    """Lines of the numbers over all clips."""
+    return [
+        f"{title:<18} {_with_interval(getattr(results, key), results.intervals, key)}"
+        for key, title in _TITLES.items()
+    ]
 
 
-def evaluation_lines(metrics: dict, all_groups: bool = False) -> list[str]:
+def evaluation_lines(results: Results, all_groups: bool = False) -> list[str]:
     """
     Lines of one evaluation.
 
     Args:
-        metrics (`dict`): what `hdf evaluate` writes: the result of [`evaluate_predictions`] and what it is of.
+        results ([`Results`]): what `hdf evaluate` writes.
         all_groups (`bool`, *optional*, defaults to `False`): whether to show every group, not just the worst ones.
     """
-    intervals = metrics["intervals"]
-    lines = [f"{metrics['model']} on {evaluation_title(metrics)}: {metrics['num_clips']} clips"]
-    lines.append(f"frames: {frames_text(metrics)}")
-    lines += _across_lines(metrics["across_datasets"])
-    lines += total_lines(metrics)
-    counts = {name: sum(row) for name, row in zip(metrics["recall"], metrics["confusion_matrix"], strict=True)}
+    intervals = results.intervals
+    lines = [f"{results.model} on {results.title}: {results.num_clips} clips"]
+    lines.append(f"frames: {results.frames}")
+    lines += _across_lines(results.across_datasets)
+    lines += total_lines(results)
+    counts = {name: sum(row) for name, row in zip(results.recall, results.confusion_matrix, strict=True)}
     lines.append("recall")
-    for name, recall in metrics["recall"].items():
+    for name, recall in results.recall.items():
         text = "no clips: left out of UAR and macro F1"
         if recall is not None:
             text = f"{_with_interval(recall, intervals and intervals['recall'], name)}  {counts[name]} clips"
         lines.append(f"  {name:<16} {text}")
-    lines += [line for name, factor in metrics["groups"].items() for line in _group_lines(name, factor, all_groups)]
-    return [*lines, _bootstrap_line(metrics)]
+    lines += [line for name, factor in results.groups.items() for line in _group_lines(name, factor, all_groups)]
+    return [*lines, _bootstrap_line(results)]
 
 
 def _across_lines(across: dict | None) -> list[str]:
@@ -68,9 +70,9 @@ def _group_lines(name: str, factor: dict, all_groups: bool) -> list[str]:
     return [f"by {name}; worst: {worst if worst is not None else none}", *(f"  {line(g)}" for g in factor["groups"])]
 
 
-def _bootstrap_line(metrics: dict) -> str:
-    bootstrap = metrics["bootstrap"]
-    if metrics["intervals"] is None:
+def _bootstrap_line(results: Results) -> str:
+    bootstrap = results.bootstrap
+    if results.intervals is None:
         return f"no intervals: all clips are of one {bootstrap['unit']}"
     units = "clips" if bootstrap["unit"] == "clip" else f"whole units of `{bootstrap['unit']}`"
     return (
@@ -83,7 +85,8 @@ def fold_lines(result: dict) -> list[str]:
     """Lines of the result of [`aggregate_folds`]."""
     metrics = [key for key in _TITLES if key in result["mean"]]
     width = max(len(_TITLES[key]) for key in metrics)
-    title = evaluation_title({**result, "fold": None})
+    same = {name: result[name] for name in ("dataset", "split", "num_views", "peer_protocol")}
+    title = evaluation_title(**same, fold=None)
     if result["missing_folds"]:
         title += f"; WITHOUT FOLD {', '.join(map(str, result['missing_folds']))}"
     lines = [title, " " * 20 + "  ".join(f"{_TITLES[key]:>{width}}" for key in metrics)]
@@ -100,15 +103,16 @@ def fold_lines(result: dict) -> list[str]:
     return lines
 
 
-def calibration_lines(report: dict) -> list[str]:
+def calibration_lines(calibration: dict) -> list[str]:
     """Lines of what `hdf calibrate` writes."""
-    temperature = report["temperature"]
+    temperature = calibration["temperature"]
     lines = [f"temperature {temperature['before']:.4g} -> {temperature['after']:.4g}"]
     for split in ("validation", "test"):
-        before, after = report[split]["before"], report[split]["after"]
+        before, after = calibration[split]["before"], calibration[split]["after"]
         lines.append(
-            f"{split}, {report[split]['num_clips']} clips: calibration error {before['ece']:.4f} -> {after['ece']:.4f}"
-            f", negative log-likelihood {before['nll']:.4f} -> {after['nll']:.4f}"
+            f"{split}, {calibration[split]['num_clips']} clips: "
+            f"calibration error {before['ece']:.4f} -> {after['ece']:.4f}, "
+            f"negative log-likelihood {before['nll']:.4f} -> {after['nll']:.4f}"
         )
     return lines
 

@@ -31,11 +31,11 @@ from ..data.clips import ClipDataset
 from ..data.files import whole_or_absent
 from ..evaluation.environment import environment
 from ..evaluation.predictions import predictions_table, write_predictions
+from ..evaluation.results import Results, training_results
 from ..evaluation.shared_classes import SharedClasses
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.views import predict_views
-from ..hub.cards import evaluation_title
-from ..hub.release import write_metrics, write_model_card
+from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import SHIPPED, checkpoint_path
@@ -105,15 +105,15 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
 
 def run(arguments: Sequence[str]) -> Outcome:
     """Trains, tests, and writes what belongs beside the weights; the result is the metrics."""
-    metrics = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
+    results = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
     if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
         torch.distributed.destroy_process_group()
-    return Outcome(metrics)
+    return Outcome(None if results is None else results.to_dict())
 
 
 def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
-) -> dict | None:
+) -> Results | None:
     record = deciding_arguments(training, (script, data), FREE)
     try:
         # Before any work; in one process, as in the others the folder may look otherwise a moment later.
@@ -149,21 +149,20 @@ def _train(
     for order in ("first", "shuffled") if script.frame_controls else ():
         control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
         controls[f"{order}_war"] = trainer.predict(control).metrics["test_war"]
-    metrics = None
+    results = None
     if trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         table = predictions_table(splits["test"], probabilities, SharedClasses(names, names))
         write_predictions(table, folder)
-        report = evaluate_predictions(table)
-        report |= {"controls": controls} if controls else {}
-        metrics = write_results(folder, trainer, script, data, report, command)
+        scores = evaluate_predictions(table) | {"controls": controls or None}
+        results = write_results(folder, trainer, script, data, scores, command)
         if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
             write_test_clips(folder / "test_clips", splits["test"])
     if training.push_to_hub:
         trainer.push_to_hub()
     if trainer.is_world_process_zero():
         print(f"report in {write_report(folder, splits['test'])}")
-    return metrics
+    return results
 
 
 def write_results(
@@ -171,30 +170,33 @@ def write_results(
     trainer: HDFTrainer,
     script: ScriptArguments,
     data: DataArguments,
-    report: dict,
+    scores: dict,
     command: list[str],
-) -> dict:
-    """Metrics, pictures and model card beside the weights; the metrics."""
-    metrics = {
+) -> Results:
+    """Results, pictures and model card beside the weights; the results."""
+    results = training_results(
+        folder,
+        script.model_name_or_path or None,
+        command,
         **data.described(as_fields("dataset_overrides", data.dataset_overrides)),
-        "split": "test",
-        "calibration_temperature": trainer.model.config.calibration_temperature,
-        **report,
-        "seed": trainer.args.seed,
-        "environment": environment(),
-    }
-    metrics = write_metrics(folder, metrics, script.model_name_or_path or None, command)
+        split="test",
+        calibration_temperature=trainer.model.config.calibration_temperature,
+        **scores,
+        seed=trainer.args.seed,
+        environment=environment(),
+    )
+    results.write(folder)
     with whole_or_absent(folder / "confusion_matrix.png") as part:
-        plot_confusion_matrix(report, part, evaluation_title(metrics))
+        plot_confusion_matrix(scores, part, results.title)
     with whole_or_absent(folder / "training_curves.png") as part:
         plot_training_curves(trainer.state.log_history, part)
     write_model_card(folder)
-    print(evaluation_title(metrics))
-    print(*total_lines(report), sep="\n")
-    for name, value in report.get("controls", {}).items():
+    print(results.title)
+    print(*total_lines(results), sep="\n")
+    for name, value in (results.controls or {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")
-    return metrics
+    return results
 
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:

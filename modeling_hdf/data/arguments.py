@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import datasets
 
 from ..video_processing_hdf import HDFVideoProcessor
+from .builders.base import ExpressionConfig
 from .builders.dfew import DFEW
 from .builders.ferv39k import FERV39k
 from .builders.folder import VideoFolder
@@ -21,6 +22,12 @@ from .transforms import build_augmentation
 from .votes import vote_targets
 
 BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
+# The name of the dataset, by that of its builder, where a licence forbids handing clips on.
+GATED_DATASETS = {
+    name: builder.BUILDER_CONFIG_CLASS.dataset
+    for name, builder in BUILDERS.items()
+    if issubclass(builder.BUILDER_CONFIG_CLASS, ExpressionConfig) and builder.BUILDER_CONFIG_CLASS.is_gated
+}
 
 # Fields of a builder that are no overrides: those of `datasets`, and those that are arguments of their own here.
 _NO_OVERRIDES = ("name", "version", "data_dir", "data_files", "description", "peer_protocol", "max_missing")
@@ -35,7 +42,7 @@ class DataArguments:
         dataset: `"synthetic"`, `"dfew"`, `"ferv39k"`, `"mafw"` or `"folder"` (videos of your own).
         data_dir: folder of the dataset, as it was unpacked; not for synthetic faces.
         fold: number of the fold, from 1, of a dataset that has folds.
-        peer_protocol: select on the test split; see [`ExpressionConfig`]. Every report says so.
+        peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result says so.
         max_missing: listed clips that may be missing: a number (`5`) or a share (`0.05`).
         dataset_overrides: further fields of the builder, as JSON.
         cache_clips: keep decoded clips in memory; not for random frames.
@@ -55,7 +62,7 @@ class DataArguments:
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the dataset, as it was unpacked."})
     fold: int | None = field(default=None, metadata={"help": "Fold, from 1, of a dataset that has folds."})
     peer_protocol: bool = field(
-        default=False, metadata={"help": "Select on the test split, as the literature does; every report says so."}
+        default=False, metadata={"help": "Select on the test split, as the literature does; every result says so."}
     )
     max_missing: str = field(
         default="0", metadata={"help": "Listed clips that may be missing: a number (5) or a share (0.05)."}
@@ -201,4 +208,4 @@ def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = F
     return lines
 
 
-__all__ = ["BUILDERS", "DataArguments", "class_count_lines"]
+__all__ = ["BUILDERS", "GATED_DATASETS", "DataArguments", "class_count_lines"]

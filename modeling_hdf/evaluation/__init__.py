@@ -1,10 +1,11 @@
 """
 Evaluation: from a trained model and a dataset to numbers with intervals.
 
-- [`classification_report`], [`war`], [`uar`], [`macro_f1`], [`expected_calibration_error`]: the metrics.
+- [`classification_scores`], [`war`], [`uar`], [`macro_f1`], [`expected_calibration_error`]: the metrics.
 - [`predict_rows`], [`predict_views`]: a model's probabilities on a dataset.
 - [`read_predictions`]: the table of probabilities that an earlier run wrote.
-- [`evaluate_predictions`]: everything that a report of one evaluation shows; [`bootstrap_intervals`]: its intervals.
+- [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: its intervals.
+- [`Results`], [`read_results`]: the `metrics.json` of one evaluation.
 - [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration; [`recorded_gates`]: the gates of DAM.
 """
 
@@ -12,8 +13,9 @@ from .bootstrap import bootstrap_intervals
 from .calibration import fit_temperature
 from .folds import aggregate_folds, read_fold
 from .gates import DAMGates, recorded_gates
-from .metrics import classification_report, expected_calibration_error, macro_f1, reliability, uar, war
+from .metrics import classification_scores, expected_calibration_error, macro_f1, reliability, uar, war
 from .predictions import predictions_table, read_predictions, write_predictions
+from .results import Results, read_results
 from .running import clip_outputs, evaluation_trainer, predict_rows
 from .shared_classes import SharedClasses
 from .summary import evaluate_predictions
@@ -21,11 +23,12 @@ from .views import average_views, predict_views
 
 __all__ = [
     "DAMGates",
+    "Results",
     "SharedClasses",
     "aggregate_folds",
     "average_views",
     "bootstrap_intervals",
-    "classification_report",
+    "classification_scores",
     "clip_outputs",
     "evaluate_predictions",
     "evaluation_trainer",
@@ -37,6 +40,7 @@ __all__ = [
     "predictions_table",
     "read_fold",
     "read_predictions",
+    "read_results",
     "recorded_gates",
     "reliability",
     "uar",

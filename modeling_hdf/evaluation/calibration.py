@@ -57,7 +57,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(result.x))
 
 
-def calibration_report(logits: np.ndarray, labels: np.ndarray, before: float, after: float) -> dict:
+def calibration_scores(logits: np.ndarray, labels: np.ndarray, before: float, after: float) -> dict:
     """
     Calibration on one split at two temperatures.
 
@@ -69,14 +69,14 @@ def calibration_report(logits: np.ndarray, labels: np.ndarray, before: float, af
     Returns:
         `dict`: `num_clips`, and for `"before"` and `"after"` `ece` and `nll` (nats per clip).
     """
-    report: dict = {"num_clips": len(labels)}
+    scores: dict = {"num_clips": len(labels)}
     for name, temperature in (("before", before), ("after", after)):
         probabilities = np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
-        report[name] = {
+        scores[name] = {
             "ece": expected_calibration_error(labels, probabilities),
             "nll": negative_log_likelihood(logits, labels, temperature),
         }
-    return report
+    return scores
 
 
 def write_temperature(folder: str | Path, temperature: float) -> None:
@@ -91,4 +91,4 @@ def write_temperature(folder: str | Path, temperature: float) -> None:
     write_json(path, config | {"calibration_temperature": temperature})
 
 
-__all__ = ["calibration_report", "fit_temperature", "negative_log_likelihood", "write_temperature"]
+__all__ = ["calibration_scores", "fit_temperature", "negative_log_likelihood", "write_temperature"]

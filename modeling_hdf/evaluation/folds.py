@@ -1,57 +1,49 @@
 """Cross-validation: the metrics of several folds as one result."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..data.arguments import BUILDERS
+from .results import Results, read_results
 
 # What must be the same in all folds, or their mean is of nothing.
 _SAME = ("dataset", "split", "peer_protocol", "temporal_sampling", "num_views")
-# The same of what older files do not tell.
-_SAME_IF_TOLD = ("sampling_stride", "dataset_overrides", "calibrated")
+# The same of what older files do not tell. Each fold has a temperature of its own; that one was fitted is the same.
+_SAME_IF_TOLD = {
+    "sampling_stride": lambda fold: fold.sampling_stride,
+    "dataset_overrides": lambda fold: fold.dataset_overrides,
+    "calibrated": lambda fold: fold.is_calibrated,
+}
 
 
-def read_fold(folder: str | Path) -> dict:
+def read_fold(folder: str | Path) -> Results:
     """
-    The `metrics.json` of one fold, with its `folder`.
+    The results of one fold.
 
     Args:
         folder (`str` or `Path`): output folder of a training run, or of `hdf evaluate --output`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, lacks a field, or is of a dataset without folds.
+        FileNotFoundError: if it holds no `metrics.json`.
+        ValueError: if that is damaged, lacks a field, or is of a dataset without folds.
     """
-    path = Path(folder) / "metrics.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give folders that training or `hdf evaluate` wrote.")
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}.") from error
-    fields = (*_SAME, "fold", "num_clips", "war", "uar", "recall", "confusion_matrix")
-    missing = [name for name in fields if name not in metrics]
-    if missing:
-        raise ValueError(f"{path} has no {', '.join(missing)}; evaluate this fold again with `hdf evaluate`.")
-    if metrics["fold"] is None:
-        raise ValueError(f"{path} is of {metrics['dataset']} without a fold: there is nothing to take a mean of.")
-    if metrics["dataset"] not in BUILDERS:
-        raise ValueError(f"{path} is of the dataset {metrics['dataset']!r}; known are {', '.join(BUILDERS)}.")
-    # Each fold has a temperature of its own; that one was fitted is what must be the same.
-    temperature = metrics.get("calibration_temperature")
-    calibrated = None if temperature is None else temperature != 1.0
-    return {**metrics, "calibrated": calibrated, "folder": str(folder)}
+    results = read_results(folder, require=(*_SAME, "fold", "num_clips", "war", "uar", "recall", "confusion_matrix"))
+    source, dataset = results.source, results.dataset
+    if results.fold is None:
+        raise ValueError(f"{source} is of {dataset} without a fold: there is nothing to take a mean of.")
+    if dataset not in BUILDERS:
+        raise ValueError(f"{source} is of the dataset {dataset!r}; known are {', '.join(BUILDERS)}.")
+    return results
 
 
-def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
+def aggregate_folds(folds: Sequence[Results], allow_missing: bool = False) -> dict:
     """
     Mean and standard deviation over folds.
 
     Args:
-        folds (`Sequence[dict]`): results of [`read_fold`], in any order.
+        folds (`Sequence[Results]`): results of [`read_fold`], in any order.
         allow_missing (`bool`, *optional*, defaults to `False`): whether folds of the dataset may be missing; the
             result then names them.
 
@@ -66,18 +58,21 @@ def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
         ValueError: for less than two folds, a fold that is missing or comes twice, and folds of different datasets,
             label sets or kinds of evaluation.
     """
-    folds = sorted(folds, key=lambda fold: fold["fold"])
+    folds = sorted(folds, key=lambda fold: fold.fold)
     _check_same(folds)
-    names = list(folds[0]["recall"])
+    names = list(folds[0].recall)
     missing = _check_complete(folds, allow_missing)
-    metrics = [name for name in ("war", "uar", "macro_f1", "ece") if all(name in fold for fold in folds)]
-    shown = ("fold", "folder", "num_clips", *metrics, "recall")
-    columns = {name: [fold[name] for fold in folds] for name in metrics}
-    recalls = {name: [fold["recall"][name] for fold in folds if fold["recall"][name] is not None] for name in names}
-    matrix = np.sum([fold["confusion_matrix"] for fold in folds], axis=0)
+    columns = {name: [getattr(fold, name) for fold in folds] for name in ("war", "uar", "macro_f1", "ece")}
+    columns = {name: values for name, values in columns.items() if None not in values}
+    shown = ("num_clips", *columns, "recall")
+    recalls = {name: [fold.recall[name] for fold in folds if fold.recall[name] is not None] for name in names}
+    matrix = np.sum([fold.confusion_matrix for fold in folds], axis=0)
     return {
-        **{name: folds[0].get(name) for name in (*_SAME, *_SAME_IF_TOLD)},
-        "folds": [{name: fold[name] for name in shown} for fold in folds],
+        **_same(folds[0]),
+        "folds": [
+            {"fold": fold.fold, "folder": _folder(fold), **{name: getattr(fold, name) for name in shown}}
+            for fold in folds
+        ],
         "missing_folds": missing,
         "num_clips": int(matrix.sum()),
         "mean": {
@@ -94,30 +89,40 @@ def aggregate_folds(folds: Sequence[dict], allow_missing: bool = False) -> dict:
     }
 
 
-def _check_same(folds: list[dict]) -> None:
+def _folder(fold: Results) -> str:
+    return str(Path(fold.source).parent)
+
+
+def _same(fold: Results) -> dict:
+    """What must be the same in all folds."""
+    return {name: getattr(fold, name) for name in _SAME} | {name: tell(fold) for name, tell in _SAME_IF_TOLD.items()}
+
+
+def _check_same(folds: list[Results]) -> None:
     if len(folds) < 2:
         raise ValueError(f"A mean over folds needs two of them or more; got {len(folds)}.")
     first = folds[0]
     for fold in folds[1:]:
-        for name in (*_SAME, *_SAME_IF_TOLD):
-            if fold.get(name) != first.get(name):
+        here, there = _same(fold), _same(first)
+        for name in here:
+            if here[name] != there[name]:
                 raise ValueError(
-                    f"The folds were not evaluated alike: `{name}` is {first.get(name)!r} in {first['folder']} "
-                    f"and {fold.get(name)!r} in {fold['folder']}."
+                    f"The folds were not evaluated alike: `{name}` is {there[name]!r} in {_folder(first)} "
+                    f"and {here[name]!r} in {_folder(fold)}."
                 )
-        if list(fold["recall"]) != list(first["recall"]):
+        if list(fold.recall) != list(first.recall):
             raise ValueError(
-                f"The folds have different label sets: {', '.join(first['recall'])} in {first['folder']} and "
-                f"{', '.join(fold['recall'])} in {fold['folder']}."
+                f"The folds have different label sets: {', '.join(first.recall)} in {_folder(first)} and "
+                f"{', '.join(fold.recall)} in {_folder(fold)}."
             )
-        if fold["fold"] == first["fold"]:
-            raise ValueError(f"Fold {fold['fold']} is given twice: {first['folder']} and {fold['folder']}.")
+        if fold.fold == first.fold:
+            raise ValueError(f"Fold {fold.fold} is given twice: {_folder(first)} and {_folder(fold)}.")
         first = fold
 
 
-def _check_complete(folds: list[dict], allow_missing: bool) -> list[int]:
+def _check_complete(folds: list[Results], allow_missing: bool) -> list[int]:
     """The folds of the dataset that are not there."""
-    dataset, given = folds[0]["dataset"], [fold["fold"] for fold in folds]
+    dataset, given = folds[0].dataset, [fold.fold for fold in folds]
     count = len(BUILDERS[dataset].BUILDER_CONFIG_CLASS.folds)
     missing = [number for number in range(1, count + 1) if number not in given]
     if missing and not allow_missing:

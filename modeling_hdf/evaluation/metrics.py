@@ -83,9 +83,9 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
     return sum(count * abs(confidence - accuracy) for count, confidence, accuracy in filled) / len(labels)
 
 
-def classification_report(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
+def classification_scores(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
     """
-    Everything a report of one evaluation shows.
+    The metrics of classified clips.
 
     Args:
         labels (`np.ndarray` of shape `(N,)`): true classes.
@@ -127,7 +127,7 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray, names: li
 
 __all__ = [
     "check_probabilities",
-    "classification_report",
+    "classification_scores",
     "expected_calibration_error",
     "macro_f1",
     "reliability",

@@ -1,4 +1,4 @@
-"""From a table of predictions to everything a report of one evaluation shows: metrics, intervals, groups of clips."""
+"""From a table of predictions to all numbers of one evaluation: metrics, intervals, groups of clips."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .bootstrap import bootstrap_intervals
-from .metrics import classification_report, expected_calibration_error, reliability
+from .metrics import classification_scores, expected_calibration_error, reliability
 from .predictions import PREFIX, check_predictions, class_names, class_numbers, class_probabilities
 
 UNIT_COLUMNS = ("identity", "group")  # clips that share one of these are not independent of each other
@@ -22,18 +22,18 @@ def evaluate_predictions(
 
     A resample draws people (column `identity` or `group`, where every clip has one) with all their clips, since clips
     of one person are not independent. Otherwise it draws clips, which makes the intervals somewhat too narrow where
-    people come more than once and the dataset does not tell. `bootstrap` in the report says which. Where all resamples
+    people come more than once and the dataset does not tell. `bootstrap` in the result says which. Where all resamples
     agree, as with a recall of 0 or 1, there is no interval: see [`bootstrap_intervals`].
 
     Args:
         table (`pd.DataFrame`): see [`predictions_table`].
-        group_by (`Sequence[str]`, *optional*): columns to report groups of; by default every factor that the table has
-            and that differs between clips.
+        group_by (`Sequence[str]`, *optional*): columns to measure groups of; by default every factor that the table
+            has and that differs between clips.
         num_resamples (`int`, *optional*, defaults to 1000): resamples of the bootstrap.
         seed (`int`, *optional*, defaults to 0): of the bootstrap.
 
     Returns:
-        `dict`, plain JSON: what [`classification_report`] gives (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
+        `dict`, plain JSON: what [`classification_scores`] gives (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
         `confusion_matrix`); `ece`; `reliability`, see [`reliability`]; `intervals`, `[low, high]` under the same names
         (in `recall` by class, None for a class without clips; None in place of any pair if all resamples agree), or
         None for a single unit; `bootstrap` (`unit`, `num_units`, `num_resamples`, `level`, `seed`); `groups`, for each
@@ -51,7 +51,7 @@ def evaluate_predictions(
     labels, probabilities = class_numbers(table), class_probabilities(table)
     names = class_names(table)
     return {
-        **classification_report(labels, probabilities.argmax(1), names),
+        **classification_scores(labels, probabilities.argmax(1), names),
         "ece": expected_calibration_error(labels, probabilities),
         "reliability": reliability(labels, probabilities),
         "intervals": _intervals(table, unit, options),
@@ -61,7 +61,7 @@ def evaluate_predictions(
             "level": 0.95,
             **options,
         },
-        "groups": {name: _group_report(table, name, unit, options) for name in factors},
+        "groups": {name: _group_scores(table, name, unit, options) for name in factors},
     }
 
 
@@ -109,13 +109,13 @@ def clip_groups(column: pd.Series) -> pd.Series:
     return pd.Series(pd.Categorical.from_codes(codes, [*names, "unknown"], ordered=True), column.index)
 
 
-def _group_report(table: pd.DataFrame, factor: str, unit: str, options: dict) -> dict:
+def _group_scores(table: pd.DataFrame, factor: str, unit: str, options: dict) -> dict:
     groups = {}
     for name, part in table.groupby(clip_groups(table[factor]), observed=True):
-        report = classification_report(class_numbers(part), class_numbers(part, "predicted"), class_names(part))
+        scores = classification_scores(class_numbers(part), class_numbers(part, "predicted"), class_names(part))
         intervals = _intervals(part, unit, options)
         groups[name] = {
-            **{key: report[key] for key in ("num_clips", "war", "uar")},
+            **{key: scores[key] for key in ("num_clips", "war", "uar")},
             "intervals": intervals and {key: intervals[key] for key in ("war", "uar")},
         }
     large = {name: group["war"] for name, group in groups.items() if group["num_clips"] >= MIN_GROUP_CLIPS}

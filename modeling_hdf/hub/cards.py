@@ -1,4 +1,4 @@
-"""Model cards, filled from the numbers of a `metrics.json` and from nothing else."""
+"""Model cards, filled from the results in a `metrics.json` and from nothing else."""
 
 from importlib import resources
 
@@ -7,40 +7,24 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
+from ..data.arguments import GATED_DATASETS
+from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
+from ..evaluation.results import Results
 from ..pretrained import SHIPPED
 from ..videomae_hdf import as_pair
-from .client import is_hub_id
 
-# Their clips are handed out on a signed agreement; the name is the dataset's own.
-GATED_DATASETS = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}
-# `base_model` of a run that started from a folder, of which only the name is told; no repository is called so.
-LOCAL_PREFIX = "local:"
 # `license_name` of weights whose terms no licence of the Hub states: the section of the card does.
 _LICENSE_NAME = "see-model-card"
-# Of `metrics.json`, what a card shows.
+# What a card shows of the results.
 _FIELDS = (
     *("base_model", "dataset", "fold", "split", "peer_protocol", "temporal_sampling", "num_views", "num_clips"),
     *("seed", "war", "uar", "recall", "command"),
 )
 
 
-def evaluation_title(metrics: dict) -> str:
-    """
-    What an evaluation is of, in one line.
-
-    Args:
-        metrics (`dict`): `dataset`, `fold` (or None), `split`, `num_views` and `peer_protocol`.
-    """
-    fold = "" if metrics["fold"] is None else f" fold {metrics['fold']}"
-    views = "" if metrics["num_views"] == 1 else f", {metrics['num_views']} views"
-    peers = ", PEER PROTOCOL: model selected on this split" if metrics["peer_protocol"] else ""
-    split = "all splits" if metrics["split"] == "all" else f"{metrics['split']} split"
-    return f"{metrics['dataset']}{fold}, {split}{views}{peers}"
-
-
 def model_card(
     config: HDFConfig,
-    metrics: dict | None,
+    results: Results | None,
     repository: str | None = None,
     revision: str | None = None,
     *,
@@ -51,26 +35,26 @@ def model_card(
 
     Args:
         config ([`HDFConfig`]): configuration of the model.
-        metrics (`dict`, *optional*): what [`write_metrics`] wrote. `None` for a model that was not evaluated: the card
-            then says so, holds no number, and claims nothing about data and start weights, which only that file knows.
+        results ([`Results`], *optional*): of the training. `None` for a model that was not evaluated: the card then
+            says so, holds no number, and claims nothing about data and start weights, which only they know.
         repository (`str`, *optional*): where the card goes, `"owner/name"`; gives its title and its example.
         revision (`str`, *optional*): the branch it goes to, if not the main one.
         shipped (`bool`, *optional*, defaults to `False`): the model is the one that ships with the package.
 
     Raises:
-        KeyError: if `metrics` lacks a field.
-        ValueError: if its classes are not those of the model.
+        ValueError: if the results lack a field, or their classes are not those of the model.
     """
-    if metrics is None:
-        return _fill(config, {}, state="not evaluated", name=_title(repository, "hdf"), repository=repository)
+    if results is None:
+        return _fill(config, Results(), state="not evaluated", name=_title(repository, "hdf"), repository=repository)
     labels = list(config.id2label.values())
-    if list(metrics["recall"]) != labels:
-        raise ValueError(f"metrics.json has the classes {list(metrics['recall'])}, config.json {labels}.")
+    results.require(_FIELDS)
+    if list(results.recall) != labels:
+        raise ValueError(f"{results.source} has the classes {list(results.recall)}, config.json {labels}.")
     return _fill(
         config,
-        metrics,
+        results,
         state="evaluated",
-        name=SHIPPED if shipped else _title(repository, f"hdf-{metrics['dataset']}"),
+        name=SHIPPED if shipped else _title(repository, f"hdf-{results.dataset}"),
         repository=repository,
         revision=revision,
         shipped=shipped,
@@ -88,19 +72,18 @@ def planned_model_card(dataset: str) -> ModelCard:
     config = HDFConfig(**recipe["model_overrides"])
     fold = 1 if dataset == "dfew" else None
     fold_option = "" if fold is None else f" --fold {fold}"
-    plan = {
-        "base_model": recipe["model_name_or_path"],
-        "dataset": dataset,
-        "fold": fold,
-        "split": "test",
-        "peer_protocol": False,
-        "temporal_sampling": recipe["temporal_sampling"],
-        "num_views": recipe["num_views"],
-        "recall": dict.fromkeys(config.id2label.values()),
-        **dict.fromkeys(("num_clips", "seed", "war", "uar")),
-        "command": f"accelerate launch examples/train.py --recipe {dataset} --data-dir {GATED_DATASETS[dataset]}"
+    plan = Results(
+        base_model=recipe["model_name_or_path"],
+        dataset=dataset,
+        fold=fold,
+        split="test",
+        peer_protocol=False,
+        temporal_sampling=recipe["temporal_sampling"],
+        num_views=recipe["num_views"],
+        recall=dict.fromkeys(config.id2label.values()),
+        command=f"accelerate launch examples/train.py --recipe {dataset} --data-dir {GATED_DATASETS[dataset]}"
         + fold_option,
-    }
+    )
     name = f"hdf-{dataset}"
     return _fill(config, plan, state="not trained", name=name, repository=f"owner/{name}")
 
@@ -111,7 +94,7 @@ def _title(repository: str | None, default: str) -> str:
 
 def _fill(
     config: HDFConfig,
-    metrics: dict,
+    results: Results,
     *,
     state: str,
     name: str,
@@ -119,8 +102,8 @@ def _fill(
     revision: str | None = None,
     shipped: bool = False,
 ) -> ModelCard:
-    """Fills the template; `metrics` is empty for a model that was not evaluated."""
-    dataset, base_model = metrics.get("dataset"), metrics.get("base_model")
+    """Fills the template; the results tell nothing of a model that was not evaluated."""
+    dataset, base_model = results.dataset, results.base_model
     is_free = _is_free(dataset, base_model)
     data = ModelCardData(
         license="apache-2.0" if is_free else "other",
@@ -132,9 +115,10 @@ def _fill(
         tags=["hdf", "videomae", "facial-expression-recognition", "dynamic-facial-expression-recognition"],
         model_name=name,
         metrics=["accuracy", "recall"] if state == "evaluated" else None,
-        eval_results=_results(metrics) if state == "evaluated" else None,
+        eval_results=_eval_results(results) if state == "evaluated" else None,
     )
-    fields = {name: metrics[name] for name in _FIELDS} if metrics else {}
+    is_evaluated = state != "not evaluated"
+    fields = {name: getattr(results, name) for name in _FIELDS} if is_evaluated else {}
     template = resources.files("modeling_hdf.hub_cards") / "model_card.md"
     with resources.as_file(template) as path:
         return ModelCard.from_template(
@@ -151,8 +135,8 @@ def _fill(
             gated=GATED_DATASETS,
             is_free=is_free,
             local_prefix=LOCAL_PREFIX,
-            evaluation=evaluation_title(metrics) if metrics else None,
-            controls=metrics.get("controls"),
+            evaluation=results.title if is_evaluated else None,
+            controls=results.controls,
             **fields,
         )
 
@@ -162,25 +146,25 @@ def _is_free(dataset: str | None, base_model: str | None) -> bool:
     return base_model is None and dataset == "synthetic"
 
 
-def _results(metrics: dict) -> list[EvalResult]:
+def _eval_results(results: Results) -> list[EvalResult]:
     """WAR and UAR for the metadata, with the dataset, fold and split that they are of."""
     evaluation = {
         "task_type": "video-classification",
-        "dataset_type": metrics["dataset"],
-        "dataset_name": evaluation_title(metrics),
-        "dataset_config": None if metrics["fold"] is None else f"fold{metrics['fold']}",
-        "dataset_split": metrics["split"],
+        "dataset_type": results.dataset,
+        "dataset_name": results.title,
+        "dataset_config": None if results.fold is None else f"fold{results.fold}",
+        "dataset_split": results.split,
     }
     return [
-        EvalResult(metric_type="accuracy", metric_name="WAR", metric_value=round(metrics["war"], 4), **evaluation),
+        EvalResult(metric_type="accuracy", metric_name="WAR", metric_value=round(results.war, 4), **evaluation),
         EvalResult(
             metric_type="recall",
             metric_name="UAR",
-            metric_value=round(metrics["uar"], 4),
+            metric_value=round(results.uar, 4),
             metric_args={"average": "macro"},
             **evaluation,
         ),
     ]
 
 
-__all__ = ["GATED_DATASETS", "LOCAL_PREFIX", "evaluation_title", "model_card", "planned_model_card"]
+__all__ = ["model_card", "planned_model_card"]

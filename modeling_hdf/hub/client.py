@@ -9,9 +9,10 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import HFValidationError, httpx, validate_repo_id
+from huggingface_hub.utils import HFValidationError, httpx
 
 from ..data.files import refuse_filled, whole_or_absent
+from ..evaluation.privacy import is_hub_id
 
 # What travels: the path in the repository, and the file on disk or the content itself.
 Files = Mapping[str, Path | bytes]
@@ -23,15 +24,6 @@ class HubError(OSError):
 
 class HubUnavailable(HubError):
     """The Hub could not be reached, or failed: later it may work."""
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name could be that of a repository with an owner, `"owner/name"`."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return "/" in name
 
 
 def write_files(files: Files, folder: str | os.PathLike) -> Path:
@@ -178,4 +170,4 @@ def _first_line(error: BaseException | str) -> str:
     return lines[0] if lines else "no reason given"
 
 
-__all__ = ["Files", "HubError", "HubUnavailable", "create_repository", "is_hub_id", "push_files", "write_files"]
+__all__ = ["Files", "HubError", "HubUnavailable", "create_repository", "push_files", "write_files"]

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..data.arguments import GATED_DATASETS
 from ..data.builders.checks import class_counts
 from ..data.clip_io import load_clip
 from ..data.files import whole_or_absent
 from ..data.video_encoding import encode_mp4
-from .cards import GATED_DATASETS
 from .client import push_files
 
 # Names of folders that only those datasets have.

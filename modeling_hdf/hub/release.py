@@ -1,13 +1,7 @@
-"""Publishing a model folder: which of its files travel, whether they belong together, and the numbers of its card."""
+"""Publishing a model folder: which of its files travel, and whether they belong together."""
 
-import hashlib
-import json
 import os
-import re
-import shlex
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
 import torch
 from huggingface_hub import CommitInfo
@@ -16,94 +10,19 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
 from ..configuration_hdf import HDFConfig
-from ..data.files import write_bytes
+from ..data.files import read_json, write_bytes
+from ..evaluation.privacy import refuse_private_texts
+from ..evaluation.results import METRICS, read_results
+from ..evaluation.weights import SHARD, WEIGHTS_INDEX, weight_names, weights_sha256
 from ..modeling_hdf import HDFForVideoClassification
-from .cards import LOCAL_PREFIX, model_card
-from .client import Files, is_hub_id, push_files
+from .cards import model_card
+from .client import Files, push_files
 
-CONFIG, PROCESSOR, METRICS = "config.json", "video_preprocessor_config.json", "metrics.json"
-WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, PROCESSOR = "config.json", "video_preprocessor_config.json"
 PICTURES = ("confusion_matrix.png", "training_curves.png")
-_SHARD = r"model-\d+-of-\d+\.safetensors"
+_DAMAGED = "Save the model again."
 # What an earlier push may have left that must not stay beside the files of this one.
-REPLACES = rf"model\.safetensors(\.index\.json)?|{_SHARD}|metrics\.json|confusion_matrix\.png|training_curves\.png"
-# An absolute path, also as a file URL, one in the home folder, or one that leaves the working directory, where it
-# starts within a text.
-_LOCAL_PATH = re.compile(
-    r"""(?:^|(?<=[\s"'=,\[({]))"""
-    r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*"""
-)
-# Of `config.json`, what holds names of classes: there a slash is no path.
-_CLASS_NAMES = ("id2label", "label2id")
-# An option with a token, `--hub_token` in all its spellings and abbreviations, and a token of the Hub itself.
-_TOKEN_OPTION = re.compile(r"--(?:[A-Za-z0-9]+[-_])*(?:token|hub[-_](?:t|to|tok|toke))(?=$|[\s=])")
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]+")
-_LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{20,}")  # where a name such as `hf_faces` may stand as well
-
-
-# ---- metrics ----
-
-
-def write_metrics(folder: str | os.PathLike, metrics: dict[str, Any], start: str | None, argv: Sequence[str]) -> dict:
-    """
-    Writes `metrics.json` beside the weights that it is of, without any path of this machine, and without tokens.
-
-    Args:
-        folder (`str` or `Path`): folder with the weights.
-        metrics (`dict`): result of [`classification_report`] and what it is of: `dataset`, `fold`,
-            `split`, `peer_protocol`, `temporal_sampling`, `num_views`, `seed`.
-        start (`str`, *optional*): checkpoint that training started from: a Hub repository, or a folder, of which only
-            the name is kept.
-        argv (`Sequence[str]`): the command line, see [`public_command`].
-
-    Returns:
-        `dict`: the metrics with `base_model`, `command` and `weights_sha256`, the checksum of each file of weights.
-    """
-    if start is not None and (os.path.exists(start) or not is_hub_id(start)):
-        start = LOCAL_PREFIX + os.path.basename(os.path.abspath(start))
-    metrics = {
-        "base_model": start,
-        **metrics,
-        "command": public_command(argv),
-        "weights_sha256": weights_sha256(folder),
-    }
-    (Path(folder) / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return metrics
-
-
-def public_command(argv: Sequence[str]) -> str:
-    """A command line without options that hold a token, with any other token masked and paths shortened."""
-    words, is_token = [], False
-    for word in argv:
-        if is_token and not word.startswith("--"):
-            is_token = False
-            continue
-        option = _TOKEN_OPTION.match(word)
-        is_token = option is not None and option[0] == word
-        if option is None:
-            words.append(_TOKEN.sub("TOKEN", shorten_paths(word)))
-    return shlex.join(words)
-
-
-def shorten_paths(word: str) -> str:
-    """A word of a command line with only the last part of each path that is absolute, or starts with `~` or `..`."""
-    option, sign, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    if _LOCAL_PATH.match(value):  # the whole word, in which a folder's name may hold a space
-        return option + sign + _last_part(value)
-    return _LOCAL_PATH.sub(lambda match: _last_part(match[0]), word)
-
-
-def _last_part(path: str) -> str:
-    return (PureWindowsPath if "\\" in path else PurePosixPath)(path).name or "path"
-
-
-def weights_sha256(folder: str | os.PathLike) -> dict[str, str]:
-    """Checksum of each file of weights in a folder, by its name."""
-    digests = {}
-    for name in _weight_names(Path(folder)):
-        with open(Path(folder) / name, "rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+REPLACES = rf"model\.safetensors(\.index\.json)?|{SHARD}|metrics\.json|confusion_matrix\.png|training_curves\.png"
 
 
 # ---- the files of a model ----
@@ -123,7 +42,7 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
         raise FileNotFoundError(f"{folder}: there is no such folder.")
     names = [name for name in (CONFIG, PROCESSOR) if (folder / name).is_file()]
     code = sorted(set().union(*(_code_files(folder, name) for name in names)))
-    wanted = [CONFIG, PROCESSOR, *_weight_names(folder), *code]
+    wanted = [CONFIG, PROCESSOR, *weight_names(folder), *code]
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -134,25 +53,13 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     files = {name: folder / name for name in wanted}
     for name in wanted:
         if name.endswith(".json"):
-            _refuse_private_texts(files[name])
+            refuse_private_texts(files[name], read_json(files[name], _DAMAGED))
     return files
-
-
-def _weight_names(folder: Path) -> list[str]:
-    """`model.safetensors`, or the index and the files that it names."""
-    if not (folder / WEIGHTS_INDEX).is_file():
-        return [WEIGHTS]
-    if (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder}: holds both {WEIGHTS} and {WEIGHTS_INDEX}; remove the one that is old.")
-    shards = sorted(set(_read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()))
-    if not shards or not all(re.fullmatch(_SHARD, name) for name in shards):
-        raise ValueError(f"{folder / WEIGHTS_INDEX}: names no files of weights model-00001-of-0000N.safetensors.")
-    return [WEIGHTS_INDEX, *shards]
 
 
 def _code_files(folder: Path, name: str) -> set[str]:
     """The modules that `auto_map` of a file names, and what they import."""
-    references = _read_json(folder / name).get("auto_map", {})
+    references = read_json(folder / name, _DAMAGED).get("auto_map", {})
     required = (
         ("AutoConfig", "AutoModel", "AutoModelForVideoClassification") if name == CONFIG else ("AutoVideoProcessor",)
     )
@@ -177,7 +84,7 @@ def _check_weights(folder: Path) -> None:
     with torch.device("meta"):
         expected = {name: list(value.shape) for name, value in HDFForVideoClassification(config).state_dict().items()}
     found = {}
-    for name in _weight_names(folder):
+    for name in weight_names(folder):
         if name == WEIGHTS_INDEX:
             continue
         try:
@@ -203,38 +110,6 @@ def _read_config(folder: Path) -> HDFConfig:
         raise ValueError(f"{folder / CONFIG}: {' '.join(str(error).split())}") from error
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is not JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold a JSON object.")
-    return content
-
-
-def _texts(value: Any) -> list[str]:
-    """All texts within JSON, but for keys and the names of classes."""
-    if isinstance(value, dict):
-        value = [item for key, item in value.items() if key not in _CLASS_NAMES]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return [value] if isinstance(value, str) else []
-
-
-def _refuse_private_texts(path: Path) -> None:
-    content = _read_json(path)
-    texts, command = _texts(content), str(content.get("command", ""))
-    if any(map(_LONG_TOKEN.search, texts)) or _TOKEN.search(command) or _TOKEN_OPTION.search(command):
-        raise ValueError(
-            f"{path}: holds a token; take it out before publishing, and revoke it if others could read it."
-        )
-    for text in texts:
-        found = _LOCAL_PATH.search(text)
-        if found:
-            raise ValueError(f"{path}: names a path of this machine, {found[0]!r}; take it out before publishing.")
-
-
 # ---- the push ----
 
 
@@ -255,28 +130,25 @@ def model_release(
 
     Raises:
         FileNotFoundError, ValueError: see [`model_files`].
-        ValueError: if `metrics.json` is not of these weights.
+        ValueError: if `metrics.json` is not of these weights, damaged, or lacks a field of the card.
     """
     folder = Path(folder)
     files: dict[str, Path | bytes] = {**model_files(folder)}
-    metrics = _read_json(folder / METRICS) if (folder / METRICS).is_file() else None
-    if metrics is not None and metrics.get("weights_sha256") != weights_sha256(folder):
+    results = read_results(folder) if (folder / METRICS).is_file() else None
+    if results is not None and results.weights_sha256 != weights_sha256(folder):
         if not may_be_stale:
             raise ValueError(
                 f"{folder / METRICS}: its `weights_sha256` is not that of the weights beside it, so its numbers are "
                 "of another model. Evaluate these weights, or remove the file to publish them without numbers."
             )
-        metrics = None
-    if metrics is not None:
-        _refuse_private_texts(folder / METRICS)
+        results = None
+    if results is not None:
+        refuse_private_texts(folder / METRICS, results.to_dict())
         files |= {name: folder / name for name in (METRICS, *PICTURES)}
         missing = [name for name in PICTURES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{folder}: {', '.join(missing)} of the evaluation in {METRICS} is missing.")
-    try:
-        card = model_card(_read_config(folder), metrics, repo_id, revision)
-    except KeyError as error:
-        raise ValueError(f"{folder / METRICS}: lacks the field {error}.") from error
+    card = model_card(_read_config(folder), results, repo_id, revision)
     return files | {"README.md": str(card).encode("utf-8")}
 
 
@@ -311,7 +183,4 @@ def push_model(
     )
 
 
-__all__ = [
-    *("model_files", "model_release", "public_command", "push_model", "shorten_paths"),
-    *("write_metrics", "write_model_card"),
-]
+__all__ = ["model_files", "model_release", "push_model", "write_model_card"]

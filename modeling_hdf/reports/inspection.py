@@ -13,6 +13,7 @@ from ..data.clips import ClipCollator, ClipDataset
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.gates import recorded_gates
 from ..evaluation.predictions import class_probabilities
+from ..evaluation.results import Results
 from ..evaluation.shared_classes import SharedClasses
 from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
@@ -142,13 +143,13 @@ def at_temperature(probabilities: np.ndarray, before: float, after: float) -> np
     return powers / powers.sum(1, keepdims=True)
 
 
-def check_view(view: ModelView, metrics: dict, table: pd.DataFrame | None, model_temperature: float) -> None:
+def check_view(view: ModelView, metrics: Results, table: pd.DataFrame | None, model_temperature: float) -> None:
     """
     Checks that a view is of the clips and of the model that the metrics are of.
 
     Args:
         view ([`ModelView`]): result of [`look_into`].
-        metrics (`dict`): content of `metrics.json`.
+        metrics ([`Results`]): what `metrics.json` tells.
         table (`pd.DataFrame`, *optional*): the predictions behind the metrics; without them only the number of clips
             can be compared.
         model_temperature (`float`): the model's present `calibration_temperature`.
@@ -156,10 +157,10 @@ def check_view(view: ModelView, metrics: dict, table: pd.DataFrame | None, model
     Raises:
         ValueError: if the clips are others, or their probabilities; the message says which.
     """
-    if view.num_clips != metrics["num_clips"] or view.names != list(metrics["recall"]):
+    if view.num_clips != metrics.num_clips or view.names != list(metrics.recall):
         raise ValueError(
-            f"The numbers are of {metrics['num_clips']} clips of {', '.join(metrics['recall'])}, but the "
-            f"{metrics['split']} split of {metrics['dataset']} has {view.num_clips} of {', '.join(view.names)}: give "
+            f"The numbers are of {metrics.num_clips} clips of {', '.join(metrics.recall)}, but the "
+            f"{metrics.split} split of {metrics.dataset} has {view.num_clips} of {', '.join(view.names)}: give "
             "the data as the run had them (--data-dir, --overrides)."
         )
     if table is None:
@@ -167,12 +168,12 @@ def check_view(view: ModelView, metrics: dict, table: pd.DataFrame | None, model
     unknown = sorted(set(view.clip_ids) - set(table["clip_id"]))
     if unknown:
         raise ValueError(f"Clip {unknown[0]!r} is not among the predictions: give the data as the run had them.")
-    if metrics["num_views"] > 1:  # the mean over views, while this is one of them
+    if metrics.num_views > 1:  # the mean over views, while this is one of them
         return
     expected = class_probabilities(table.set_index("clip_id").loc[view.clip_ids].reset_index())
     exponentials = np.exp(view.logits - view.logits.max(1, keepdims=True), dtype=np.float64)
     probabilities = exponentials / exponentials.sum(1, keepdims=True)
-    probabilities = at_temperature(probabilities, model_temperature, metrics.get("calibration_temperature", 1.0))
+    probabilities = at_temperature(probabilities, model_temperature, metrics.calibration_temperature or 1.0)
     distance = np.abs(probabilities - expected).max(1)
     worst = int(distance.argmax())
     # Other devices and 16-bit floats move the probabilities of most clips far less, of a few doubtful ones more.

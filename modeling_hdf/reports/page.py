@@ -1,7 +1,6 @@
 """One HTML page of a run, complete in itself: it loads nothing, so it can be sent, archived and opened anywhere."""
 
 import base64
-import json
 import shlex
 from collections.abc import Callable
 from importlib import resources
@@ -15,13 +14,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ..configuration_hdf import HDFConfig
-from ..data.files import write_text
+from ..data.arguments import GATED_DATASETS
+from ..data.files import read_json, write_text
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.metrics import expected_calibration_error, reliability
 from ..evaluation.predictions import FILES, class_numbers, class_probabilities, confident_errors, read_predictions
+from ..evaluation.privacy import public_command, shorten_paths
+from ..evaluation.results import Results, read_results
 from ..evaluation.summary import MIN_GROUP_CLIPS
-from ..hub.cards import GATED_DATASETS, evaluation_title
-from ..hub.release import public_command, shorten_paths
 from ..inference.classifier import load_classifier
 from .inspection import ModelView, at_temperature, check_view, look_into
 from .plots import (
@@ -47,11 +47,11 @@ SECTIONS = {
 }
 MAX_ERRORS = 20
 _TOTALS = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
-_FIELDS = (
+# What the page cannot do without.
+NEEDED = (
     *("dataset", "fold", "split", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views"),
-    "dataset_overrides",
+    *("dataset_overrides", "war", "uar", "num_clips", "recall", "confusion_matrix"),
 )
-_RESULTS = ("war", "uar", "num_clips", "recall", "confusion_matrix")
 
 
 def write_report(
@@ -87,15 +87,15 @@ def write_report(
         ValueError: if a file is damaged, or the rows or the model are not those that were measured.
     """
     folder = Path(folder)
-    metrics = read_metrics(folder)
-    model = model or (str(folder) if (folder / "config.json").is_file() else metrics.get("model"))
+    metrics = read_results(folder, require=NEEDED)
+    model = model or (str(folder) if (folder / "config.json").is_file() else metrics.model)
     folders = [folder, Path(model)] if model is not None else [folder]
     table = next((read_predictions(folder / name) for name in FILES if (folder / name).is_file()), None)
     config, view = None, None
     if model is not None and rows is not None:
         classifier, processor = load_classifier(model)
         config = classifier.config
-        sampling = TemporalSampling(metrics["temporal_sampling"], processor.num_frames, metrics["sampling_stride"])
+        sampling = TemporalSampling(metrics.temporal_sampling, processor.num_frames, metrics.sampling_stride)
         view = look_into(classifier, processor, rows, sampling, num_clips)
         check_view(view, metrics, table, config.calibration_temperature)
     elif model is not None and Path(model).is_dir():
@@ -109,10 +109,10 @@ def write_report(
         **_run_context(metrics, config, view is not None and bool(view.gated) and show_frames),
         **_number_context(metrics),
         **_error_context(table),
-        **_calibration_context(metrics, table, config, _read_json(folders, "calibration.json")),
-        **_picture_context(metrics, _read_json(folders, "trainer_state.json")),
+        **_calibration_context(metrics, table, config, _read_beside(folders, "calibration.json")),
+        **_picture_context(metrics, _read_beside(folders, "trainer_state.json")),
         **_feature_context(view, model),
-        **_gate_context(view, config, model, num_clips, metrics["dataset"] == "synthetic" or show_frames),
+        **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
         version=version("hdf-dfer"),
     )
     output = folder / "report.html" if output is None else Path(output)
@@ -120,35 +120,10 @@ def write_report(
     return output
 
 
-def read_metrics(folder: Path) -> dict:
-    """
-    The `metrics.json` of a run.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is damaged or lacks a field.
-    """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: give a folder that training or `hdf evaluate --output` wrote."
-        )
-    metrics = _read_json([folder], path.name)
-    missing = [name for name in (*_FIELDS, *_RESULTS) if name not in metrics]
-    if missing:
-        raise ValueError(f"{path} has no {', '.join(missing)}; evaluate the model again with `hdf evaluate --output`.")
-    return metrics
-
-
-def _read_json(folders: list[Path], name: str) -> dict | None:
+def _read_beside(folders: list[Path], name: str) -> dict | None:
     """The file of the first folder that has it."""
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if path is None:
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}.") from error
+    return None if path is None else read_json(path, "Restore it, or remove it: the page can do without.")
 
 
 def _environment() -> Environment:
@@ -164,19 +139,19 @@ def _png(plot: Callable, *arguments) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool) -> dict:
-    dataset = metrics["dataset"]
+def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: bool) -> dict:
+    dataset = metrics.dataset
     warnings = []
     if dataset == "synthetic":
         warnings.append("Synthetic data only: rendered faces. These figures say nothing about real faces.")
-    if metrics["peer_protocol"]:
+    if metrics.peer_protocol:
         warnings.append(
-            f"Peer protocol: the model was selected on the very {metrics['split']} split that it is measured on. The "
+            f"Peer protocol: the model was selected on the very {metrics.split} split that it is measured on. The "
             "figures are too high for new data."
         )
-    if metrics.get("may_hold_training_clips"):
+    if metrics.may_hold_training_clips:
         warnings.append("The clips may hold some that the model was trained on: both come from folders of videos.")
-    across = metrics.get("across_datasets")
+    across = metrics.across_datasets
     if across is not None:
         removed = ", ".join(across["only_in_model"]) or "none"
         left_out = ", ".join(f"{count} {name}" for name, count in across["left_out"].items()) or "none"
@@ -191,30 +166,30 @@ def _run_context(metrics: dict, config: HDFConfig | None, frames_of_people: bool
             else "videos of your own"
         )
         warnings.append(f"This page shows frames of {owner}: do not hand it on without the right to.")
-    facts = {"dataset": evaluation_title(metrics), "frames": f"{metrics['temporal_sampling']} sampling"}
+    facts = {"dataset": metrics.title, "frames": f"{metrics.temporal_sampling} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
-        if metrics.get(key) is not None:
-            facts[name] = shorten_paths(str(metrics[key]))
+        if getattr(metrics, key) is not None:
+            facts[name] = shorten_paths(str(getattr(metrics, key)))
     if config is not None:
         layers = ", ".join(map(str, config.dam_layers)) or "none"
         facts["input"] = f"{config.num_frames} frames of {config.image_size} pixels"
         facts["DAM after layers"] = f"{layers}, of {config.num_hidden_layers}"
         facts["calibration temperature"] = f"{config.calibration_temperature:.3g}"
     return {
-        "title": f"HDF: {evaluation_title(metrics)}",
+        "title": f"HDF: {metrics.title}",
         "warnings": warnings,
-        "command": public_command(shlex.split(metrics["command"])) if "command" in metrics else None,
+        "command": None if metrics.command is None else public_command(shlex.split(metrics.command)),
         "facts": facts,
-        "environment": metrics.get("environment"),
+        "environment": metrics.environment,
     }
 
 
-def _number_context(metrics: dict) -> dict:
-    totals = {name: key for name, key in _TOTALS.items() if key in metrics}
-    intervals = metrics.get("intervals")
+def _number_context(metrics: Results) -> dict:
+    totals = {name: key for name, key in _TOTALS.items() if getattr(metrics, key) is not None}
+    intervals = metrics.intervals
     note = "No intervals: metrics.json holds none; `hdf evaluate --output` computes them."
-    if "bootstrap" in metrics:
-        bootstrap = metrics["bootstrap"]
+    if metrics.bootstrap is not None:
+        bootstrap = metrics.bootstrap
         unit = "clips" if bootstrap["unit"] == "clip" else f"units (column {bootstrap['unit']}) with all their clips"
         note = f"No intervals: all clips are of one {bootstrap['unit']}."
         if intervals is not None:
@@ -226,11 +201,11 @@ def _number_context(metrics: dict) -> dict:
                 note += " A dash for an interval: all resamples agree, as for a recall of 0 or 1."
     return {
         "totals": totals,
-        "intervals": intervals or {**dict.fromkeys(totals.values()), "recall": dict.fromkeys(metrics["recall"])},
+        "intervals": intervals or {**dict.fromkeys(totals.values()), "recall": dict.fromkeys(metrics.recall)},
         "interval_note": note,
-        "class_counts": [sum(row) for row in metrics["confusion_matrix"]],
-        "controls": {name.replace("_", ", "): value for name, value in metrics.get("controls", {}).items()},
-        "groups": metrics.get("groups", {}),
+        "class_counts": [sum(row) for row in metrics.confusion_matrix],
+        "controls": {name.replace("_", ", "): value for name, value in (metrics.controls or {}).items()},
+        "groups": metrics.groups or {},
         "min_group_clips": MIN_GROUP_CLIPS,
     }
 
@@ -242,27 +217,27 @@ def _error_context(table: pd.DataFrame | None) -> dict:
     return {"errors": confident_errors(table, MAX_ERRORS).to_dict("records"), "num_errors": num_errors}
 
 
-def _picture_context(metrics: dict, trainer_state: dict | None) -> dict:
+def _picture_context(metrics: Results, trainer_state: dict | None) -> dict:
     history = [] if trainer_state is None else trainer_state["log_history"]
     return {
-        "confusion": _png(lambda file: plot_confusion_matrix(metrics, file, evaluation_title(metrics))),
+        "confusion": _png(lambda file: plot_confusion_matrix(metrics.to_dict(), file, metrics.title)),
         "curves": _png(plot_training_curves, history) if history else None,
     }
 
 
-def reliability_panels(metrics: dict, table: pd.DataFrame | None, temperature: float) -> dict[str, dict]:
+def reliability_panels(metrics: Results, table: pd.DataFrame | None, temperature: float) -> dict[str, dict]:
     """
     Panels for [`plot_reliability`]: at the temperature of the measurement, at 1, and at the model's present one.
 
     Args:
-        metrics (`dict`): content of `metrics.json`, with `reliability` and `ece`.
+        metrics ([`Results`]): what `metrics.json` tells, with `reliability` and `ece`.
         table (`pd.DataFrame`, *optional*): the predictions; without them, or if they are means over views, which no
             temperature turns into others, there is the first panel alone.
         temperature (`float`): the model's present `calibration_temperature`.
     """
-    measured = metrics.get("calibration_temperature", 1.0)
-    panels = {measured: {"reliability": metrics["reliability"], "ece": metrics["ece"]}}
-    if table is not None and metrics["num_views"] == 1:
+    measured = metrics.calibration_temperature or 1.0
+    panels = {measured: {"reliability": metrics.reliability, "ece": metrics.ece}}
+    if table is not None and metrics.num_views == 1:
         labels = class_numbers(table)
         for other in {1.0, temperature} - {measured}:
             probabilities = at_temperature(class_probabilities(table), measured, other)
@@ -277,11 +252,11 @@ def reliability_panels(metrics: dict, table: pd.DataFrame | None, temperature: f
 
 
 def _calibration_context(
-    metrics: dict, table: pd.DataFrame | None, config: HDFConfig | None, calibration: dict | None
+    metrics: Results, table: pd.DataFrame | None, config: HDFConfig | None, calibration: dict | None
 ) -> dict:
-    if "reliability" not in metrics:
+    if metrics.reliability is None:
         return {"reliability": None, "temperature_note": "", "calibration": calibration}
-    measured = metrics.get("calibration_temperature", 1.0)
+    measured = metrics.calibration_temperature or 1.0
     temperature = measured if config is None else config.calibration_temperature
     panels = reliability_panels(metrics, table, temperature)
     note = ""
@@ -332,4 +307,4 @@ def _gate_context(
     }
 
 
-__all__ = ["MAX_ERRORS", "SECTIONS", "read_metrics", "reliability_panels", "write_report"]
+__all__ = ["MAX_ERRORS", "NEEDED", "SECTIONS", "reliability_panels", "write_report"]

@@ -25,19 +25,19 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 _GATE_COLORS = matplotlib.colormaps["RdBu_r"]
 
 
-def plot_confusion_matrix(report: dict, path: str | Path | BinaryIO, title: str) -> None:
+def plot_confusion_matrix(scores: dict, path: str | Path | BinaryIO, title: str) -> None:
     """
     Draws a confusion matrix: rows are true classes, coloured by the share of the row, with counts.
 
     The row of a class without clips holds dashes.
 
     Args:
-        report (`dict`): result of [`classification_report`].
+        scores (`dict`): result of [`classification_scores`].
         path (`str`, `Path` or binary file): where to write the PNG.
         title (`str`): heading, such as the name of the dataset and its split.
     """
-    names = list(report["recall"])
-    counts = np.array(report["confusion_matrix"])
+    names = list(scores["recall"])
+    counts = np.array(scores["confusion_matrix"])
     totals = counts.sum(1)
     shares = counts / np.maximum(totals, 1)[:, None]
     figure = Figure(figsize=(1.6 + 0.75 * len(names), 1.4 + 0.65 * len(names)), layout="constrained")
@@ -50,7 +50,7 @@ def plot_confusion_matrix(report: dict, path: str | Path | BinaryIO, title: str)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
-    scores = f"WAR {report['war']:.3f}, UAR {report['uar']:.3f}, {report['num_clips']} clips"
+    scores = f"WAR {scores['war']:.3f}, UAR {scores['uar']:.3f}, {scores['num_clips']} clips"
     axes.set_title(f"{title}\n{scores}", parse_math=False)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     figure.savefig(path, dpi=120)

@@ -315,7 +315,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_finished_by_the_next(tmp_path, 
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    written = [name for name in tree(out) if name.endswith(".mp4")]
+    written = [path.name for path in out.glob("*.mp4")]
     assert 0 < len(written) < 12
     for name in written:
         assert len(shown_at(out / name)[0]) == 48

@@ -14,7 +14,7 @@ from modeling_hdf import HDFConfig, HDFForVideoClassification
 from modeling_hdf.cli import train
 from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.evaluation.calibration import (
-    calibration_report,
+    calibration_scores,
     fit_temperature,
     negative_log_likelihood,
     write_temperature,
@@ -49,15 +49,15 @@ def test_a_split_without_a_minimum_is_named():
         fit_temperature(-np.eye(3), labels)
 
 
-def test_the_report_compares_two_temperatures():
+def test_the_scores_compare_two_temperatures():
     logits, labels = draw(3.0)
-    report = calibration_report(logits, labels, 1.0, 3.0)
+    scores = calibration_scores(logits, labels, 1.0, 3.0)
     for name, temperature in (("before", 1.0), ("after", 3.0)):
         probabilities = torch.tensor(logits / temperature).softmax(-1).numpy()
         nll = F.cross_entropy(torch.tensor(logits / temperature), torch.tensor(labels)).item()
-        assert report[name]["nll"] == pytest.approx(nll)
-        assert report[name]["ece"] == pytest.approx(expected_calibration_error(labels, probabilities))
-    assert report["num_clips"] == 400 and report["after"]["ece"] < report["before"]["ece"]
+        assert scores[name]["nll"] == pytest.approx(nll)
+        assert scores[name]["ece"] == pytest.approx(expected_calibration_error(labels, probabilities))
+    assert scores["num_clips"] == 400 and scores["after"]["ece"] < scores["before"]["ece"]
 
 
 def test_logits_are_divided_in_evaluation_only(model, clips):

@@ -8,7 +8,7 @@ import pytest
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.evaluation.folds import aggregate_folds, read_fold
-from modeling_hdf.evaluation.metrics import classification_report
+from modeling_hdf.evaluation.metrics import classification_scores
 
 NAMES = ["happiness", "sadness", "neutral"]
 
@@ -28,7 +28,7 @@ def write_fold(root: Path, fold: int, **changes) -> tuple[Path, dict]:
         "num_views": 1,
         "dataset_overrides": {},
         "calibration_temperature": 1.0 + fold / 10 if fold else 1.0,  # each fold has its own
-        **classification_report(labels, predictions, NAMES),
+        **classification_scores(labels, predictions, NAMES),
         "ece": float(generator.random()),
         **changes,
     }
@@ -123,10 +123,10 @@ def test_folders_without_a_fold_are_named(folds, tmp_path):
     folder, metrics = write_fold(tmp_path, 1)
     del metrics["confusion_matrix"]
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(ValueError, match="has no confusion_matrix; evaluate this fold again"):
+    with pytest.raises(ValueError, match="has no confusion_matrix; evaluate the model again"):
         read_fold(folder)
     (folder / "metrics.json").write_text("{")
-    with pytest.raises(ValueError, match="metrics.json is no JSON"):
+    with pytest.raises(ValueError, match="metrics.json: is not JSON"):
         read_fold(folder)
 
 

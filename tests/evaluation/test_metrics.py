@@ -1,4 +1,4 @@
-"""WAR, UAR and the classification report against numpy loops and scikit-learn."""
+"""WAR, UAR and the other metrics against numpy loops and scikit-learn."""
 
 import json
 
@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_r
 from transformers import EvalPrediction
 
 from modeling_hdf.evaluation.metrics import (
-    classification_report,
+    classification_scores,
     expected_calibration_error,
     reliability,
     uar,
@@ -72,23 +72,23 @@ def test_war_follows_the_frequent_class_and_uar_does_not():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_report_agrees_with_counting(case):
+def test_scores_agree_with_counting(case):
     labels, predictions = draw(case)
-    report = classification_report(labels, predictions, NAMES)
-    assert report["confusion_matrix"] == count_matrix(labels, predictions).tolist()
-    assert report["num_clips"] == 60
-    assert list(report["recall"]) == NAMES
+    scores = classification_scores(labels, predictions, NAMES)
+    assert scores["confusion_matrix"] == count_matrix(labels, predictions).tolist()
+    assert scores["num_clips"] == 60
+    assert list(scores["recall"]) == NAMES
     expected = recalls(labels, predictions)
     for name, recall in zip(NAMES, expected, strict=True):
-        assert report["recall"][name] == (None if recall is None else pytest.approx(recall, abs=1e-12))
-    assert report["war"] == pytest.approx((labels == predictions).mean(), abs=1e-12)
-    assert report["uar"] == pytest.approx(np.mean([recall for recall in expected if recall is not None]), abs=1e-12)
+        assert scores["recall"][name] == (None if recall is None else pytest.approx(recall, abs=1e-12))
+    assert scores["war"] == pytest.approx((labels == predictions).mean(), abs=1e-12)
+    assert scores["uar"] == pytest.approx(np.mean([recall for recall in expected if recall is not None]), abs=1e-12)
 
 
-def test_report_is_plain_json_and_takes_lists():
+def test_scores_are_plain_json_and_take_lists():
     labels, predictions = draw("classes missing from labels")
-    report = classification_report(labels.tolist(), predictions.tolist(), NAMES)
-    assert json.loads(json.dumps(report)) == classification_report(labels, predictions, NAMES)
+    scores = classification_scores(labels.tolist(), predictions.tolist(), NAMES)
+    assert json.loads(json.dumps(scores)) == classification_scores(labels, predictions, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_report_is_plain_json_and_takes_lists():
     [([], []), ([0, 1], [0]), ([[0], [1]], [[0], [1]])],
     ids=["no clips", "different lengths", "two-dimensional"],
 )
-def test_report_refuses_labels_and_predictions_that_do_not_pair_up(labels, predictions):
+def test_scores_refuse_labels_and_predictions_that_do_not_pair_up(labels, predictions):
     with pytest.raises(ValueError, match="as many predictions as labels"):
-        classification_report(np.array(labels), np.array(predictions), NAMES)
+        classification_scores(np.array(labels), np.array(predictions), NAMES)
 
 
 @pytest.mark.parametrize(("labels", "predictions"), [([0, 7], [0, 1]), ([0, 1], [0, 7]), ([-100, 1], [0, 1])])
-def test_report_refuses_classes_without_a_name(labels, predictions):
+def test_scores_refuse_classes_without_a_name(labels, predictions):
     (unnamed,) = set(labels + predictions) - set(range(7))
     with pytest.raises(ValueError, match=rf"\[{unnamed}\] have no name"):
-        classification_report(labels, predictions, NAMES)
+        classification_scores(labels, predictions, NAMES)
 
 
 def test_trainer_metrics_are_war_and_uar_of_the_largest_logit():
@@ -132,13 +132,13 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_metrics_equal_those_of_scikit_learn_with_classes_missing(seed):
     labels, probabilities = random_case(seed)
     predictions = probabilities.argmax(1)
-    report = classification_report(labels, predictions, NAMES)
+    scores = classification_scores(labels, predictions, NAMES)
     present = np.unique(labels)
     expected = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0.0)
-    assert report["war"] == pytest.approx(accuracy_score(labels, predictions), abs=1e-12)
-    assert report["uar"] == pytest.approx(balanced_accuracy_score(labels, predictions), abs=1e-12)
-    assert report["macro_f1"] == pytest.approx(expected[2].mean(), abs=1e-12)
-    assert report["recall"] == {
+    assert scores["war"] == pytest.approx(accuracy_score(labels, predictions), abs=1e-12)
+    assert scores["uar"] == pytest.approx(balanced_accuracy_score(labels, predictions), abs=1e-12)
+    assert scores["macro_f1"] == pytest.approx(expected[2].mean(), abs=1e-12)
+    assert scores["recall"] == {
         name: pytest.approx(expected[1][present.tolist().index(number)]) if number in present else None
         for number, name in enumerate(NAMES)
     }

@@ -9,7 +9,8 @@ from evaluated_models import assert_error, own_dataset_cache, run, save_model  #
 from trees import OURS, write_dfew, write_video
 
 from modeling_hdf.data import DataArguments
-from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, training_metrics
+from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, recorded_training
+from modeling_hdf.evaluation.results import Results
 
 RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
 
@@ -74,14 +75,14 @@ def test_clips_of_the_training_are_refused(model, dfew, capsys, command, fields,
 )
 def test_what_is_not_refused(fields, overrides, split):
     data = DataArguments(dataset="dfew", data_dir="DFEW", fold=1)
-    check_unseen("M", {**RUN, **fields}, data, overrides, split)
+    check_unseen("M", Results(**{**RUN, **fields}), data, overrides, split)
     older = {name: RUN[name] for name in ("dataset", "fold")}
-    check_unseen("M", older, data, {"seed": 7}, "test")
+    check_unseen("M", Results(**older), data, {"seed": 7}, "test")
 
 
 def test_sizes_of_the_synthetic_faces_are_free():
     trained = {"dataset": "synthetic", "fold": None, "dataset_overrides": {"seed": 1}}
-    check_unseen("M", trained, DataArguments(), {"num_test": 7, "difficulty": 2}, "test")
+    check_unseen("M", Results(**trained), DataArguments(), {"num_test": 7, "difficulty": 2}, "test")
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -99,18 +100,18 @@ def test_a_checkpoint_has_the_record_of_its_run(tmp_path, monkeypatch):
     other = tmp_path / "run" / "other"
     checkpoint.mkdir(parents=True)
     other.mkdir()
-    assert training_metrics(str(checkpoint)) == {}
+    assert recorded_training(str(checkpoint)) == Results()
     record(tmp_path / "run")
-    assert training_metrics(str(checkpoint)) == training_metrics(str(tmp_path / "run")) == RUN
-    assert training_metrics(str(other)) == {}
+    assert recorded_training(str(checkpoint)) == recorded_training(str(tmp_path / "run")) == Results(**RUN)
+    assert recorded_training(str(other)) == Results()
     monkeypatch.chdir(checkpoint)
-    assert training_metrics(".") == RUN
+    assert recorded_training(".") == Results(**RUN)
     record(checkpoint, fold=3)
-    assert training_metrics(str(checkpoint))["fold"] == 3
+    assert recorded_training(str(checkpoint)).fold == 3
 
 
 def test_the_shipped_checkpoint_has_its_own():
-    assert training_metrics("hdf-tiny-synthetic")["dataset"] == "synthetic"
+    assert recorded_training("hdf-tiny-synthetic").dataset == "synthetic"
 
 
 def test_a_repository_has_its_own(tmp_path, monkeypatch):
@@ -119,18 +120,18 @@ def test_a_repository_has_its_own(tmp_path, monkeypatch):
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert training_metrics("owner/hdf") == {}  # offline, and not there
+    assert recorded_training("owner/hdf") == Results()  # offline, and not there
     record(snapshot)
-    assert training_metrics("owner/hdf") == RUN
+    assert recorded_training("owner/hdf") == Results(**RUN)
 
 
 def test_what_an_evaluation_left_is_no_training(tmp_path):
     record(tmp_path, model="somewhere")
-    assert training_metrics(str(tmp_path)) == {}
+    assert recorded_training(str(tmp_path)) == Results()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
-@pytest.mark.parametrize("text, message", [("{", "metrics.json is no JSON"), ("[]", "metrics.json holds no JSON obj")])
+@pytest.mark.parametrize("text, message", [("{", "metrics.json: is not JSON"), ("[]", "metrics.json: holds no")])
 def test_a_damaged_record_is_named(model, dfew, capsys, command, text, message):
     (model / "metrics.json").write_text(text)
     assert run(command, model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1) == 1
@@ -154,7 +155,7 @@ DENSE = {"temporal_sampling": "dense", "sampling_stride": 4, "num_views": 2}
     ],
 )
 def test_the_protocol_of_the_run_is_the_default(asked, trained, expected, line):
-    chosen, text = chosen_protocol(NOTHING | asked, trained)
+    chosen, text = chosen_protocol(NOTHING | asked, Results(**trained))
     assert tuple(chosen[name] for name in DENSE) == expected
     assert line in text
 
@@ -167,7 +168,7 @@ def test_both_commands_take_the_protocol_of_the_run(model, dfew, tmp_path, capsy
     assert (metrics["temporal_sampling"], metrics["num_views"]) == ("segments", 2)
     output = capsys.readouterr().out
     assert "frames: segments sampling, 2 views per clip (as in training)" in output
-    assert "\nframes: segments sampling, 2 views per clip\n" in output  # in the report
+    assert "\nframes: segments sampling, 2 views per clip\n" in output  # among the results
     seen = []
     clips = DataArguments.clips
     monkeypatch.setattr(

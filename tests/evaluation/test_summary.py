@@ -9,8 +9,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from modeling_hdf.cli.text import evaluation_lines
 from modeling_hdf.evaluation.bootstrap import bootstrap_intervals
-from modeling_hdf.evaluation.metrics import classification_report, expected_calibration_error, reliability
+from modeling_hdf.evaluation.metrics import classification_scores, expected_calibration_error, reliability
 from modeling_hdf.evaluation.predictions import class_probabilities
+from modeling_hdf.evaluation.results import Results
 from modeling_hdf.evaluation.summary import clip_groups, evaluate_predictions
 
 NAMES = ["calm", "glad", "sad"]
@@ -38,37 +39,37 @@ def numbers(column: pd.Series) -> np.ndarray:
     return np.array([NAMES.index(name) for name in column])
 
 
-def test_a_report_holds_the_metrics_their_intervals_and_the_points_of_the_diagram():
+def test_the_numbers_hold_the_metrics_their_intervals_and_the_points_of_the_diagram():
     table = build_table()
-    report = evaluate_predictions(table, num_resamples=50, seed=3)
+    scores = evaluate_predictions(table, num_resamples=50, seed=3)
     labels, probabilities = numbers(table["label"]), class_probabilities(table)
-    assert report | classification_report(labels, probabilities.argmax(1), NAMES) == report
-    assert report["ece"] == expected_calibration_error(labels, probabilities)
-    assert report["reliability"] == reliability(labels, probabilities)
+    assert scores | classification_scores(labels, probabilities.argmax(1), NAMES) == scores
+    assert scores["ece"] == expected_calibration_error(labels, probabilities)
+    assert scores["reliability"] == reliability(labels, probabilities)
     expected = bootstrap_intervals(labels, probabilities, num_resamples=50, seed=3)
-    assert report["intervals"]["war"] == expected["war"] and report["intervals"]["ece"] == expected["ece"]
-    assert report["intervals"]["recall"] == dict(zip(NAMES, expected["recall"], strict=True))
-    assert report["recall"]["sad"] is None and report["intervals"]["recall"]["sad"] is None
-    assert report["bootstrap"] == {
+    assert scores["intervals"]["war"] == expected["war"] and scores["intervals"]["ece"] == expected["ece"]
+    assert scores["intervals"]["recall"] == dict(zip(NAMES, expected["recall"], strict=True))
+    assert scores["recall"]["sad"] is None and scores["intervals"]["recall"]["sad"] is None
+    assert scores["bootstrap"] == {
         "unit": "clip",
         "num_units": 60,
         "level": 0.95,
         "num_resamples": 50,
         "seed": 3,
     }
-    assert report["groups"] == {}
-    assert json.loads(json.dumps(report)) == report
+    assert scores["groups"] == {}
+    assert json.loads(json.dumps(scores)) == scores
 
 
 @pytest.mark.parametrize("column", ["identity", "group"])
 def test_people_are_the_unit_of_the_bootstrap_where_they_are_known(column):
     people = np.repeat(np.arange(12), 5)
     table = build_table(**{column: people})
-    report = evaluate_predictions(table, num_resamples=50)
-    assert (report["bootstrap"]["unit"], report["bootstrap"]["num_units"]) == (column, 12)
+    scores = evaluate_predictions(table, num_resamples=50)
+    assert (scores["bootstrap"]["unit"], scores["bootstrap"]["num_units"]) == (column, 12)
     labels, probabilities = numbers(table["label"]), class_probabilities(table)
-    assert report["intervals"]["war"] == bootstrap_intervals(labels, probabilities, people, num_resamples=50)["war"]
-    assert report["groups"] == {}  # people are no factor
+    assert scores["intervals"]["war"] == bootstrap_intervals(labels, probabilities, people, num_resamples=50)["war"]
+    assert scores["groups"] == {}  # people are no factor
     partly = table.assign(**{column: np.where(people == 3, None, people)})
     assert evaluate_predictions(partly, num_resamples=5)["bootstrap"]["unit"] == "clip"
 
@@ -82,9 +83,9 @@ def test_groups_hold_their_own_metrics_and_name_the_worst():
     for name in NAMES:  # the clips of one scene are all wrong
         table.loc[bad, f"probability_{name}"] = (wrong[bad] == name).astype(float)
     table.loc[bad, "predicted"] = wrong[bad]
-    report = evaluate_predictions(table, num_resamples=20)
-    assert list(report["groups"]) == ["scene"]  # one value only tells nothing
-    groups = report["groups"]["scene"]
+    scores = evaluate_predictions(table, num_resamples=20)
+    assert list(scores["groups"]) == ["scene"]  # one value only tells nothing
+    groups = scores["groups"]["scene"]
     assert groups["worst"] == "School" and list(groups["groups"]) == ["Action", "School", "War"]
     for scene in ("Action", "School", "War"):
         part = table[scenes == scene]
@@ -117,7 +118,7 @@ def test_lines_show_values_without_an_interval_where_all_resamples_agree():
     table.loc[table.index[table["scene"] == "a"][:2], "label"] = ["glad", "calm"]
     metrics = {**ABOUT, **evaluate_predictions(table, num_resamples=20), "across_datasets": None}
     assert metrics["groups"]["scene"]["groups"]["b"]["intervals"] == {"war": None, "uar": None}
-    lines = evaluation_lines(metrics, all_groups=True)
+    lines = evaluation_lines(Results(**metrics), all_groups=True)
     assert "  b: WAR 1.000, UAR 1.000, 30 clips" in lines
     assert metrics["intervals"]["recall"]["sad"] is None
     assert f"  sad              1.000  {(table['label'] == 'sad').sum()} clips" in lines
@@ -159,7 +160,7 @@ def test_lines_show_every_number_the_worst_groups_and_what_has_no_clips():
     table = build_table(scene=["a", "b"] * 30)
     across = {"shared": NAMES, "only_in_model": ["fear"], "left_out": {"contempt": 4}}
     metrics = {**ABOUT, **evaluate_predictions(table, num_resamples=20), "across_datasets": across}
-    text = "\n".join(evaluation_lines(metrics))
+    text = "\n".join(evaluation_lines(Results(**metrics)))
     low, high = metrics["intervals"]["war"]
     assert f"WAR                {metrics['war']:.3f} [{low:.3f}, {high:.3f}]" in text
     assert "  sad              no clips: left out of UAR and macro F1" in text
@@ -168,7 +169,7 @@ def test_lines_show_every_number_the_worst_groups_and_what_has_no_clips():
     assert "95% bootstrap intervals, 20 resamples of 60 clips, seed 0" in text
     worst = metrics["groups"]["scene"]["worst"]
     assert f"worst by scene: {worst}: WAR" in text and "\n  a: WAR" not in text
-    text = "\n".join(evaluation_lines(metrics, all_groups=True))
+    text = "\n".join(evaluation_lines(Results(**metrics), all_groups=True))
     assert f"by scene; worst: {worst}\n  a: WAR" in text and "\n  b: WAR" in text
     alone = {**ABOUT, **evaluate_predictions(build_table(1)), "across_datasets": None}
-    assert "no intervals: all clips are of one clip" in "\n".join(evaluation_lines(alone))
+    assert "no intervals: all clips are of one clip" in "\n".join(evaluation_lines(Results(**alone)))

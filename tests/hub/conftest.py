@@ -15,8 +15,8 @@ from tiny_models import move_dam_weights, tiny_config
 from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
-from modeling_hdf.evaluation.metrics import classification_report
-from modeling_hdf.hub.release import write_metrics
+from modeling_hdf.evaluation.metrics import classification_scores
+from modeling_hdf.evaluation.results import training_results
 from modeling_hdf.reports.plots import plot_confusion_matrix, plot_training_curves
 
 
@@ -66,13 +66,14 @@ def trained_folder(tmp_path_factory) -> Path:
     size = {"height": 16, "width": 24}
     HDFVideoProcessor(num_frames=4, size={"shortest_edge": 24}, crop_size=size).save_pretrained(folder)
     rng = np.random.default_rng(0)
-    report = classification_report(
+    scores = classification_scores(
         rng.integers(0, 7, 50), rng.integers(0, 7, 50), list(tiny_config().id2label.values())
     )
     about = {"dataset": "dfew", "fold": 2, "split": "test", "peer_protocol": False}
-    about |= {"temporal_sampling": "uniform", "num_views": 1, "seed": 17, **report}
-    metrics = write_metrics(folder, about, None, ["examples/train.py", "--data-dir", "/home/me/DFEW", "--fold", "2"])
-    plot_confusion_matrix(metrics, folder / "confusion_matrix.png", "dfew fold 2")
+    about |= {"temporal_sampling": "uniform", "num_views": 1, "seed": 17, **scores}
+    command = ["examples/train.py", "--data-dir", "/home/me/DFEW", "--fold", "2"]
+    training_results(folder, None, command, **about).write(folder)
+    plot_confusion_matrix(scores, folder / "confusion_matrix.png", "dfew fold 2")
     plot_training_curves([], folder / "training_curves.png")
     for name in (
         "training_args.bin",

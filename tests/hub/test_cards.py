@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from modeling_hdf import HDFConfig
+from modeling_hdf.evaluation.results import Results
 from modeling_hdf.hub.cards import model_card, planned_model_card
 
 CONFIG = HDFConfig(num_frames=8, id2label={0: "happiness", 1: "sadness"})
@@ -22,7 +23,7 @@ METRICS = {
     "war": 0.71239,
     "uar": 0.68765,
     "recall": {"happiness": 0.81234, "sadness": None},
-    "confusion_matrix": [[1, 0], [0, 0]],
+    "confusion_matrix": [[35, 8], [0, 0]],
     "seed": 17,
     "command": "accelerate launch examples/train.py --seed 17",
 }
@@ -30,7 +31,7 @@ METRICS = {
 
 def card_of(**changes) -> ModelCard:
     """The card, read back from its text."""
-    return ModelCard(str(model_card(CONFIG, METRICS | changes)))
+    return ModelCard(str(model_card(CONFIG, Results.from_dict(METRICS | changes))))
 
 
 def test_card_states_the_numbers_of_the_metrics_file():
@@ -81,8 +82,8 @@ def test_card_says_which_fold_how_many_views_and_how_the_model_was_selected():
 
 @pytest.mark.parametrize("field", ["war", "uar", "recall", "command", "peer_protocol", "fold"])
 def test_a_missing_number_raises_instead_of_a_card_without_it(field):
-    with pytest.raises(KeyError, match=field):
-        model_card(CONFIG, {key: value for key, value in METRICS.items() if key != field})
+    with pytest.raises(ValueError, match=f"metrics.json has no {field}; evaluate the model again"):
+        model_card(CONFIG, Results.from_dict({key: value for key, value in METRICS.items() if key != field}))
 
 
 def test_metrics_with_other_classes_are_refused():
@@ -136,7 +137,7 @@ def test_a_model_that_was_not_evaluated_has_no_number_and_claims_no_licence():
     "revision, text", [(None, '"org/mine", trust'), ("fold2", '"org/mine", revision="fold2", trust')]
 )
 def test_the_example_names_repository_and_branch(revision, text):
-    card = model_card(CONFIG, METRICS, "org/mine", revision)
+    card = model_card(CONFIG, Results.from_dict(METRICS), "org/mine", revision)
     assert f"model={text}_remote_code=True" in card.text and card.text.startswith("\n# mine\n")
     assert card.data.model_name == "mine"
 

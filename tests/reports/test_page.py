@@ -22,6 +22,7 @@ from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
 from modeling_hdf.evaluation.environment import environment
 from modeling_hdf.evaluation.metrics import expected_calibration_error
 from modeling_hdf.evaluation.predictions import class_numbers, class_probabilities, read_predictions
+from modeling_hdf.evaluation.results import Results
 from modeling_hdf.reports import page as html_report
 from modeling_hdf.reports.inspection import first_of_each_class
 from modeling_hdf.reports.page import MAX_ERRORS, SECTIONS, reliability_panels, write_report
@@ -233,7 +234,8 @@ def test_a_model_without_dam_layers_and_few_clips_have_a_page_that_says_so(run, 
     for name in ("predictions.parquet", "predictions.csv"):
         (run / name).unlink()
     few = rows.select(range(4))
-    change(run, num_clips=4)
+    matrix = [[int(row == column and row < 4) for column in range(7)] for row in range(7)]
+    change(run, num_clips=4, confusion_matrix=matrix)
     page = Page(write_report(run, few))
     assert "no DAM layers" in page.texts["gates"] and "4 clips are too few" in page.texts["features"]
 
@@ -280,7 +282,8 @@ def test_a_class_without_clips_has_no_recall(run):
     matrix[2] = [0] * 7
     intervals = metrics["intervals"]
     intervals["recall"]["neutral"] = None
-    change(run, recall=metrics["recall"] | {"neutral": None}, confusion_matrix=matrix, intervals=intervals)
+    counted = {"confusion_matrix": matrix, "num_clips": int(np.sum(matrix))}
+    change(run, recall=metrics["recall"] | {"neutral": None}, intervals=intervals, **counted)
     page = Page(write_report(run))
     assert ["neutral", "0", "–", "–"] in page.rows
     assert "A dash for a recall: the class has no clip" in page.texts["numbers"]
@@ -319,19 +322,20 @@ def test_clips_are_the_first_of_each_class_in_turn():
 def test_reliability_is_shown_before_and_after_the_temperature(finished):
     table = read_predictions(finished / "predictions.parquet")
     metrics = json.loads((finished / "metrics.json").read_text())
-    panels = reliability_panels(metrics, table, 2.5)
+    panels = reliability_panels(Results(**metrics), table, 2.5)
     assert list(panels) == ["temperature 1, as measured", "temperature 2.5"]
     assert panels["temperature 1, as measured"]["ece"] == metrics["ece"]
     scores = np.log(class_probabilities(table))
     expected = expected_calibration_error(class_numbers(table), softmax(scores / 2.5, axis=1))
     assert panels["temperature 2.5"]["ece"] == pytest.approx(expected)
     # Measured at a temperature of 2: that of 1 has to be taken back.
-    panels = reliability_panels(metrics | {"calibration_temperature": 2.0}, table, 2.0)
+    panels = reliability_panels(Results(**metrics | {"calibration_temperature": 2.0}), table, 2.0)
     assert list(panels) == ["temperature 1", "temperature 2, as measured"]
     expected = expected_calibration_error(class_numbers(table), softmax(scores * 2, axis=1))
     assert panels["temperature 1"]["ece"] == pytest.approx(expected)
-    assert list(reliability_panels(metrics, None, 2.5)) == ["temperature 1, as measured"]
-    assert list(reliability_panels(metrics | {"num_views": 2}, table, 2.5)) == ["temperature 1, as measured"]
+    assert list(reliability_panels(Results(**metrics), None, 2.5)) == ["temperature 1, as measured"]
+    of_views = Results(**metrics | {"num_views": 2})
+    assert list(reliability_panels(of_views, table, 2.5)) == ["temperature 1, as measured"]
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -401,9 +405,9 @@ def test_report_command_renders_the_data_of_the_run(run, overrides, capsys):
     ("damage", "message"),
     [
         (lambda run: (run / "metrics.json").unlink(), "metrics.json does not exist: give a folder"),
-        (lambda run: (run / "metrics.json").write_text("{"), "metrics.json is no JSON"),
+        (lambda run: (run / "metrics.json").write_text("{"), "metrics.json: is not JSON"),
         (lambda run: change(run, war=None, recall=None), "metrics.json has no war, recall; evaluate"),
-        (lambda run: (run / "trainer_state.json").write_text("no"), "trainer_state.json is no JSON"),
+        (lambda run: (run / "trainer_state.json").write_text("no"), "trainer_state.json: is not JSON"),
     ],
 )
 def test_bad_input_ends_with_a_clear_message(run, overrides, damage, message, capsys):

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.manifold import TSNE
 
 from modeling_hdf.evaluation.gates import DAMGates
-from modeling_hdf.evaluation.metrics import classification_report, expected_calibration_error, reliability
+from modeling_hdf.evaluation.metrics import classification_scores, expected_calibration_error, reliability
 from modeling_hdf.reports import (
     GatedClip,
     plot_confusion_matrix,
@@ -54,8 +54,8 @@ def test_confusion_matrix_shows_its_numbers_and_names(tmp_path, monkeypatch):
     texts = []
     draw = Axes.text
     monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **kw: texts.append((x, y, s)) or draw(self, x, y, s, **kw))
-    report = classification_report(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), CLASSES)
-    plot_confusion_matrix(report, tmp_path / "matrix.png", "demo")
+    scores = classification_scores(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), CLASSES)
+    plot_confusion_matrix(scores, tmp_path / "matrix.png", "demo")
     # x is the predicted class, y the true one; sadness has no clips.
     assert {(0, 0, "2\n67%"), (1, 0, "1\n33%"), (2, 2, "1\n100%"), (1, 1, "–")} <= set(texts)
     assert Image.open(tmp_path / "matrix.png").format == "PNG"
@@ -195,12 +195,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from modeling_hdf.evaluation import DAMGates
-from modeling_hdf.evaluation.metrics import classification_report, reliability
+from modeling_hdf.evaluation.metrics import classification_scores, reliability
 from modeling_hdf.reports import GatedClip, plot_confusion_matrix, plot_features, plot_gates
 from modeling_hdf.reports import plot_reliability, plot_training_curves
 
 labels = np.array([0, 1, 2, 0, 1, 2])
-plot_confusion_matrix(classification_report(labels, labels, ["a", "b", "c"]), io.BytesIO(), "title")
+plot_confusion_matrix(classification_scores(labels, labels, ["a", "b", "c"]), io.BytesIO(), "title")
 plot_training_curves([{"epoch": 1.0, "loss": 2.0}], io.BytesIO())
 points = reliability(labels, np.eye(3)[labels] * 0.4 + 0.2)
 plot_reliability({"one": {"reliability": points, "ece": 0.4}}, io.BytesIO())

@@ -51,6 +51,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     folds: ClassVar[tuple[str, ...]] = ("default",)
     variants: ClassVar[dict[str, str]] = {}
     required_splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    is_gated: ClassVar[bool] = False  # handed out on a signed agreement that forbids handing the clips on
 
     def __post_init__(self):
         super().__post_init__()

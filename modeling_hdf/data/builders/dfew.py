@@ -43,6 +43,7 @@ class DFEWConfig(ExpressionConfig):
     label_base: int | None = None
 
     dataset: ClassVar[str] = "DFEW"
+    is_gated: ClassVar[bool] = True
     folds: ClassVar[tuple[str, ...]] = tuple(_TRAIN_TEST)
     variants: ClassVar[dict[str, str]] = {
         "clip_224x224": "clip_224x224",

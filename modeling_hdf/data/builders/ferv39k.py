@@ -32,6 +32,7 @@ class FERV39kConfig(ExpressionConfig):
     scene_disjoint: bool = True
 
     dataset: ClassVar[str] = "FERV39k"
+    is_gated: ClassVar[bool] = True
     variants: ClassVar[dict[str, str]] = {
         "faces": r"2_ClipsforFaceCrop(-\d+)*",
         "scenes": r"3_ClipsforScene?Images(-\d+)*",

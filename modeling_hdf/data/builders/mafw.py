@@ -22,6 +22,7 @@ class MAFWConfig(ExpressionConfig):
     """
 
     dataset: ClassVar[str] = "MAFW"
+    is_gated: ClassVar[bool] = True
     label_names: ClassVar[tuple[str, ...]] = MAFW_EXPRESSIONS
     folds: ClassVar[tuple[str, ...]] = ("fold1", "fold2", "fold3", "fold4", "fold5")
     variants: ClassVar[dict[str, str]] = {

@@ -1,11 +1,12 @@
 """Metric `dfer`: WAR, UAR, macro F1, recall per class, confusion matrix and calibration error."""
 
-# `evaluate` reads these lines to find out what the metric needs: one import per line.
+# `evaluate` copies this file, so that its imports name the package, and reads these lines to find out what it needs:
+# one import per line.
 import datasets
 import evaluate
 import numpy as np
 
-from modeling_hdf.evaluation.metrics import check_probabilities, classification_report, expected_calibration_error
+from modeling_hdf.evaluation.metrics import check_probabilities, classification_scores, expected_calibration_error
 
 _DESCRIPTION = """Metrics of dynamic facial expression recognition. WAR, weighted average recall, is the accuracy; UAR,
 unweighted average recall, and macro F1 are means over the classes present in the references."""
@@ -65,7 +66,7 @@ class DFER(evaluate.Metric):
             count = predictions.shape[1] if has_probabilities else max(predictions.max(), references.max()) + 1
             names = [str(number) for number in range(count)]
         classes = predictions.argmax(1) if has_probabilities else predictions
-        report = classification_report(references, classes, names)
+        scores = classification_scores(references, classes, names)
         if has_probabilities:
-            report["ece"] = expected_calibration_error(references, predictions)
-        return report
+            scores["ece"] = expected_calibration_error(references, predictions)
+        return scores

@@ -1,0 +1,299 @@
+"""The results of one evaluation: the one schema of `metrics.json`, which writes it, reads it and checks it."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.files import read_json, write_json
+from . import schema
+from .privacy import public_command, public_start
+from .weights import weights_sha256
+
+METRICS = "metrics.json"
+_AGAIN = "evaluate the model again with `hdf evaluate --output`"
+
+_INTERVALS = schema.record(war=schema.or_null(schema.interval), uar=schema.or_null(schema.interval))
+_GROUP = schema.record(
+    num_clips=schema.positive_count, war=schema.share, uar=schema.share, intervals=schema.or_null(_INTERVALS)
+)
+_BINS = schema.list_of(schema.or_null(schema.share))
+_CHECKS: dict[str, schema.Check] = {
+    "base_model": schema.text,
+    "model": schema.text,
+    "dataset": schema.text,
+    "fold": schema.positive_count,
+    "peer_protocol": schema.flag,
+    "temporal_sampling": schema.text,
+    "sampling_stride": schema.positive_count,
+    "num_views": schema.positive_count,
+    "dataset_overrides": schema.json_object,
+    "split": schema.one_of("train", "validation", "test", "all"),
+    "may_hold_training_clips": schema.flag,
+    "calibration_temperature": schema.positive,
+    "war": schema.share,
+    "uar": schema.share,
+    "macro_f1": schema.share,
+    "num_clips": schema.positive_count,
+    "recall": schema.each(schema.or_null(schema.share)),
+    "confusion_matrix": schema.list_of(schema.list_of(schema.count)),
+    "ece": schema.share,
+    "reliability": schema.record(num_clips=schema.list_of(schema.count), confidence=_BINS, accuracy=_BINS),
+    "intervals": schema.record(
+        **{name: schema.or_null(schema.interval) for name in ("war", "uar", "macro_f1", "ece")},
+        recall=schema.each(schema.or_null(schema.interval)),
+    ),
+    "bootstrap": schema.record(
+        unit=schema.text,
+        num_units=schema.positive_count,
+        level=schema.share,
+        num_resamples=schema.positive_count,
+        seed=schema.whole,
+    ),
+    "groups": schema.each(schema.record(worst=schema.or_null(schema.text), groups=schema.each(_GROUP))),
+    "across_datasets": schema.record(
+        shared=schema.list_of(schema.text),
+        only_in_model=schema.list_of(schema.text),
+        left_out=schema.each(schema.positive_count),
+    ),
+    "controls": schema.each(schema.share),
+    "seed": schema.whole,
+    "environment": schema.each(schema.must_be("a text or a whole number", lambda value: isinstance(value, str | int))),
+    "command": schema.text,
+    "weights_sha256": schema.each(schema.text),
+}
+# Fields whose null says something, and is written, once the other field is told.
+_NULL_IS_SAID_WITH = {
+    "base_model": "seed",
+    "fold": "dataset",
+    "intervals": "bootstrap",
+    "across_datasets": "model",
+}
+
+
+def evaluation_title(*, dataset: str, fold: int | None, split: str, num_views: int, peer_protocol: bool) -> str:
+    """What an evaluation is of, in one line. The arguments are the fields of [`Results`]."""
+    of_fold = "" if fold is None else f" fold {fold}"
+    views = "" if num_views == 1 else f", {num_views} views"
+    peers = ", PEER PROTOCOL: model selected on this split" if peer_protocol else ""
+    splits = "all splits" if split == "all" else f"{split} split"
+    return f"{dataset}{of_fold}, {splits}{views}{peers}"
+
+
+def frames_text(temporal_sampling: str, sampling_stride: int | None, num_views: int) -> str:
+    """Sampling and views in words. A stride that is not told is left out."""
+    is_strided = temporal_sampling == "dense" and sampling_stride is not None
+    stride = f" with stride {sampling_stride}" if is_strided else ""
+    return f"{temporal_sampling} sampling{stride}, {num_views} view{'s' if num_views > 1 else ''} per clip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """
+    What `metrics.json` holds. `None` stands for what the file does not tell, such as one of an earlier version.
+
+    Types and ranges are checked whenever results are made, be it by reading or before writing. Unknown fields are kept
+    as they are, in `others`: a file of a later version stays readable, and a note of the publisher is not lost.
+
+    Args:
+        base_model (`str`, *optional*): of a training run, what it started from: `"owner/name"` on the Hub, or
+            `"local:"` and the name of a folder; None for random weights.
+        model (`str`, *optional*): of `hdf evaluate`, the model as it was named. Training does not write it.
+        dataset (`str`, *optional*): a name of [`BUILDERS`].
+        fold (`int`, *optional*): number of the fold, from 1; None for a dataset without folds.
+        peer_protocol (`bool`, *optional*): whether the model was selected on the very split that is measured.
+        temporal_sampling (`str`), sampling_stride (`int`), num_views (`int`, *optional*): how clips are shown; see
+            [`DataArguments`].
+        dataset_overrides (`dict`, *optional*): fields of the builder, but for places of this machine.
+        split (`str`, *optional*): `"train"`, `"validation"`, `"test"` or `"all"`.
+        may_hold_training_clips (`bool`, *optional*): whether clips of the training may be among those measured.
+        calibration_temperature (`float`, *optional*): the model's when it was measured; above 0.
+        war, uar, macro_f1 (`float`, *optional*): the metrics, 0 to 1; see [`classification_scores`].
+        num_clips (`int`, *optional*): clips that were measured.
+        recall (`dict[str, float | None]`, *optional*): by class, in the order of the classes; None without clips.
+        confusion_matrix (`list[list[int]]`, *optional*): rows are true classes, columns predicted ones, counts.
+        ece (`float`, *optional*): expected calibration error, 0 to 1.
+        reliability (`dict`, *optional*): lists `num_clips`, `confidence`, `accuracy`, by bin; see [`reliability`].
+        intervals (`dict`, *optional*): `[low, high]` of `war`, `uar`, `macro_f1`, `ece`, and in `recall` by class;
+            None in place of a pair without width, and for clips of a single unit.
+        bootstrap (`dict`, *optional*): how the intervals were drawn: `unit`, `num_units`, `level`, `num_resamples`,
+            `seed`.
+        groups (`dict`, *optional*): by factor `worst` and `groups`; see [`evaluate_predictions`].
+        across_datasets (`dict`, *optional*): `shared`, `only_in_model`, `left_out`, where the classes of model and
+            dataset differ; see [`predict_rows`].
+        controls (`dict[str, float]`, *optional*): WAR on changed clips: `first_war`, `shuffled_war`.
+        seed (`int`, *optional*): of the training.
+        environment (`dict`, *optional*): versions and device; see [`environment`].
+        command (`str`, *optional*): what was run.
+        weights_sha256 (`dict[str, str]`, *optional*): checksum of each file of weights that a training measured.
+        others (`dict`, *optional*): fields of the file that are unknown here.
+        source (`str`, *optional*): the file that the results are from, for messages; not part of it.
+
+    Raises:
+        ValueError: for a field of another type or out of its range, and for fields that contradict each other; the
+            message names the file and the field.
+    """
+
+    base_model: str | None = None
+    model: str | None = None
+    dataset: str | None = None
+    fold: int | None = None
+    peer_protocol: bool | None = None
+    temporal_sampling: str | None = None
+    sampling_stride: int | None = None
+    num_views: int | None = None
+    dataset_overrides: dict[str, Any] | None = None
+    split: str | None = None
+    may_hold_training_clips: bool | None = None
+    calibration_temperature: float | None = None
+    war: float | None = None
+    uar: float | None = None
+    macro_f1: float | None = None
+    num_clips: int | None = None
+    recall: dict[str, float | None] | None = None
+    confusion_matrix: list[list[int]] | None = None
+    ece: float | None = None
+    reliability: dict[str, list] | None = None
+    intervals: dict[str, Any] | None = None
+    bootstrap: dict[str, Any] | None = None
+    groups: dict[str, dict] | None = None
+    across_datasets: dict[str, Any] | None = None
+    controls: dict[str, float] | None = None
+    seed: int | None = None
+    environment: dict[str, str | int] | None = None
+    command: str | None = None
+    weights_sha256: dict[str, str] | None = None
+    others: dict[str, Any] = field(default_factory=dict)
+    source: str = field(default=METRICS, compare=False)
+
+    def __post_init__(self):
+        try:
+            for name, check in _CHECKS.items():
+                value = getattr(self, name)
+                if value is not None:
+                    check(value, name)
+            self._check_together()
+        except ValueError as error:
+            raise ValueError(f"{self.source}: {error}. Correct or restore the file, or {_AGAIN}.") from error
+
+    def _check_together(self) -> None:
+        names = None if self.recall is None else list(self.recall)
+        matrix = self.confusion_matrix
+        if matrix is not None:
+            if any(len(row) != len(matrix) for row in matrix):
+                raise ValueError(f"`confusion_matrix` is not square: {[len(row) for row in matrix]} columns")
+            if names is not None and len(names) != len(matrix):
+                raise ValueError(f"`recall` has {len(names)} classes, `confusion_matrix` {len(matrix)}")
+            total = sum(map(sum, matrix))
+            if self.num_clips is not None and total != self.num_clips:
+                raise ValueError(f"`confusion_matrix` holds {total} clips, `num_clips` is {self.num_clips}")
+        if self.intervals is not None and names is not None and list(self.intervals["recall"]) != names:
+            raise ValueError("`intervals.recall` has other classes than `recall`, or in another order")
+        if self.reliability is not None and len(set(map(len, self.reliability.values()))) > 1:
+            raise ValueError("the lists of `reliability` differ in length")
+        for name, factor in (self.groups or {}).items():
+            if factor["worst"] is not None and factor["worst"] not in factor["groups"]:
+                raise ValueError(f"`groups.{name}.worst` is {factor['worst']!r}, which is none of its groups")
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], source: str | os.PathLike = METRICS) -> "Results":
+        """
+        The results that the content of a file tells.
+
+        Args:
+            content (`dict`): of `metrics.json`.
+            source (`str` or `Path`, *optional*): the file, for messages.
+
+        Raises:
+            ValueError: as the constructor does, and for a `dataset` without `fold` or the `seed` of a training without
+                `base_model`: of these, null says something, so that they must not be missing.
+        """
+        for name, other in (("fold", "dataset"), ("base_model", "seed")):
+            if content.get(other) is not None and name not in content:
+                raise ValueError(f"{source} has no {name}; {_AGAIN}.")
+        known = {name: content[name] for name in _CHECKS if name in content}
+        others = {name: value for name, value in content.items() if name not in _CHECKS}
+        return cls(**known, others=others, source=os.fspath(source))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of the file. What is not told is left out."""
+        said = {name for name in _CHECKS if getattr(self, name) is not None}
+        said |= {name for name, other in _NULL_IS_SAID_WITH.items() if other in said}
+        return {name: value for name, value in asdict(self).items() if name in said} | self.others
+
+    def write(self, folder: str | os.PathLike) -> None:
+        """
+        Writes `metrics.json` into a folder, whole or not at all.
+
+        Raises:
+            OutputError: if it cannot be written.
+            ValueError: for NaN or an infinite number in an unknown field or in `dataset_overrides`.
+        """
+        write_json(Path(folder) / METRICS, self.to_dict())
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raises a `ValueError` that names the file and those of the fields that it does not tell."""
+        said = self.to_dict()
+        missing = [name for name in names if name not in said]
+        if missing:
+            raise ValueError(f"{self.source} has no {', '.join(missing)}; {_AGAIN}.")
+
+    @property
+    def title(self) -> str:
+        """What the evaluation is of, in one line."""
+        names = ("dataset", "fold", "split", "num_views", "peer_protocol")
+        return evaluation_title(**{name: getattr(self, name) for name in names})
+
+    @property
+    def frames(self) -> str:
+        """How clips were shown, in words."""
+        return frames_text(self.temporal_sampling, self.sampling_stride, self.num_views)
+
+    @property
+    def is_calibrated(self) -> bool | None:
+        """Whether a temperature had been fitted; None if the file does not tell."""
+        return None if self.calibration_temperature is None else self.calibration_temperature != 1.0
+
+
+def read_results(folder: str | os.PathLike, require: Sequence[str] = ()) -> Results:
+    """
+    The `metrics.json` of a folder.
+
+    Args:
+        folder (`str` or `Path`): what training or `hdf evaluate --output` wrote.
+        require (`Sequence[str]`, *optional*): fields that the file must tell.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or lacks a field; the message names the file and says what to do.
+    """
+    path = Path(folder) / METRICS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: give a folder that training or `hdf evaluate --output` wrote."
+        )
+    results = Results.from_dict(read_json(path, f"Restore it, or remove it and {_AGAIN}."), path)
+    results.require(require)
+    return results
+
+
+def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
+    """
+    The results of a training run, without any path of this machine, and without tokens.
+
+    Args:
+        folder (`str` or `Path`): folder with the weights that were measured.
+        start (`str`, *optional*): checkpoint that training started from, see [`public_start`].
+        argv (`Sequence[str]`): the command line, see [`public_command`].
+        others: the other fields of [`Results`].
+    """
+    return Results(
+        base_model=public_start(start),
+        command=public_command(argv),
+        weights_sha256=weights_sha256(folder),
+        **others,
+    )
+
+
+__all__ = ["METRICS", "Results", "evaluation_title", "frames_text", "read_results", "training_results"]
