@@ -50,8 +50,8 @@ def plot_confusion_matrix(scores: dict, path: str | Path | BinaryIO, title: str)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
-    scores = f"WAR {scores['war']:.3f}, UAR {scores['uar']:.3f}, {scores['num_clips']} clips"
-    axes.set_title(f"{title}\n{scores}", parse_math=False)
+    figures = f"WAR {scores['war']:.3f}, UAR {scores['uar']:.3f}, {scores['num_clips']} clips"
+    axes.set_title(f"{title}\n{figures}", parse_math=False)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     figure.savefig(path, dpi=120)
 

@@ -1,5 +1,6 @@
 """A file or a folder is there whole or not at all."""
 
+import ast
 import errno
 import json
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import modeling_hdf
 from modeling_hdf.data.files import (
     OutputError,
     read_json,
@@ -205,3 +207,49 @@ def test_folders_that_hold_something_are_refused(tmp_path):
     for path in (tmp_path / "empty", tmp_path / "empty" / "file"):
         with pytest.raises(FileExistsError, match="is not empty; give a folder that does not exist yet"):
             refuse_filled(path)
+
+
+# ---- That the package uses it ----
+
+WRITES = {"write_text", "write_bytes", "to_parquet", "to_csv"}  # methods that write into their place
+
+
+def unsafe_writes(source: str) -> list[int]:
+    """Lines that write a file, and not within a block of `whole_or_absent`."""
+    lines = []
+
+    def is_write(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        if isinstance(node.func, ast.Attribute):
+            return node.func.attr in WRITES
+        if not (isinstance(node.func, ast.Name) and node.func.id == "open"):
+            return False
+        modes = [value.value for value in ast.walk(node) if isinstance(value, ast.Constant)]
+        return ast.unparse(node.args[0]) != "os.devnull" and any(mode in ("w", "wb", "x", "xb") for mode in modes)
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.With) and any("whole_or_absent(" in ast.unparse(item) for item in node.items):
+            return
+        lines.extend([node.lineno] if is_write(node) else [])
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return lines
+
+
+def test_every_file_of_the_package_is_written_by_these_functions():
+    package = Path(modeling_hdf.__file__).parent
+    found = {
+        path.relative_to(package).as_posix(): unsafe_writes(path.read_text(encoding="utf-8"))
+        for path in package.rglob("*.py")
+    }
+    assert len(found) > 80
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_unsafe_writes_are_found():
+    assert unsafe_writes("path.write_text('a')\nopen(path, 'wb')\ntable.to_csv(path)") == [1, 2, 3]
+    assert unsafe_writes("open(path)\nopen(os.devnull, 'w')\nwrite_text(path, 'a')") == []
+    assert unsafe_writes("with whole_or_absent(path) as part:\n    part.write_text('a')") == []
