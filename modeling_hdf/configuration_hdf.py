@@ -1,5 +1,9 @@
 """HDF model configuration."""
 
+# First: it refuses a transformers that lacks names imported below.
+from .requirements_hdf import LOWEST_TRANSFORMERS  # noqa: F401
+
+# isort: split
 import copy
 import math
 from typing import Literal

@@ -160,7 +160,7 @@ def test_gradient_checkpointing_recomputes_and_gives_the_same_gradients(model, c
 
     expected = gradients()
     assert len(calls) == 2
-    model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
     actual = gradients()
     assert len(calls) == 4
     assert all(gradient.any() for name, gradient in expected.items() if not name.endswith("key_bias"))

@@ -1,0 +1,14 @@
+"""Its import refuses a transformers that is too old, in words that say what to do."""
+
+import transformers
+from packaging.version import Version
+
+LOWEST_TRANSFORMERS = "5.4"  # the lower bound in pyproject.toml
+
+if Version(transformers.__version__) < Version(LOWEST_TRANSFORMERS):
+    raise ImportError(
+        f"HDF needs transformers >= {LOWEST_TRANSFORMERS}; this is {transformers.__version__}: "
+        "pip install -U transformers"
+    )
+
+__all__ = ["LOWEST_TRANSFORMERS"]
