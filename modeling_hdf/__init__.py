@@ -33,11 +33,12 @@ _MODULES = {
 
 def register_auto_classes() -> None:
     """Registers HDF with the Auto classes and pipelines of transformers; done by the import of this package."""
-    from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
-
-    from .configuration_hdf import HDFConfig
+    from .configuration_hdf import HDFConfig  # first: it refuses a transformers that lacks the others
     from .modeling_hdf import HDFForVideoClassification, HDFModel
     from .video_processing_hdf import HDFVideoProcessor
+
+    # isort: split
+    from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
 
     AutoConfig.register("hdf", HDFConfig, exist_ok=True)
     AutoModel.register(HDFConfig, HDFModel, exist_ok=True)

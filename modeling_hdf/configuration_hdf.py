@@ -1,12 +1,15 @@
 """HDF model configuration."""
 
+# First: it refuses a transformers that lacks names imported below.
+from .requirements_hdf import LOWEST_TRANSFORMERS  # noqa: F401
+
+# isort: split
 import copy
 import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from .videomae_hdf import VideoMAEBackbone
 
@@ -90,7 +93,7 @@ class HDFConfig(PreTrainedConfig):
     ```"""
 
     model_type = "hdf"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="videomae")}
+    sub_configs = {"backbone_config": AutoConfig}
     # Not predictions: keeps `Trainer.predict` to the logits.
     keys_to_ignore_at_inference = ["features", "hidden_states", "attentions"]
 
@@ -172,6 +175,8 @@ class HDFConfig(PreTrainedConfig):
                 setattr(backbone, name, value)
             else:
                 backbone[name] = value
+        if isinstance(backbone, dict):
+            backbone = BACKBONES[backbone["model_type"]].model_class.config_class.from_dict(backbone)
         self.backbone_config = backbone
 
     def validate_architecture(self):

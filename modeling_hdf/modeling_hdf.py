@@ -10,13 +10,8 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import (
-    OutputRecorder,
-    capture_outputs,
-    resolve_hidden_states_indices,
-    selected_hidden_states,
-)
+from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_hdf import BACKBONES, HDFConfig
 from .dam_hdf import DAM, DAMFrequencyBranch, DAMTemporalBranch
@@ -192,20 +187,19 @@ class HDFModel(HDFPreTrainedModel):
         """The backbone's patch embedding."""
         return self.backbone.get_input_embeddings()
 
-    @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
         pixel_values: torch.Tensor,
-        output_hidden_states: bool | int | list[int] | None = None,
+        output_hidden_states: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_frames, 3, height, width)`):
                 Clips prepared by [`HDFVideoProcessor`].
-            output_hidden_states (`bool`, `int` or `list[int]`, *optional*):
-                Whether to return the hidden states: all of them, or those of some indices with `None` for the others.
+            output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
+                Whether to return the hidden states.
 
         Returns:
             [`~transformers.modeling_outputs.BaseModelOutput`]: `last_hidden_state` of shape
@@ -218,28 +212,21 @@ class HDFModel(HDFPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         self.backbone_kind.check_clips(self.config.backbone_config, pixel_values)
         feature_map_size = self.config.feature_map_size
-        kept = self._kept_hidden_states(output_hidden_states)
 
         hidden_states = self.backbone_kind.embed(self.backbone, pixel_values)  # (B, T*h*w, C)
-        all_hidden_states = [hidden_states if 0 in kept else None]
+        all_hidden_states = (hidden_states,) if output_hidden_states else None
         for number, layer in enumerate(self.backbone_kind.layers(self.backbone), start=1):
             hidden_states = layer(hidden_states)
             if str(number) in self.dam:
                 feature_map = hidden_states.unflatten(1, feature_map_size)  # (B, T, h, w, C), a view
                 hidden_states = self.dam[str(number)](feature_map).flatten(1, 3)  # (B, T*h*w, C)
-            all_hidden_states.append(hidden_states if number in kept else None)
+            if output_hidden_states:
+                all_hidden_states += (hidden_states,)
 
         return BaseModelOutput(
             last_hidden_state=self.backbone_kind.finish(self.backbone, hidden_states),
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            hidden_states=all_hidden_states,
         )
-
-    def _kept_hidden_states(self, output_hidden_states: bool | int | list[int] | None) -> set[int]:
-        count = self.config.num_hidden_layers + 1
-        selected = selected_hidden_states(output_hidden_states)
-        if selected is None:
-            return set(range(count)) if output_hidden_states else set()
-        return resolve_hidden_states_indices(self, selected, count)
 
 
 class HDFForVideoClassification(HDFPreTrainedModel):

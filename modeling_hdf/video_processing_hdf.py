@@ -1,5 +1,9 @@
 """Video processor of HDF: any video file or frame array to normalised clips of a fixed number of frames."""
 
+# First: it refuses a transformers that lacks names imported below.
+from .requirements_hdf import LOWEST_TRANSFORMERS  # noqa: F401
+
+# isort: split
 import os
 from collections.abc import Callable
 from dataclasses import replace

@@ -17,6 +17,7 @@ from transformers import (
     pipeline,
     set_seed,
 )
+from travelling_files import TRAVELLING_FILES
 from video_files import write_video
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel, HDFVideoProcessor
@@ -60,15 +61,6 @@ print(json.dumps({
     "pipeline": classify(video, top_k=7),
 }))
 """
-
-TRAVELLING_FILES = {
-    "videomae_hdf.py",
-    "configuration_hdf.py",
-    "dam_hdf.py",
-    "modeling_hdf.py",
-    "video_processing_hdf.py",
-    "video_reading_hdf.py",
-}
 
 
 @pytest.fixture(scope="module")

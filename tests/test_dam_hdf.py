@@ -10,8 +10,7 @@ from safetensors import safe_open
 from tiny_models import randomize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modeling_hdf import DAM, convert_release_state_dict
-from modeling_hdf.dam_hdf import dct_bank
+from modeling_hdf.dam_hdf import DAM, convert_release_state_dict, dct_bank
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -94,7 +94,7 @@ def gradients(model, clips, seed=3):
 def test_gradient_checkpointing_draws_the_same_samples_again(clips):
     model = drop_path_model().train()
     plain, other = gradients(model, clips), gradients(model, clips, seed=4)
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.gradient_checkpointing_enable({"use_reentrant": False})
     for one, again in zip(plain, gradients(model, clips), strict=True):
         torch.testing.assert_close(one, again)
     assert any(not torch.equal(one, another) for one, another in zip(plain, other, strict=True))

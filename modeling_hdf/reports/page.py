@@ -11,7 +11,6 @@ from pathlib import Path
 import datasets
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from ..configuration_hdf import HDFConfig
 from ..data.arguments import GATED_DATASETS
@@ -301,7 +300,7 @@ def _gate_context(
     ]
     return {
         "gates": gates,
-        "formula": Markup(f"({' + '.join(active)}) / 2" if len(active) == 2 else active[0]),
+        "formula": f"({' + '.join(active)}) / 2" if len(active) == 2 else active[0],
         "places": "x".join(map(str, config.feature_map_size[1:])),
         "frames_shown": frames_shown,
     }

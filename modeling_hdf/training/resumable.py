@@ -178,12 +178,14 @@ class ResumableTrainer(Trainer):
         self._load_from_checkpoint(str(folder))
         self.state = state
 
-    def _init_training_state(self, max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial):
+    def _init_training_state(
+        self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+    ):
         started = super()._init_training_state(
-            max_steps, num_update_steps_per_epoch, num_train_epochs, checkpoint, trial
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
         )
-        if checkpoint is not None and self.args.load_best_model_at_end:
-            best = decided_by_first(lambda: _best_of(Path(checkpoint)))
+        if resume_from_checkpoint is not None and self.args.load_best_model_at_end:
+            best = decided_by_first(lambda: _best_of(Path(resume_from_checkpoint)))
             if best is not None:
                 check_in_all_processes(lambda: check_checkpoint(best))
                 self.state.best_model_checkpoint = best
@@ -195,10 +197,10 @@ class ResumableTrainer(Trainer):
         self.remove_callback(CheckpointFiles)
         self.add_callback(self._checkpoint_files)
 
-    def _run_epoch(self, **kwargs) -> None:
+    def _run_epoch(self, *args, **kwargs) -> None:
         # A finished run whose last epoch was not whole would be resumed for one step more.
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(**kwargs)
+            super()._run_epoch(*args, **kwargs)
 
     # ---- The random state ----
 

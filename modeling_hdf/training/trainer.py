@@ -72,7 +72,7 @@ class DSMTrainer(ResumableTrainer):
         self._check_processes()
         if args.dsm:
             # A mean over the batch, which gradient accumulation has to average, whatever the model says.
-            self.loss_is_scaled_for_ga = False
+            self.model_accepts_loss_kwargs = False
         self.dsm = args.build_dsm().to(args.device)
         self._epoch_callback = EpochCallback()
         self.add_callback(self._epoch_callback)
@@ -144,9 +144,9 @@ class DSMTrainer(ResumableTrainer):
             optimizer.param_groups = split_by_scale(optimizer.param_groups, scales)
         return optimizer
 
-    def _run_epoch(self, **kwargs):
+    def _run_epoch(self, *args, **kwargs):
         if not self.control.should_training_stop:  # it is set where a resumed run had stopped early
-            super()._run_epoch(**kwargs)
+            super()._run_epoch(*args, **kwargs)
 
     # ---- DSM ----
 

@@ -82,7 +82,7 @@ def test_clips_that_come_in_pairs_widen_the_interval():
 def test_interval_of_war_agrees_with_scipy():
     labels, probabilities = draw(400)
     right = (labels == probabilities.argmax(1)).astype(float)
-    expected = bootstrap((right,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    expected = bootstrap((right,), np.mean, n_resamples=4000, method="percentile", random_state=1).confidence_interval
     actual = bootstrap_intervals(labels, probabilities, num_resamples=4000)["war"]
     np.testing.assert_allclose(actual, [expected.low, expected.high], atol=0.004)
     half = bootstrap_intervals(labels, probabilities, num_resamples=4000, level=0.5)["war"]

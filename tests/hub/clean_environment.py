@@ -1,25 +1,40 @@
-"""A model pushed here loads in a fresh virtual environment without this package, and gives the same numbers.
+"""A pushed model in an environment that has never had this package.
 
-    python tests/hub/clean_environment.py [ENVIRONMENT]
+    python tests/hub/clean_environment.py              # with the versions of this environment
+    python tests/hub/clean_environment.py --lowest     # with the lowest that the package takes
+    python tests/hub/clean_environment.py --newest     # with the newest that the package takes
 
 Pushes a small model with `hdf push` to the Hub emulator, installs transformers, torch, torchvision and av (nothing
-else by name; the versions of this environment) into a virtual environment of its own, which may be named and is then
-kept, and loads the model there by every Auto class and the pipeline, on a video file. Needs the package registry.
+else by name) into a virtual environment of its own, which may be named and is then kept, and loads the model there by
+every Auto class and the pipeline, on a video file. Needs the package registry.
 """
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import venv
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "support")]
 PACKAGES = ("transformers", "torch", "torchvision", "av")
 REPOSITORY = "org/hdf-dfew"
+
+
+def wanted_packages(versions: str) -> list[str]:
+    """Requirements of the environment that loads: `"lowest"`, `"newest"` or `"same"`."""
+    if versions == "same":
+        return [f"{name}=={version(name)}" for name in PACKAGES]
+    bounds = {(bound := Requirement(line)).name: bound.specifier for line in requires("hdf-dfer")}
+    if versions == "newest":
+        return [f"{name}{bounds[name]}" for name in PACKAGES]
+    lowest = {name: next(part.version for part in bounds[name] if part.operator == ">=") for name in PACKAGES}
+    return [f"{name}=={lowest[name]}" for name in PACKAGES]
 
 
 def save_model(folder: Path) -> None:
@@ -36,6 +51,14 @@ def save_model(folder: Path) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choice = parser.add_mutually_exclusive_group()
+    for name in ("lowest", "newest"):
+        choice.add_argument(f"--{name}", dest="versions", action="store_const", const=name, default="same")
+    parser.add_argument("environment", type=Path, nargs="?", help="where to make the virtual environment, and keep it")
+    arguments = parser.parse_args()
+    wanted = wanted_packages(arguments.versions)
+
     from hub_emulator import WRITE_TOKEN, HubEmulator
     from round_trip import compare
     from video_files import write_video
@@ -57,13 +80,11 @@ def main() -> None:
         subprocess.run(push, env={**online, "HF_HOME": str(work / "pushing")}, check=True)
 
         started = time.monotonic()
-        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else work / "venv"
-        venv.create(folder, with_pip=True)
+        folder = arguments.environment or work / "venv"
         python = str(folder.absolute() / "bin" / "python")
-        wanted = [f"{name}=={version(name)}" for name in PACKAGES]
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--no-compile", *wanted], env=environment, check=True
-        )
+        uv = [sys.executable, "-m", "uv", "--quiet"]
+        subprocess.run([*uv, "venv", "--seed", "--python", sys.executable, str(folder)], env=environment, check=True)
+        subprocess.run([*uv, "pip", "install", "--python", python, *wanted], env=environment, check=True)
         print(f"installed {' '.join(wanted)} in {time.monotonic() - started:.0f} s", flush=True)
 
         load = [python, "-I", str(HERE / "load_from_hub.py"), REPOSITORY, str(video)]

@@ -6,14 +6,14 @@ import shutil
 import pytest
 from hub_emulator import READ_TOKEN, Fault
 from huggingface_hub import HfApi, ModelCard
+from travelling_files import TRAVELLING_FILES
 
 from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.cli.main import main
 
 PUBLISHED = {
     *("README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", "metrics.json"),
-    *("confusion_matrix.png", "training_curves.png", "videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py"),
-    *("modeling_hdf.py", "video_processing_hdf.py", "video_reading_hdf.py"),
+    *("confusion_matrix.png", "training_curves.png", *TRAVELLING_FILES),
 }
 
 

@@ -11,15 +11,13 @@ from hub_emulator import READ_TOKEN, WRITE_TOKEN, Fault
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load, load_file
 from tiny_models import tiny_config
+from travelling_files import TRAVELLING_FILES
 
 from modeling_hdf import HDFForVideoClassification, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
 from modeling_hdf.hub.client import HubError
 
 TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
-CODE = {"videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py", "modeling_hdf.py", "video_processing_hdf.py"} | {
-    "video_reading_hdf.py"
-}
-MODEL = {"README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", *CODE}
+MODEL = {"README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", *TRAVELLING_FILES}
 
 
 def build_trainer(folder, **arguments) -> HDFTrainer:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
-import openpyxl
 
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
@@ -108,8 +107,13 @@ def read_votes(path: str | os.PathLike, labels: tuple[str, ...]) -> dict[int, li
         `dict[int, list[int]]`: votes in the order of `labels` for each clip number.
 
     Raises:
+        ImportError: without openpyxl (extra `votes`).
         ValueError: if a column is missing or a row holds no numbers; the message names the file and the row.
     """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ImportError(f'{path}: reading votes needs openpyxl: pip install "hdf-dfer[votes]".') from error
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         return dict(_vote_rows(workbook.active.iter_rows(values_only=True), path, labels))

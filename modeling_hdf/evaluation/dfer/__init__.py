@@ -1,4 +1,7 @@
-"""The metric `dfer` for the library `evaluate`: `evaluate.load(modeling_hdf.evaluation.dfer.PATH)`, offline."""
+"""The metric `dfer` for the library `evaluate`: `evaluate.load(modeling_hdf.evaluation.dfer.PATH)`, offline.
+
+The library is an extra: `pip install "hdf-dfer[evaluate]"`.
+"""
 
 import os
 
