@@ -63,8 +63,11 @@ print(json.dumps({
 
 TRAVELLING_FILES = {
     "videomae_hdf.py",
+    "clip_reading_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
+    "file_kinds_hdf.py",
+    "frame_reading_hdf.py",
     "modeling_hdf.py",
     "video_processing_hdf.py",
     "video_reading_hdf.py",

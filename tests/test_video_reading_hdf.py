@@ -17,7 +17,8 @@ import pytest
 from video_files import HEIGHT, WIDTH, naive_sample, numbered_frame, read_numbers, write_video
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.video_reading_hdf import all_frames, read_video
+from modeling_hdf.clip_reading_hdf import read_clip
+from modeling_hdf.video_reading_hdf import all_frames
 
 PROCESSOR = HDFVideoProcessor()
 CONTAINERS = {
@@ -40,7 +41,7 @@ CONTAINERS = {
 
 
 def sample(video, num_frames: int = 16):
-    return read_video(video, partial(PROCESSOR.sample_frames, num_frames=num_frames))
+    return read_clip(video, partial(PROCESSOR.sample_frames, num_frames=num_frames))
 
 
 class WriteOnly:
@@ -210,12 +211,12 @@ MEMORY_SCRIPT = """
 import resource, sys
 from functools import partial
 from modeling_hdf.video_processing_hdf import HDFVideoProcessor
-from modeling_hdf.video_reading_hdf import read_video
+from modeling_hdf.clip_reading_hdf import read_clip
 
 sample = partial(HDFVideoProcessor().sample_frames, num_frames=16)
 peaks = []
 for path in sys.argv[1:]:
-    read_video(path, sample)
+    read_clip(path, sample)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(peaks[1] - peaks[0])
 """
@@ -242,13 +243,13 @@ def test_decoding_stops_after_the_last_sampled_frame(tmp_path, caplog):
     with av.open(str(path)) as source:
         first = next(packet.pos for packet in source.demux(video=0) if packet.pts and packet.is_keyframe)
     content[first + 8 : content.index(b"moov") - 4] = bytes(content.index(b"moov") - 4 - first - 8)
-    frames, _ = read_video(bytes(content), lambda metadata, timestamps: np.array([0, 0, 5]))
+    frames, _ = read_clip(bytes(content), lambda metadata, timestamps: np.array([0, 0, 5]))
     assert read_numbers(frames) == [0, 0, 5]
     assert not caplog.records  # the damage behind frame 5 was not met
 
 
 def test_without_sampling_all_frames_are_returned(clip):
-    assert read_numbers(read_video(clip, all_frames)[0]) == list(range(20))
+    assert read_numbers(read_clip(clip, all_frames)[0]) == list(range(20))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -299,7 +300,7 @@ def test_unreachable_url_is_named(url, monkeypatch):
 def test_missing_path_and_directory_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.mp4: no such file"):
         sample(tmp_path / "none.mp4")
-    with pytest.raises(IsADirectoryError, match=f"{tmp_path}: is a directory"):
+    with pytest.raises(ValueError, match=f"{tmp_path}: the folder holds no frame"):
         sample(tmp_path)
 
 
@@ -315,11 +316,11 @@ def test_unreadable_file_is_named(tmp_path, content):
 
 def test_playlist_does_not_reach_other_files(clip, monkeypatch):
     monkeypatch.chdir(clip.parent)
-    with pytest.raises(ValueError, match="playlist"):
+    with pytest.raises(ValueError, match="text file or playlist"):
         sample(b"ffconcat version 1.0\nfile clip.mp4\n")
     playlist = clip.with_name("list.ffconcat")
     playlist.write_text("ffconcat version 1.0\nfile clip.mp4\n")
-    with pytest.raises(ValueError, match="list.ffconcat: is a text file or playlist"):
+    with pytest.raises(ValueError, match="list.ffconcat: cannot be read as a video: it is a text file or playlist"):
         sample(playlist)
 
 

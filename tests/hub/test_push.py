@@ -14,6 +14,7 @@ PUBLISHED = {
     *("README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", "metrics.json"),
     *("confusion_matrix.png", "training_curves.png", "videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py"),
     *("modeling_hdf.py", "video_processing_hdf.py", "video_reading_hdf.py"),
+    *("frame_reading_hdf.py", "clip_reading_hdf.py", "file_kinds_hdf.py"),
 }
 
 

@@ -17,7 +17,7 @@ from modeling_hdf.hub.client import HubError
 
 TRAIN = Path(__file__).parents[2] / "examples" / "train.py"
 CODE = {"videomae_hdf.py", "configuration_hdf.py", "dam_hdf.py", "modeling_hdf.py", "video_processing_hdf.py"} | {
-    "video_reading_hdf.py"
+    *("video_reading_hdf.py", "frame_reading_hdf.py", "clip_reading_hdf.py", "file_kinds_hdf.py")
 }
 MODEL = {"README.md", "config.json", "video_preprocessor_config.json", "model.safetensors", *CODE}
 
