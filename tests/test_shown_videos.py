@@ -1,4 +1,4 @@
-"""Videos as players show them: formats, square pixels, side data, the stream that counts, and times that say nothing."""
+"""Videos as players show them: formats, square pixels, side data, which stream, and times that say nothing."""
 
 from fractions import Fraction
 from functools import partial
@@ -33,7 +33,8 @@ FORMATS = {
     "clip.mpg": {"codec": "mpeg2video"}, "clip.mpeg": {"codec": "mpeg1video"}, "clip.vob": {"codec": "mpeg2video"},
     "clip.m2v": {"codec": "mpeg2video", "container": "mpeg2video"}, "clip.mxf": {"codec": "mpeg2video", "rate": 25},
     "clip.wmv": {"codec": "wmv2", "max_b_frames": 0}, "clip.asf": {"codec": "wmv2", "max_b_frames": 0},
-    "clip.rm": {"codec": "rv20", "max_b_frames": 0}, "clip.h264": {}, "clip.ivf": {"codec": "libvpx", "max_b_frames": 0},
+    "clip.rm": {"codec": "rv20", "max_b_frames": 0}, "clip.h264": {},
+    "clip.ivf": {"codec": "libvpx", "max_b_frames": 0},
     "clip.mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p", "max_b_frames": 0},
     "clip.y4m": {"codec": "wrapped_avframe", "container": "yuv4mpegpipe", "max_b_frames": 0},
     "clip.wtv": {"codec": "mpeg2video", "container": "wtv"},
@@ -121,10 +122,8 @@ def write_changing_size(path: Path) -> None:
     content = b""
     for number, scale in enumerate((1, 2, 1)):
         part = path.with_name(f"{number}.jpg")
-        picture = Image.fromarray(numbered_frame(number)).resize(
-            (WIDTH * scale, HEIGHT * scale), Image.Resampling.NEAREST
-        )
-        picture.save(part, quality=95)
+        picture = Image.fromarray(numbered_frame(number))
+        picture.resize((WIDTH * scale, HEIGHT * scale), Image.Resampling.NEAREST).save(part, quality=95)
         content += part.read_bytes()
     path.write_bytes(content)
 

@@ -94,7 +94,7 @@ def test_unreadable_file_is_named(tmp_path, content):
     [
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-            "is a Git LFS pointer: run `git",
+            "LFS pointer: run `git lfs pull",
         ),
         (b"\n<!DOCTYPE html><html><body>log in</body></html>", "is an HTML page"),
         ("Grüße, dies ist kein Video\n".encode() * 200, "is a text file"),

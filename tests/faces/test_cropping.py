@@ -166,6 +166,16 @@ def test_the_times_of_the_frames_are_kept(tmp_path, detector):
     assert clip.faces.has_timestamps and clip.track.frames.tolist() == list(range(10, 25))
 
 
+def test_times_that_are_all_one_count_as_none(tmp_path, detector):
+    # Matroska counts milliseconds: at 100 000 frames per second all frames start at 0.
+    frames = place_faces({0: straight((60, 60), (200, 60), 40)}, 40)
+    file = write_clip(tmp_path / "clip.mkv", frames, rate=100_000, max_b_frames=0)
+    processor = HDFVideoProcessor(num_frames=4)
+    clip = crop_face(file, 64, detector=detector, sample=processor.sample_frames)
+    assert not clip.faces.has_timestamps and len(clip.track.frames) == 40
+    assert clip.timestamps == [Fraction(index, 25) for index in (5, 15, 25, 35)]
+
+
 def test_a_tilted_face_is_turned_upright(detector):
     # Rendered with a known tilt, positive to the left: so the eye on the right of the picture is the higher one.
     for roll in (-25.0, 0.0, 18.0):
