@@ -24,10 +24,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from modeling_hdf.clip_reading_hdf import open_clip
 from modeling_hdf.data import ClipFactors, encode_mp4, render_clip
 from modeling_hdf.faces.cropping import crop_face
 from modeling_hdf.faces.detection import FaceDetector, cut_square
-from modeling_hdf.faces.sources import open_source
 from modeling_hdf.faces.tracking import box_iou, crop_squares, eye_angles
 
 FPS, SECONDS, MARGIN, SIZE = 25, 4.0, 0.1, 224
@@ -63,7 +63,7 @@ def rendered_clip(file: Path, height: int) -> dict[str, np.ndarray]:
 def every_frame_at_full_size(file: str, detector: FaceDetector) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The straightforward way: indices of the frames that show a face, its detections `(n, 15)`, and crops."""
     indices, faces, crops = [], [], []
-    for index, frame in enumerate(open_source(file).stream()):
+    for index, frame in enumerate(open_clip(file).stream()):
         picture = frame.rgb()
         found = detector(picture)
         if len(found):

@@ -4,22 +4,27 @@
 from .requirements_hdf import LOWEST_TRANSFORMERS  # noqa: F401
 
 # isort: split
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ChannelDimension, PILImageResampling
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ChannelDimension,
+    PILImageResampling,
+    is_pil_image,
+)
 from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
-from .video_reading_hdf import all_frames, frames_to_tensor, read_video, split_batch
+from .clip_reading_hdf import read_clip
+from .video_reading_hdf import all_frames
 
 logger = logging.get_logger(__name__)
 
@@ -29,9 +34,11 @@ class HDFVideoProcessor(BaseVideoProcessor):
     Turns videos into the `pixel_values` of HDF: sample `num_frames` frames over the whole clip, resize, centre crop,
     rescale, normalise.
 
-    A video is a path, an http(s) URL, the bytes of a file, a binary file object, an array or tensor of shape
-    `(num_frames, height, width, 3)` or `(num_frames, 3, height, width)`, or a list of PIL images or 3-D arrays.
-    A list of videos of any of these kinds, mixed or not, or a 5-D array, is a batch.
+    A video is a path, an http(s) URL, the bytes of a file or a binary file object; a folder of frames; a dataset row's
+    `{"bytes", "path"}`; an array or tensor of shape `(num_frames, height, width, 3)` or
+    `(num_frames, 3, height, width)`; or a list of PIL images or 3-D arrays. Files are videos, animated pictures, or
+    still pictures, which are clips of one frame. A list of videos of any of these kinds, mixed or not, or a 5-D array,
+    is a batch.
 
     Sampling divides the presentation interval, from the start of the first frame to the end of the last, into
     `num_frames` equal parts and takes the frame shown at the centre of each: the last that starts at or before it.
@@ -97,7 +104,7 @@ class HDFVideoProcessor(BaseVideoProcessor):
 
         Raises:
             FileNotFoundError, IsADirectoryError, TypeError, ValueError: naming the file, or the position in the list
-                as `videos[i]`; see [`read_video`] for files. Frame arrays raise for zero frames, channels other than
+                as `videos[i]`; see [`read_clip`]. Frame arrays raise for zero frames, channels other than
                 3, NaN or infinite values, and integers outside 0..255.
         """
         input_data_format = kwargs.pop("input_data_format", self.input_data_format)
@@ -163,21 +170,8 @@ class HDFVideoProcessor(BaseVideoProcessor):
             as [`~HDFVideoProcessor.preprocess`].
         """
         sample = partial(self.sample_frames, num_frames=num_frames, fps=fps) if do_sample_frames else all_frames
-        if isinstance(video, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(video, "read"):
-            frames, metadata = read_video(video, sample, name)
-            return torch.from_numpy(frames).movedim(-1, -3), metadata
-
-        frames = frames_to_tensor(video, input_data_format, name)
-        total, _, height, width = frames.shape
-        if metadata is None:
-            metadata = VideoMetadata(total_num_frames=total)
-        if metadata.total_num_frames != total:
-            raise ValueError(
-                f"{name}: `video_metadata` says total_num_frames={metadata.total_num_frames}, but has {total} frames."
-            )
-        indices = sample(metadata=metadata)
-        metadata = replace(metadata, height=height, width=width, frames_indices=indices.tolist())
-        return frames[torch.from_numpy(indices)], metadata
+        frames, metadata = read_clip(video, sample, name, input_data_format=input_data_format, metadata=metadata)
+        return torch.as_tensor(frames).movedim(-1, -3), metadata
 
     def sample_frames(
         self,
@@ -205,9 +199,9 @@ class HDFVideoProcessor(BaseVideoProcessor):
         if fps is not None:
             if num_frames is not None:
                 raise ValueError("`num_frames` and `fps` are mutually exclusive: pass one of them.")
-            if fps <= 0 or (metadata.duration is None and metadata.fps is None):
+            duration = metadata.duration or (metadata.total_num_frames / metadata.fps if metadata.fps else 0.0)
+            if fps <= 0 or duration <= 0:
                 raise ValueError(f"Sampling by fps={fps} needs a rate above 0 and a video of known duration.")
-            duration = metadata.duration or metadata.total_num_frames / metadata.fps
             num_frames = max(1, int(duration * fps))
         num_frames = self.num_frames if num_frames is None else num_frames
         if num_frames < 1:
@@ -221,16 +215,33 @@ class HDFVideoProcessor(BaseVideoProcessor):
         return np.searchsorted(starts, odd * (timestamps[-1] - timestamps[0]), side="right") - 1
 
     def fetch_videos(self, video_url_or_urls: Any, sample_indices_fn: Callable[..., np.ndarray] | None = None) -> Any:
-        """Decode one video file, or a list, with PyAV; all frames unless `sample_indices_fn` picks some.
+        """Read one video, or a list; all frames unless `sample_indices_fn` picks some.
 
         Returns:
             The frames of shape `(num_frames, height, width, 3)`, uint8, and the metadata; for a list, a tuple of
-            frames and a tuple of metadata. Raises as [`read_video`].
+            frames and a tuple of metadata. Raises as [`read_clip`].
         """
         if isinstance(video_url_or_urls, list):
             pairs = [self.fetch_videos(video, sample_indices_fn) for video in video_url_or_urls]
             return list(zip(*pairs, strict=True))
-        return read_video(video_url_or_urls, sample_indices_fn or all_frames)
+        return read_clip(video_url_or_urls, sample_indices_fn or all_frames)
+
+
+def _is_frame(value: Any) -> bool:
+    return is_pil_image(value) or (isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 3)
+
+
+def split_batch(videos: Any) -> list:
+    """Flatten a video, or nested lists of videos, to a list of videos. A list of frames is one video."""
+    if isinstance(videos, (list, tuple)):
+        if not videos:
+            raise ValueError("`videos` is or holds an empty list: zero frames, where a video needs at least one.")
+        if all(_is_frame(item) for item in videos):
+            return [videos]
+        return [video for item in videos for video in split_batch(item)]
+    if isinstance(videos, (np.ndarray, torch.Tensor)) and videos.ndim == 5:
+        return list(videos)
+    return [videos]
 
 
 __all__ = ["HDFVideoProcessor"]

@@ -270,9 +270,9 @@ def test_frames_that_are_no_video_are_named(processor, video, message):
         processor(video)
 
 
-@pytest.mark.parametrize("video", [None, 5, {"path": "clip.mp4"}, np.zeros((2, 8, 8, 3), dtype=bool)])
+@pytest.mark.parametrize("video", [None, 5, {"file": "clip.mp4"}, np.zeros((2, 8, 8, 3), dtype=bool)])
 def test_unknown_kinds_are_named(processor, frames, video):
-    with pytest.raises(TypeError, match=r"videos\[1\]: (expected a path|pixels must be)"):
+    with pytest.raises(TypeError, match=r"videos\[1\]: (expected a path|a row's clip|pixels must be)"):
         processor([frames, video])
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
-from ..video_reading_hdf import all_frames
+from ..clip_reading_hdf import ClipSource, Frame, open_clip
+from ..video_reading_hdf import all_frames, presentation_times
 from .detection import FaceDetector, cut_square
-from .sources import Frame, FrameSource, open_source
 from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
 
 NOMINAL_FPS = 25  # of frame folders and arrays, which carry no times
@@ -100,7 +100,7 @@ class FaceClip:
 
 
 def _look(
-    source: FrameSource, detector: FaceDetector, interval: float
+    source: ClipSource, detector: FaceDetector, interval: float
 ) -> tuple[dict[int, np.ndarray], list[tuple[Fraction | None, Fraction | None]], tuple[int, int]]:
     """Detections by index of the frame looked at; `(start, duration)` of every frame; height and width."""
     found: dict[int, np.ndarray] = {}
@@ -116,8 +116,8 @@ def _look(
         span.append((index, frame))
         first = span[0][0]
         elapsed, step = clock(index) - clock(first), clock(index) - clock(max(index - 1, 0))
-        # The look that comes nearest to `interval`. Times that run backwards (AVI) are no times: look at once.
-        if index == 0 or step < 0.0 or elapsed > interval - step / 2.0:
+        # The look that comes nearest to `interval`. Times that stand still or run backwards are none: look at once.
+        if step <= 0.0 or elapsed > interval - step / 2.0:
             _look_between(span, found, detector)
             span = span[-1:]
     _look_between(span, found, detector)
@@ -151,11 +151,10 @@ def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], d
 
 def _timestamps(shown: list[tuple[Fraction | None, Fraction | None]]) -> tuple[list[Fraction], bool]:
     """Start of each frame and end of the last in seconds, and whether they come from the file."""
-    starts = [start for start, _ in shown]
-    if None in starts or starts != sorted(starts):
+    times = presentation_times([start for start, _ in shown], shown[-1][1])
+    if times is None:
         return [Fraction(index, NOMINAL_FPS) for index in range(len(shown) + 1)], False
-    mean_interval = (starts[-1] - starts[0]) / max(len(starts) - 1, 1)
-    return [*starts, starts[-1] + (shown[-1][1] or mean_interval or Fraction(1, NOMINAL_FPS))], True
+    return times, True
 
 
 def track_faces(
@@ -170,7 +169,7 @@ def track_faces(
     """Find all faces of a clip and follow them.
 
     Args:
-        video: a clip, see [`open_source`]: a video or image file, a folder of frames, an array.
+        video: a clip, see [`open_clip`]: a video or picture file, a folder of frames, an array.
         detector: the detector; by default one made for this call.
         interval: seconds from look to look; 0 looks at every frame. Between looks that agree boxes are interpolated,
             between others every frame is looked at.
@@ -185,12 +184,12 @@ def track_faces(
     for label, value in {"interval": interval, "max_gap": max_gap, "smoothing": smoothing}.items():
         if value < 0.0:
             raise ValueError(f"`{label}` is in seconds and must not be negative, got {value}.")
-    source = open_source(video, name)
+    source = open_clip(video, name)
     return _track(source, detector or FaceDetector(), interval, max_gap, smoothing)
 
 
 def _track(
-    source: FrameSource, detector: FaceDetector, interval: float = 0.125, max_gap: float = 0.5, smoothing: float = 0.1
+    source: ClipSource, detector: FaceDetector, interval: float = 0.125, max_gap: float = 0.5, smoothing: float = 0.1
 ) -> TrackedFaces:
     found, shown, size = _look(source, detector, interval)
     timestamps, has_timestamps = _timestamps(shown)
@@ -200,7 +199,7 @@ def _track(
 
 
 def iterate_crops(
-    source: FrameSource, track: FaceTrack, size: int, margin: float, wanted: Iterable[int] | None = None
+    source: ClipSource, track: FaceTrack, size: int, margin: float, wanted: Iterable[int] | None = None
 ) -> Iterator[np.ndarray]:
     """Crops `(size, size, 3)` uint8 of one face, in order, one frame in memory.
 
@@ -264,16 +263,18 @@ def crop_face(
     """
     if size < 1 or margin < 0.0:
         raise ValueError(f"`size` must be at least 1 and `margin` not negative, got {size} and {margin}.")
-    source = open_source(video, name)
+    source = open_clip(video, name)
     faces = _track(source, detector or FaceDetector())
     track = faces.main()
     first, last = track.frames[0], track.frames[-1]
     starts = faces.timestamps[first : last + 2]
-    duration = starts[-1] - starts[0]
-    metadata = VideoMetadata(len(track.frames), fps=float(len(track.frames) / duration), duration=float(duration))
+    duration = starts[-1] - starts[0]  # 0 if all these frames have one time
+    fps = float(len(track.frames) / duration) if duration else None
+    metadata = VideoMetadata(len(track.frames), fps=fps, duration=float(duration) or None)
     # Integer ticks keep the arithmetic of sampling exact.
     tick = np.lcm.reduce([start.denominator for start in starts], dtype=object)
-    timestamps = np.array([int((start - starts[0]) * tick) for start in starts]) if faces.has_timestamps else None
+    has_times = faces.has_timestamps and duration > 0
+    timestamps = np.array([int((start - starts[0]) * tick) for start in starts]) if has_times else None
     indices = np.asarray(sample(metadata=metadata, timestamps=timestamps))
     unique, repeats = np.unique(indices, return_inverse=True)
     crops = np.stack(list(iterate_crops(source, track, size, margin, unique.tolist())))

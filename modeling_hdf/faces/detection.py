@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .sources import Frame, open_source
+from ..clip_reading_hdf import Frame
+from ..frame_reading_hdf import PictureFrame
 
 try:
     import cv2
@@ -73,7 +74,7 @@ class FaceDetector:
             frame, and score.
         """
         if isinstance(frame, np.ndarray):
-            frame = next(iter(open_source(frame[None]).stream()))
+            frame = PictureFrame(frame, frame.shape[:2])
         picture = frame.rgb(self.max_side)
         faces = self._detect(picture)
         faces[:, 0:14:2] *= frame.size[1] / picture.shape[1]

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..clip_reading_hdf import open_clip
+from ..data.clip_io import walk_files
 from ..data.files import OutputError, remove_outputs, write_text
-from .sources import frame_files, is_image, natural_key, open_source
+from ..file_kinds_hdf import frame_files, natural_key
 from .tracking import FaceTrack
 from .writing import write_frames, write_image, write_mp4
 
-VIDEO_SUFFIXES = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 _WRITTEN_IMAGES = frozenset({".jpg", ".jpeg", ".png"})  # others become PNG
 JOURNAL = "faces.jsonl"
 
@@ -103,9 +104,9 @@ class Inventory:
 def find_clips(source: Path, target: Path, output_format: str = "same", single_images: bool = False) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
-    Video files are clips. A folder below `source` with two images or more is one clip, a frame folder. Images that lie
-    in `source` itself or alone in their folder are clips of one frame, as are all with `single_images`. Links to
-    folders are followed, hidden files and `target` are left alone.
+    Video files and animated pictures are clips. A folder below `source` with two images or more is one clip, a frame
+    folder. Images that lie in `source` itself or alone in their folder are clips of one frame, as are all with
+    `single_images`. Links to folders are followed; clutter, see [`is_clutter`], and `target` are left alone.
 
     Args:
         source: the folder to search.
@@ -115,23 +116,18 @@ def find_clips(source: Path, target: Path, output_format: str = "same", single_i
     """
     found: list[tuple[Path, str]] = []
     unreadable: dict[str, str] = {}
-    visited, other_files = {os.path.realpath(target)}, 0
+    other_files = 0
 
     def note(error: OSError) -> None:
         folder = Path(error.filename)
         unreadable[folder.relative_to(source).as_posix()] = f"{folder}: cannot be listed ({error.strerror})."
 
-    for folder, subfolders, names in os.walk(source, onerror=note, followlinks=True):
-        fresh = {name: os.path.realpath(os.path.join(folder, name)) for name in subfolders if name[0] != "."}
-        subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # a link may lead in a circle
-        visited.update(fresh.values())
+    for folder, files in walk_files(source, note, leave_out=[target]):
         here = Path(folder)
-        images = [name for name in names if is_image(name)]
-        videos = [name for name in names if name[0] != "." and Path(name).suffix.lower() in VIDEO_SUFFIXES]
-        other_files += len(names) - len(images) - len(videos)
-        found += [(here / name, "video") for name in videos]
-        if single_images or here == source or len(images) < 2:
-            found += [(here / name, "image") for name in images]
+        other_files += len(files.others)
+        found += [(here / name, "video") for name in files.videos]
+        if single_images or here == source or len(files.pictures) < 2:
+            found += [(here / name, "image") for name in files.pictures]
         else:
             found.append((here, "frames"))
     found.sort(key=lambda item: natural_key(item[0].as_posix()))
@@ -238,7 +234,7 @@ def _crops(clip: Clip, track: FaceTrack, settings: CropSettings) -> Iterator[np.
     from .cropping import iterate_crops
 
     try:
-        yield from iterate_crops(open_source(clip.path), track, settings.size, settings.margin)
+        yield from iterate_crops(open_clip(clip.path), track, settings.size, settings.margin)
     except OSError as error:
         raise ValueError(_reason(clip, error)) from error
 

@@ -128,6 +128,25 @@ def test_all_faces_and_other_formats(source, tmp_path):
     assert len(journal(tmp_path / "single")) == 15
 
 
+def test_animated_pictures_are_clips_and_clutter_is_none(tmp_path, clip):
+    source = tmp_path / "in"
+    (source / "@eaDir").mkdir(parents=True)
+    first, *others = map(Image.fromarray, clip)
+    for name in ("moving.gif", "moving.webp"):
+        first.save(source / name, save_all=True, append_images=others, duration=40)
+    first.save(source / "still.webp")
+    first.save(source / "@eaDir" / "thumb.jpg")
+    (source / "Thumbs.db").write_bytes(b"x")
+    inventory = find_clips(source, tmp_path / "out")
+    assert [(each.name, each.kind) for each in inventory.clips] == [
+        ("moving.gif", "video"), ("moving.webp", "video"), ("still.webp", "image"),
+    ]  # fmt: skip
+    assert inventory.other_files == 0
+    assert hdf(source, tmp_path / "out") == 0
+    times, duration, _ = shown_at(tmp_path / "out" / "moving.webp.mp4")
+    assert len(times) == 12 and duration == Fraction(12 * 40, 1000)
+
+
 def test_clips_that_differ_in_their_suffix_alone_do_not_replace_each_other(tmp_path):
     for name in ("a.avi", "a.mov", "b.mp4", "photo.bmp", "photo.tif"):
         (tmp_path / name).touch()
@@ -226,7 +245,7 @@ def test_links_are_followed_and_circles_end(source, tmp_path):
     (source / "deep").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(source)
     names = [clip.name for clip in find_clips(source, tmp_path / "out").clips]
-    assert names == ["deep/back/photo.jpg", "deep/frames", "deep/uneven.mkv", "photo.jpg"]
+    assert names == ["deep/frames", "deep/uneven.mkv", "photo.jpg"]
 
 
 def test_an_output_folder_inside_the_input_is_not_searched(source):

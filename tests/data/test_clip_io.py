@@ -10,11 +10,12 @@ from trees import padded, picture, read_back, unpadded, write_frames, write_vide
 
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.data import load_clip
-from modeling_hdf.data.clip_io import list_frames, natural_key, read_frame
+from modeling_hdf.file_kinds_hdf import frame_files, natural_key
+from modeling_hdf.frame_reading_hdf import rgb8
 
 
 def frames_row(folder: Path) -> dict:
-    return {"clip": {"path": None, "frames": list_frames(folder)}}
+    return {"clip": {"path": None, "frames": frame_files(folder)}}
 
 
 def test_numbers_in_names_sort_by_value():
@@ -26,7 +27,7 @@ def test_numbers_in_names_sort_by_value():
 @pytest.mark.parametrize("names", [unpadded(3), padded(3), [f"{i}.png" for i in range(8, 20)]], ids=str)
 def test_frames_come_in_natural_order(tmp_path, names):
     write_frames(tmp_path, names, number=3)
-    assert [Path(path).name for path in list_frames(tmp_path)] == names
+    assert [Path(path).name for path in frame_files(tmp_path)] == names
     assert read_back(load_clip(frames_row(tmp_path))) == (list(range(12)), 3)
 
 
@@ -34,18 +35,18 @@ def test_other_files_in_a_folder_are_no_frames(tmp_path):
     write_frames(tmp_path, unpadded(0))
     for name in ("._1.jpg", ".DS_Store", "Thumbs.db", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    assert len(list_frames(tmp_path)) == 12
+    assert len(frame_files(tmp_path)) == 12
 
 
 def test_a_clip_folder_unpacked_into_itself_is_found(tmp_path):
     write_frames(tmp_path / "00001" / "00001", unpadded(0))
-    assert len(list_frames(tmp_path / "00001")) == 12
+    assert len(frame_files(tmp_path / "00001")) == 12
 
 
 def test_two_files_of_one_number_are_refused(tmp_path):
     write_frames(tmp_path, ["1.jpg", "2.jpg", "02.jpg"])
     with pytest.raises(ValueError, match="(?s)02.jpg.*2.jpg|2.jpg.*02.jpg") as error:
-        list_frames(tmp_path)
+        frame_files(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
@@ -54,7 +55,7 @@ def test_every_kind_of_clip_gives_the_same_frames(tmp_path):
     write_video(tmp_path / "clip.mp4", number=5)
     video = str(tmp_path / "clip.mp4")
     clips = [
-        {"path": None, "frames": list_frames(tmp_path / "frames")},
+        {"path": None, "frames": frame_files(tmp_path / "frames")},
         {"path": video, "frames": None},
         {"path": video, "bytes": None},
         {"path": "name only.mp4", "bytes": Path(video).read_bytes()},
@@ -78,7 +79,8 @@ def test_only_sampled_frames_are_decoded_and_each_once(tmp_path, monkeypatch):
     write_frames(tmp_path, unpadded(0))
     decoded = []
     monkeypatch.setattr(
-        "modeling_hdf.data.clip_io.read_frame", lambda path: decoded.append(Path(path).name) or read_frame(path)
+        "modeling_hdf.frame_reading_hdf.rgb8",
+        lambda picture: decoded.append(Path(picture.filename).name) or rgb8(picture),
     )
     seen = {}
 
@@ -116,7 +118,7 @@ def test_a_truncated_frame_is_named(tmp_path, name):
     path = tmp_path / name
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf"{path}: the frame cannot be read"):
+    with pytest.raises(ValueError, match=rf"{path}: cannot be read as a picture"):
         load_clip(frames_row(tmp_path))
 
 

@@ -1,8 +1,11 @@
 """The source files that a saved model carries."""
 
 TRAVELLING_FILES = {
+    "clip_reading_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
+    "file_kinds_hdf.py",
+    "frame_reading_hdf.py",
     "modeling_hdf.py",
     "requirements_hdf.py",
     "video_processing_hdf.py",

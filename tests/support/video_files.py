@@ -38,6 +38,7 @@ def write_video(
     gop_size: int = 12,
     display_matrix: Sequence[int] | None = None,
     container_options: dict[str, str] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path | BinaryIO:
     """Encode `frames` (numbered ones if a count is given), shown at `pts` in units of `1 / rate` seconds."""
     if isinstance(frames, int):
@@ -50,6 +51,8 @@ def write_video(
         stream.codec_context.time_base = Fraction(1, rate)
         stream.codec_context.gop_size = gop_size
         stream.codec_context.max_b_frames = max_b_frames
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if display_matrix is not None:
             stream.set_display_matrix(display_matrix)
         for index, picture in enumerate(frames):

@@ -8,8 +8,10 @@ from typing import Literal
 
 from tqdm.auto import tqdm
 
+from ...clip_reading_hdf import open_clip
+from ...file_kinds_hdf import PICTURE_SUFFIXES, file_kind, frame_files
+from ...frame_reading_hdf import PictureFiles
 from ...video_reading_hdf import VideoFile
-from ..clip_io import FRAME_SUFFIXES, list_frames, read_frame
 from .listing import ListedClip
 
 SHORT = 16  # frames; a shorter clip cannot fill a model's 16 frames without repeating some
@@ -48,7 +50,7 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
 
     Args:
         path (`str`): a video file or a folder of frames.
-        depth (`str`, *optional*, defaults to `"listing"`): `"listing"` lists frame folders and opens no file;
+        depth (`str`, *optional*, defaults to `"listing"`): `"listing"` lists frame folders and opens no video;
             `"quick"` also reads the packet headers of videos and the size of each frame file, and decodes the first
             frame; `"full"` decodes every frame.
     """
@@ -57,7 +59,7 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
             return _inspect_frames(path, depth)
         if os.stat(path).st_size == 0:
             return ClipFiles(problem="empty", detail=f"{path}: the video is empty (0 bytes)")
-        if path.lower().endswith(FRAME_SUFFIXES):
+        if file_kind(path) == "picture":
             return ClipFiles(problem="unreadable", detail=f"{path}: is a picture, not a clip")
         return _inspect_video(path, depth)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,30 +71,32 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
 
 
 def _inspect_frames(path: str, depth: Depth) -> ClipFiles:
-    frames = list_frames(path)
+    frames = frame_files(path)
     if not frames:
-        return ClipFiles(problem="empty", detail=f"{path}: the folder holds no frame ({', '.join(FRAME_SUFFIXES)})")
+        return ClipFiles(problem="empty", detail=f"{path}: the folder holds no frame ({', '.join(PICTURE_SUFFIXES)})")
     if depth != "listing":
         for frame in frames:
             if os.path.getsize(frame) == 0:
                 raise ValueError(f"{frame}: the frame is empty (0 bytes)")
         for frame in frames if depth == "full" else frames[:1]:
-            read_frame(frame)
+            next(PictureFiles([frame]).stream()).rgb()
     return ClipFiles(frames=frames, num_frames=len(frames))
 
 
 def _inspect_video(path: str, depth: Depth) -> ClipFiles:
     if depth == "listing":
         return ClipFiles(path=path)
-    video = VideoFile(path, path)
-    if depth == "full":
+    video = open_clip(path)
+    if isinstance(video, PictureFiles):
+        raise ValueError(f"{path}: is a picture, not a clip")
+    if isinstance(video, VideoFile) and depth == "quick":
+        metadata, _ = video.timeline_of_packets()
+        next(video.stream())
+    else:
         metadata, _ = video.timeline_of_frames()
         problems = video.problems(metadata.duration)
         if problems:
-            raise ValueError(f"{path}: {'; '.join(problems)}")
-    else:
-        metadata, _ = video.timeline_of_packets()
-        next(video.stream())
+            raise ValueError("; ".join(problems))
     return ClipFiles(path=path, num_frames=metadata.total_num_frames)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from ..clip_io import VIDEO_SUFFIXES
+from ...file_kinds_hdf import VIDEO_SUFFIXES, is_clutter
 
 logger = logging.get_logger(__name__)
 
@@ -62,7 +62,7 @@ def _subfolders(folder: str, only: Mapping[str, re.Pattern] | None = None) -> li
     """Folders within a folder, none if they are too many; with `only`, those that match one of its patterns."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            names = sorted(entry.name for entry in entries if not is_clutter(entry.name) and entry.is_dir())
     except PermissionError:
         logger.warning(f"{folder}: cannot be read (no permission), so nothing is looked for in it.")
         return []

@@ -1,10 +1,12 @@
 """Videos of one's own: folders by class, or a CSV or JSON-lines file with path and label."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
 
+from ..clip_io import left_aside
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
 from .folder_files import FolderClip, clips_of_metadata, clips_of_tree, find_metadata
@@ -63,7 +65,8 @@ class VideoFolderConfig(ExpressionConfig):
         """Reads the metadata file, or the folders, and cuts a test split if none is given."""
         metadata = find_metadata(self.data_dir, self.metadata)
         if metadata is None:
-            found, notes = clips_of_tree(self.data_dir), ["clips: folders by class"]
+            found, others = clips_of_tree(self.data_dir)
+            notes = ["clips: folders by class", *left_aside([os.path.relpath(path, self.data_dir) for path in others])]
         else:
             found, notes = clips_of_metadata(metadata, self.data_dir), [f"clips: {metadata}"]
         names = self.labels or _expressions([clip.label for clip in found])

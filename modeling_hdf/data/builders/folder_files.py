@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from ...file_kinds_hdf import is_clutter, natural_key
+from ..clip_io import FoundFiles
 from .split_files import read_metadata
 
 _SPLIT_NAMES = {
@@ -84,9 +85,9 @@ def clips_of_metadata(metadata: str, data_dir: str) -> list[FolderClip]:
     return clips
 
 
-def clips_of_tree(data_dir: str) -> list[FolderClip]:
+def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
     """
-    The clips of folders by class, `<class>/<clip>` or `<split>/<class>/<clip>`.
+    The clips of folders by class, `<class>/<clip>` or `<split>/<class>/<clip>`, and the files that are no clips.
 
     Raises:
         ValueError: if there is no class folder, if folders for splits and for classes are mixed, or if a class folder
@@ -94,41 +95,48 @@ def clips_of_tree(data_dir: str) -> list[FolderClip]:
         OSError: if a folder cannot be read.
     """
     own_name = os.path.basename(data_dir)
-    folders = _folders(data_dir)
+    folders, others = _entries(data_dir)
     if folders == [own_name]:  # unpacked into a folder of its own name
         return clips_of_tree(os.path.join(data_dir, own_name))
     if not folders:
         raise ValueError(f"{data_dir}: holds neither a folder for each class nor a CSV or JSON-lines file.")
     splits = [folder for folder in folders if folder.lower() in _SPLIT_NAMES]
     if splits and splits != folders:
-        others = ", ".join(sorted(set(folders) - set(splits))[:5])
-        raise ValueError(f"{data_dir}: has folders for splits ({', '.join(splits)}) and others ({others}).")
-    clips = []
+        rest = ", ".join(sorted(set(folders) - set(splits))[:5])
+        raise ValueError(f"{data_dir}: has folders for splits ({', '.join(splits)}) and others ({rest}).")
+    clips, left = [], [os.path.join(data_dir, name) for name in others]
     for split in splits or [""]:
-        for label in _folders(os.path.join(data_dir, split)):
+        labels, others = _entries(os.path.join(data_dir, split))
+        left += [os.path.join(data_dir, split, name) for name in others if split]
+        for label in labels:
             relative = os.path.join(split, label)
-            clips += _clips_of_class(data_dir, relative, label, _SPLIT_NAMES[split.lower() or "train"])
-    return clips
+            found, others = _clips_of_class(data_dir, relative, label, _SPLIT_NAMES[split.lower() or "train"])
+            clips, left = clips + found, left + others
+    return clips, left
 
 
-def _folders(path: str) -> list[str]:
+def _entries(path: str) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files of a folder, without clutter, in natural order."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        kinds = {entry.name: entry.is_dir() for entry in entries if not is_clutter(entry.name)}
+    names = sorted(kinds, key=natural_key)
+    return [name for name in names if kinds[name]], [name for name in names if not kinds[name]]
 
 
-def _clips_of_class(data_dir: str, relative: str, label: str, split: str) -> list[FolderClip]:
+def _clips_of_class(data_dir: str, relative: str, label: str, split: str) -> tuple[list[FolderClip], list[str]]:
     folder = os.path.join(data_dir, relative)
-    with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    clips = []
-    for entry in sorted(visible, key=lambda entry: natural_key(entry.name)):
-        if entry.name.lower().endswith(FRAME_SUFFIXES) and entry.is_file():
-            raise ValueError(f"{entry.path}: is a picture; the frames of a clip must lie in a folder of their own.")
-        if entry.is_dir() or entry.name.lower().endswith(VIDEO_SUFFIXES):
-            clips.append(FolderClip(os.path.join(relative, entry.name), entry.path, label, folder, split))
-    if not clips:
+    folders, names = _entries(folder)
+    files = FoundFiles.among(folder, names)
+    if files.pictures:
+        path = os.path.join(folder, files.pictures[0])
+        raise ValueError(f"{path}: is a picture; the frames of a clip must lie in a folder of their own.")
+    found = sorted(folders + files.videos, key=natural_key)
+    if not found:
         raise ValueError(f"{folder}: holds no clip, neither a video nor a folder of frames.")
-    return clips
+    clips = [
+        FolderClip(os.path.join(relative, name), os.path.join(folder, name), label, folder, split) for name in found
+    ]
+    return clips, [os.path.join(folder, name) for name in files.others]
 
 
 __all__ = ["FolderClip", "clips_of_metadata", "clips_of_tree", "find_metadata"]

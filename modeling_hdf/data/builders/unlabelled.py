@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 from transformers.utils import logging
 
-from ..clip_io import FRAME_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from ...file_kinds_hdf import VIDEO_SUFFIXES, natural_key
+from ..clip_io import left_aside, walk_files
 from .checks import DatasetCheck
 from .clip_files import UNUSABLE, inspect_clips
 from .clip_folders import existing_folder
@@ -21,32 +22,29 @@ logger = logging.get_logger(__name__)
 NO_LABEL = -1  # what `datasets` writes where a label is not known
 
 
-def find_clips_below(folder: str) -> list[ListedClip]:
+def find_clips_below(folder: str) -> tuple[list[ListedClip], list[str]]:
     """
-    The clips below `folder`, in natural order of their paths.
+    The clips below `folder`, in natural order of their paths, and the files that are none.
 
-    Each video file is a clip, and so is each folder with two pictures or more and no video: its frames. Hidden files
-    and folders, single pictures and other files are passed over; links to folders are followed, once each.
+    Each video file is a clip, animated pictures too, and so is each folder with two pictures or more and no video: its
+    frames. Single pictures, pictures beside videos and other files are left aside; links to folders are followed, once
+    each.
 
     Raises:
         OSError: if a folder cannot be listed.
     """
-    found, visited = [], {os.path.realpath(folder)}
 
     def refuse(error: OSError) -> None:
         raise error
 
-    for here, subfolders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        fresh = {name: os.path.realpath(os.path.join(here, name)) for name in subfolders if name[0] != "."}
-        subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # a link may lead in a circle
-        visited.update(fresh.values())
-        names = [name for name in names if name[0] != "."]
-        videos = [os.path.join(here, name) for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
-        found += videos
-        if not videos and sum(name.lower().endswith(FRAME_SUFFIXES) for name in names) > 1:
-            found.append(here)
+    found, left = [], []
+    for here, files in walk_files(folder, refuse):
+        is_clip = not files.videos and len(files.pictures) > 1
+        found += [here] if is_clip else [os.path.join(here, name) for name in files.videos]
+        left += [os.path.join(here, name) for name in files.others + ([] if is_clip else files.pictures)]
     found.sort(key=natural_key)
-    return [ListedClip(os.path.relpath(path, folder), "no label", "train", path, folder) for path in found]
+    clips = [ListedClip(os.path.relpath(path, folder), "no label", "train", path, folder) for path in found]
+    return clips, [os.path.relpath(path, folder) for path in left]
 
 
 @dataclass
@@ -67,7 +65,8 @@ class UnlabelledClipsConfig(datasets.BuilderConfig):
     def __post_init__(self):
         super().__post_init__()
         self.data_dir = existing_folder(self.data_dir, "data_dir")
-        self.listing = Listing(find_clips_below(self.data_dir), (), [])
+        clips, others = find_clips_below(self.data_dir)
+        self.listing = Listing(clips, (), [], notes=left_aside(others))
         if not self.listing.clips:
             raise ValueError(
                 f"{self.data_dir}: holds no clip: no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames."
@@ -120,9 +119,11 @@ class UnlabelledClips(datasets.GeneratorBasedBuilder):
         # A clip that breaks off the training after days is worth the look at each beforehand.
         files = inspect_clips(clips, "quick")
         check = DatasetCheck(
-            config.data_dir, (), clips, files, published=PublishedCounts(), max_missing=config.max_missing
+            config.data_dir, (), clips, files, PublishedCounts(), config.listing.notes, config.max_missing
         )
         check.raise_for_failure()
+        for line in check.notes:
+            logger.warning(f"{check.name}: {line}")
         for line in check.problem_lines(kinds=UNUSABLE):
             logger.warning(f"{check.name}: left out, {line}")
         rows = [

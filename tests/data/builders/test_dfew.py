@@ -8,7 +8,7 @@ import pytest
 from trees import DFEW_FORMS, NUM_FRAMES, OURS, VOTE_COLUMNS, check_rows, write_dfew, write_frames, write_votes
 
 from modeling_hdf.data import DFEW, class_counts, load_clip
-from modeling_hdf.data.clip_io import list_frames
+from modeling_hdf.file_kinds_hdf import frame_files
 
 
 def prepare(root: Path, **options) -> DFEW:
@@ -229,9 +229,9 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
     def refuse(path):
         if path == folder:
             raise PermissionError(13, "Permission denied", path)
-        return list_frames(path)
+        return frame_files(path)
 
-    monkeypatch.setattr("modeling_hdf.data.builders.clip_files.list_frames", refuse)
+    monkeypatch.setattr("modeling_hdf.data.builders.clip_files.frame_files", refuse)
     with pytest.raises(ValueError, match=rf"(?s)unreadable: 1.*{folder}: cannot be read \(Permission denied\)"):
         rows_of(root)
 

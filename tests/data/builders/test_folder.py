@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from trees import OURS, Expected, check_rows, unpadded, write_frames, write_video
+from video_files import numbered_frame, read_numbers
+from video_files import write_video as encode_video
 
-from modeling_hdf.data import VideoFolder, class_counts
+from modeling_hdf.data import VideoFolder, class_counts, load_clip
+from modeling_hdf.data.builders.folder import VideoFolderConfig
 
 WORDS = ("Happy", "sad", "neutral", "Anger", "surprised", "disgust", "fear")
 
@@ -228,6 +232,54 @@ def test_a_folder_without_frames_is_named(root):
     write_tree(root)
     (root / "test/fear/empty").mkdir()
     with pytest.raises(ValueError, match=rf"(?s)1 of 29.*{root}/test/fear/empty: the folder holds no frame"):
+        rows_of(root)
+
+
+ODD_FORMATS = {
+    "flv": {}, "wmv": {"codec": "wmv2"}, "mpg": {"codec": "mpeg2video", "rate": 25},
+    "3gp": {"codec": "mpeg4"}, "ts": {}, "m4v": {}, "m2ts": {}, "webm": {"codec": "libvpx"},
+}  # fmt: skip
+
+
+def write_odd_formats(folder: Path) -> list[str]:
+    """A clip of each format, animated pictures, and clutter. Returns the names of the clips."""
+    for suffix, options in ODD_FORMATS.items():
+        encode_video(folder / f"clip.{suffix}", 12, max_b_frames=0, **options)
+    frames = [Image.fromarray(numbered_frame(number)) for number in range(12)]
+    for suffix in ("gif", "webp"):
+        frames[0].save(folder / f"moving.{suffix}", save_all=True, append_images=frames[1:], duration=40)
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._clip.mp4"):
+        (folder / name).write_bytes(b"x")
+    for name in ("@eaDir", "__MACOSX", "#recycle", ".AppleDouble"):
+        write_frames(folder / name, ["1.jpg", "2.jpg"])
+    return sorted([f"clip.{suffix}" for suffix in ODD_FORMATS] + ["moving.gif", "moving.webp"])
+
+
+def test_every_format_in_a_class_folder_is_read_and_what_is_left_aside_is_named(root):
+    for split in ("train", "test"):
+        for word in WORDS:
+            write_video(root / split / word / "plain.mp4")
+    names = write_odd_formats(root / "train" / "sad")
+    (root / "train" / "sad" / "notes.txt").write_text("no clip")
+    (root / "train" / "scan.pdf").write_bytes(b"%PDF")
+    (root / "read.me").write_text("no clip")
+    builder = prepare(root, validation_fraction=0.01)
+    rows = [row for split in ("train", "validation") for row in builder.as_dataset()[split]]
+    found = {Path(row["clip_id"]).name: row for row in rows if "/sad/" in row["clip_id"]}
+    assert sorted(found) == sorted([*names, "plain.mp4"])
+    for name in names:
+        assert read_numbers(load_clip(found[name])) == list(range(12)), name
+    expected = "3 files are no clips and are left aside: read.me, train/scan.pdf, train/sad/notes.txt"
+    assert expected in str(builder.check_result)
+    assert VideoFolderConfig(data_dir=str(root)).check("quick").failure is None
+    report = VideoFolderConfig(data_dir=str(root)).check("full")
+    assert report.failure is None and expected in report.notes
+
+
+def test_a_still_gif_among_the_clips_is_a_picture(root):
+    write_tree(root)
+    Image.new("RGB", (8, 8)).save(root / "train/sad/still.gif")
+    with pytest.raises(ValueError, match="train/sad/still.gif: is a picture"):
         rows_of(root)
 
 

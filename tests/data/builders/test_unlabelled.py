@@ -4,7 +4,9 @@ import os
 
 import datasets
 import pytest
-from trees import read_back, write_frames, write_video
+from PIL import Image
+from trees import picture, read_back, write_frames, write_video
+from video_files import write_video as encode_video
 
 from modeling_hdf.data import UnlabelledClips, load_clip
 
@@ -49,6 +51,25 @@ def test_links_that_lead_in_a_circle_are_followed_once(folder):
     write_video(elsewhere / "linked.mp4", number=3)
     (folder / "link").symlink_to(elsewhere)
     assert prepared(folder)["clip_id"][:] == ["10.mp4", "deep/deeper/2.MP4", "deep/frames", "link/linked.mp4"]
+
+
+def test_other_formats_are_found_and_what_is_left_aside_is_named(folder, monkeypatch):
+    frames = [Image.fromarray(picture(position, 5)) for position in range(3)]
+    for name in ("moving.gif", "moving.webp"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    encode_video(folder / "clip.mpg", 12, codec="mpeg2video", rate=25)
+    write_frames(folder / "@eaDir", ["1.jpg", "2.jpg"], number=9)
+    (folder / "Thumbs.db").write_bytes(b"x")
+    warnings = []
+    monkeypatch.setattr("modeling_hdf.data.builders.unlabelled.logger.warning", warnings.append)
+    rows = prepared(folder)
+    found = ["10.mp4", "clip.mpg", "deep/deeper/2.MP4", "deep/frames", "moving.gif", "moving.webp"]
+    assert rows["clip_id"][:] == found
+    assert [read_back(load_clip(rows[index]))[1] for index in (4, 5)] == [5, 5]
+    (note,) = [line for line in warnings if "left aside" in line]
+    assert "4 files are no clips" in note
+    for name in ("notes.txt", "photo/single.jpg", "deep/deeper/poster.jpg", "deep/deeper/poster2.jpg"):
+        assert name in note
 
 
 def test_clips_that_cannot_be_read_stop_the_preparation_and_are_named(folder):

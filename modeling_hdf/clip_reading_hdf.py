@@ -1,0 +1,178 @@
+"""Anything that holds a clip, opened by one function: for training, prediction and face cropping alike."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from io import TextIOBase
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import torch
+from huggingface_hub.utils import httpx
+from transformers.image_utils import ChannelDimension, is_pil_image
+from transformers.video_utils import VideoMetadata
+
+from .file_kinds_hdf import HEAD, PICTURE_SUFFIXES, frame_files, has_suffix, is_picture, read_head
+from .frame_reading_hdf import AnimatedPicture, FrameArray, PictureFiles, is_animation, open_picture
+from .video_reading_hdf import VideoFile
+
+_DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
+
+
+class Frame(Protocol):
+    """One frame. `start` and `duration` are in seconds, `None` where unknown; `size` is height and width in pixels."""
+
+    start: Fraction | None
+    duration: Fraction | None
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def rgb(self, max_side: int | None = None) -> np.ndarray:
+        """uint8 RGB of shape `(height, width, 3)`, scaled down to a longer side of at most `max_side` pixels."""
+
+
+class ClipSource(Protocol):
+    """A clip that can be gone through again and again. `name` is what messages call it."""
+
+    name: str
+
+    def read(self, sample: Callable[..., np.ndarray]) -> tuple[np.ndarray | torch.Tensor, VideoMetadata]:
+        """The frames that `sample` picks, `(num_frames, height, width, 3)`, see [`read_clip`]."""
+
+    def stream(self) -> Iterator[Frame]:
+        """All frames in order, holding one at a time."""
+
+    def problems(self, duration: float | None) -> list[str]:
+        """What was wrong with the file in the last pass, though it could be read."""
+
+
+def open_clip(
+    clip: Any,
+    name: str = "video",
+    *,
+    input_data_format: str | ChannelDimension | None = None,
+    metadata: VideoMetadata | None = None,
+) -> ClipSource:
+    """Find out what `clip` is, and make a [`ClipSource`] of it.
+
+    Args:
+        clip: one of
+
+            - the path, http(s) URL, content or binary file object (read from its start) of a video, an animated
+              picture, or a still picture, which is a clip of one frame. The first bytes decide which it is;
+            - the path of a folder of frames, taken in natural order, or a list of the paths of picture files;
+            - a dataset row's `{"bytes", "path"}` or `{"path", "frames"}`;
+            - an array or tensor of shape `(F, H, W, 3)` or `(F, 3, H, W)`, a list of PIL images or 3-D arrays, or one
+              PIL image.
+        name: what messages call a clip that has neither path nor URL.
+        input_data_format: of frames in memory: `"channels_first"` or `"channels_last"`; inferred if `None`.
+        metadata: of frames in memory; gives `fps` and `duration`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TypeError: for a kind that holds no clip, or a file object in text mode.
+        ValueError: if the clip is empty, cannot be downloaded or is no clip.
+    """
+    if isinstance(clip, Mapping):
+        return _open_row(clip, name)
+    if isinstance(clip, (str, os.PathLike)):
+        return _open_path(os.fspath(clip))
+    if isinstance(clip, (bytes, bytearray, memoryview)):
+        return _open_content(clip, f"{name} ({len(clip)} bytes)")
+    if hasattr(clip, "read"):
+        return _open_file_object(clip, f"{name} (file object {getattr(clip, 'name', type(clip).__name__)})")
+    if isinstance(clip, (list, tuple)) and clip and all(isinstance(item, (str, os.PathLike)) for item in clip):
+        return _open_frames([os.fspath(path) for path in clip])
+    return FrameArray([clip] if is_pil_image(clip) else clip, name, input_data_format, metadata)
+
+
+def _open_row(row: Mapping[str, Any], name: str) -> ClipSource:
+    unknown = set(row) - {"bytes", "path", "frames"}
+    if unknown:
+        raise TypeError(f"{name}: a row's clip holds `bytes`, `path` or `frames`, got {sorted(map(str, unknown))}.")
+    content, path, frames = (row.get(key) for key in ("bytes", "path", "frames"))
+    if frames is not None:
+        if path is not None or content is not None:
+            raise ValueError(f"{path or name}: the clip sets both a video and frames; it must be one of them.")
+        if not len(frames):
+            raise ValueError(f"{name}: the clip's list of frames is empty; a clip needs at least one frame.")
+        return _open_frames(list(frames))
+    if content is None and path is None:
+        raise ValueError(f"{name}: the clip is empty: it needs `path`, `frames` or `bytes`.")
+    return open_clip(path, name) if content is None else open_clip(content, str(path or name))
+
+
+def _open_path(path: str) -> ClipSource:
+    if path.lower().startswith(("http://", "https://")):
+        return _open_content(_download(path), path)
+    if os.path.isdir(path):
+        frames = frame_files(path)
+        if not frames:
+            raise ValueError(f"{path}: the folder holds no frame ({', '.join(PICTURE_SUFFIXES)}).")
+        return PictureFiles(frames, path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: no such file; pass the path of a clip or an http(s) URL.")
+    # A stream of JPEG pictures starts as one of them does, and its name alone tells them apart.
+    begins_as_picture = is_picture(read_head(path)) and not has_suffix(path, (".mjpeg", ".mjpg"))
+    return _open_picture(path, path) if begins_as_picture or has_suffix(path, PICTURE_SUFFIXES) else VideoFile(path)
+
+
+def _open_content(content: bytes | bytearray | memoryview, name: str) -> ClipSource:
+    return _open_picture(bytes(content), name) if is_picture(content) else VideoFile(content, name)
+
+
+def _open_file_object(file: BinaryIO, name: str) -> ClipSource:
+    if isinstance(file, TextIOBase):
+        raise TypeError(f"{name}: is open in text mode; open it in binary mode.")
+    if not (hasattr(file, "seekable") and file.seekable()):
+        return _open_content(file.read(), name)
+    file.seek(0)
+    begins_as_picture = is_picture(file.read(HEAD))
+    file.seek(0)
+    return _open_content(file.read(), name) if begins_as_picture else VideoFile(file, name)
+
+
+def _open_picture(source: str | bytes, name: str) -> ClipSource:
+    with open_picture(source, name) as picture:
+        moves = is_animation(picture)
+    return AnimatedPicture(source, name) if moves else PictureFiles([source], name)
+
+
+def _open_frames(paths: list[str]) -> ClipSource:
+    return PictureFiles(paths, os.path.dirname(paths[0]) or paths[0])
+
+
+def _download(url: str) -> bytes:
+    try:
+        response = httpx.get(url, follow_redirects=True, timeout=_DOWNLOAD_TIMEOUT)
+        response.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ValueError(f"{url}: could not be downloaded ({error}).") from error
+    return response.content
+
+
+def read_clip(
+    clip: Any, sample: Callable[..., np.ndarray], name: str = "video", **options: Any
+) -> tuple[np.ndarray | torch.Tensor, VideoMetadata]:
+    """Read the frames of a clip that `sample` picks.
+
+    Args:
+        clip: any kind of clip, see [`open_clip`], which `name` and `options` go to.
+        sample: called as `sample(metadata=..., timestamps=...)`, see [`HDFVideoProcessor.sample_frames`]; returns the
+            indices of the frames in presentation order. `timestamps` is `None` for what carries no times.
+
+    Returns:
+        The frames as they are shown, uint8 RGB of shape `(num_frames, height, width, 3)` (for frames in memory, a
+        tensor of their own type), and the metadata: `total_num_frames`, mean `fps`, `duration` in seconds, displayed
+        `height` and `width`, `frames_indices`. Videos and pictures are turned and mirrored as they say, pixels are
+        square, and frames of another size are scaled to that of the clip's first frame.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: as [`open_clip`], or if no frame can be decoded. Damage to a part of
+            a video is no error: the rest is used, and a warning names the file.
+    """
+    return open_clip(clip, name, **options).read(sample)
+
+
+__all__ = ["ClipSource", "Frame", "open_clip", "read_clip"]
