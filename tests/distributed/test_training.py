@@ -44,7 +44,9 @@ def test_losses_gradients_and_weights_are_those_of_one_process(processes, tmp_pa
         assert relative(result["after"] - result["before"], alone["after"] - alone["before"]) < 1e-5
         assert result["g"] == pytest.approx(alone["g"], rel=1e-5)
     first, second = (process["cases"][name] for process in processes)
-    assert torch.equal(first["after"], second["after"]) and first["logs"] == second["logs"]
+    assert relative(first["after"], second["after"]) < 1e-6
+    for entry, other in zip(first["logs"], second["logs"], strict=True):
+        assert entry == pytest.approx(other, rel=1e-6)
     assert interleave([first["asked"], second["asked"]], GLOBAL_BATCH // NUM_PROCESSES) == alone["asked"]
 
 

@@ -98,7 +98,12 @@ def test_synthetic_faces_are_published_with_all_columns(tmp_path):
     published = load_dataset(str(out), split="test", cache_dir=str(tmp_path / "read"))
     published = published.cast_column("clip", publishing.datasets.Video(decode=False))
     assert published.column_names == stored.column_names
-    assert published[:] == stored[:]
+    for name in set(stored.column_names) - {"clip"}:
+        assert published[name][:] == stored[name][:], name  # drawn, not rendered: the same on every processor
+    for one, other in zip(published["clip"], stored["clip"], strict=True):
+        assert one["path"] == other["path"]
+        difference = load_clip({"clip": one}).astype(int) - load_clip({"clip": other})
+        assert np.abs(difference).mean() < 0.2  # rendered twice
 
 
 def test_large_splits_are_cut_into_files(own, tmp_path, monkeypatch):

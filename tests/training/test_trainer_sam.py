@@ -82,7 +82,7 @@ def test_sam_skips_a_step_whose_gradient_is_not_finite(tmp_path, scaling):
     assert third["grad_norm"] == pytest.approx(expected[1]["grad_norm"], rel=1e-5)
     if scaling == "parameters":
         assert (first["g"], broken["g"]) == pytest.approx((1.0, first["grad_norm"]), rel=1e-6)
-        assert third["g"] == broken["g"]
+        assert third["g"] == pytest.approx(broken["g"], rel=1e-6)
         assert trainer.dsm.grad_norm.item() == pytest.approx(g, rel=1e-5)
 
 
