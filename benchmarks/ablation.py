@@ -24,7 +24,7 @@ from synthetic_runs import build_clips, digest, finished_run, pretrained_checkpo
 from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.evaluation.metrics import classification_scores
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ CLIP_CACHE = ROOT / "outputs" / "ablation_clips"
 def build_model(settings: dict, seed: int, cache: Path) -> HDFForVideoClassification:
     """The model of a run: the backbone that all runs share, and the head of every other run of this seed."""
     start = str(pretrained_checkpoint(settings, 0, cache))
-    names = dict(enumerate(LABELS))
+    names = dict(enumerate(EMOTIONS))
     set_seed(seed)
     plain = HDFForVideoClassification.from_backbone_pretrained(start, id2label=names, dam_layers=[])
     model = HDFForVideoClassification.from_backbone_pretrained(start, id2label=names, **settings["dam"])
@@ -54,7 +54,7 @@ def train_and_evaluate(settings: dict, seed: int, splits: tuple[str, ...], cache
     measured = {}
     for split in splits:
         output = trainer.predict(build_clips(settings["data"], split, cache))
-        measured[split] = classification_scores(output.label_ids, output.predictions.argmax(-1), list(LABELS))
+        measured[split] = classification_scores(output.label_ids, output.predictions.argmax(-1), list(EMOTIONS))
     kept = ("epoch", "loss", "loss_ce", "loss_sc", "lambda_ce", "lambda_sc", "g")
     log = [{name: round(entry[name], 4) for name in kept if name in entry} for entry in trainer.state.log_history]
     return {

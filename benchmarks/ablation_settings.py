@@ -66,7 +66,6 @@ class Settings:
     dam: dict = field(default_factory=lambda: {"dam_variant": "temporal", "dam_init": "identity", "dam_reduction": 1})
     dsm: dict = field(
         default_factory=lambda: {
-            "dsm_variant": "figure",
             "dsm_scaling": "features",
             "dsm_alpha": 10.0,
             "dsm_beta": 0.1,

@@ -30,7 +30,7 @@ from synthetic_runs import (
 from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification
-from modeling_hdf.data.synthetic.dynamics import LABELS
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.evaluation.metrics import classification_scores
 
 ROOT = Path(__file__).parents[1]
@@ -53,10 +53,10 @@ def train_and_evaluate(settings: dict, seed: int, split: str, cache: Path) -> di
         folder = pretrained_checkpoint(settings, seed, cache)
         pretraining = json.loads((folder / "pretraining.json").read_text())
         set_seed(seed)
-        model = HDFForVideoClassification.from_backbone_pretrained(str(folder), id2label=dict(enumerate(LABELS)))
+        model = HDFForVideoClassification.from_backbone_pretrained(str(folder), id2label=dict(enumerate(EMOTIONS)))
     trainer, seconds = train(model, settings["data"], settings["fine_tuning"], seed, cache)
     output = trainer.predict(build_clips(settings["data"], split, cache))
-    scores = classification_scores(output.label_ids, output.predictions.argmax(-1), list(LABELS))
+    scores = classification_scores(output.label_ids, output.predictions.argmax(-1), list(EMOTIONS))
     return {
         "results": {split: scores},
         "seconds": round(seconds, 1),

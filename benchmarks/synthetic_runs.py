@@ -20,14 +20,16 @@ from safetensors.torch import load_file, save_file
 from transformers import VideoMAEForPreTraining, set_seed
 
 from modeling_hdf import HDFConfig, HDFTrainer, HDFTrainingArguments, HDFVideoProcessor
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import ClipCollator, ClipDataset, ShiftedSyntheticFaces, SyntheticFaces, build_augmentation
 from modeling_hdf.data.synthetic.builder import SPLITS
-from modeling_hdf.data.synthetic.dynamics import LABELS
 from modeling_hdf.training.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
 
 ROOT = Path(__file__).parents[1]
 # Fields of VideoMAE's configuration among the settings of a pretraining; the others are arguments of its training.
 _MODEL_FIELDS = ("norm_pix_loss",)
+# Settings that recorded runs name, with the value that is now the only one.
+RETIRED = {"dsm_variant": "figure"}
 
 
 def provenance() -> dict:
@@ -102,7 +104,7 @@ def train(model: torch.nn.Module, data: dict, training: dict, seed: int, cache: 
             model=model,
             args=HDFTrainingArguments(**common_arguments(folder, seed), per_device_eval_batch_size=64, **training),
             train_dataset=build_clips(data, "train", cache, training=True, augmentation=flip, seed=seed),
-            data_collator=ClipCollator(build_processor(data), len(LABELS)),
+            data_collator=ClipCollator(build_processor(data), len(EMOTIONS)),
         )
         begin = time.perf_counter()
         trainer.train()
@@ -115,7 +117,7 @@ def build_config(settings: dict, **fields) -> HDFConfig:
         num_frames=settings["data"]["num_frames"],
         image_size=settings["data"]["image_size"],
         backbone_config={"model_type": "videomae", **settings["backbone"]},
-        id2label=dict(enumerate(LABELS)),
+        id2label=dict(enumerate(EMOTIONS)),
         **fields,
     )
 
@@ -152,14 +154,22 @@ def digest(settings: dict | list) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def without_retired(settings: dict) -> dict:
+    """Settings as runs are asked for now: recorded ones may name a choice that has become the only one."""
+    return {
+        group: {name: value for name, value in (entries or {}).items() if RETIRED.get(name) != value}
+        for group, entries in settings.items()
+    }
+
+
 def finished_run(path: Path, settings: dict) -> dict | None:
     """What a run wrote; `None` before it. Raises `SystemExit` for a file of other settings."""
     if not path.exists():
         return None
     record = json.loads(path.read_text())
-    if digest(record["settings"]) == digest(settings):
+    was, now = without_retired(record["settings"]), without_retired(settings)
+    if was == now:
         return record
-    was, now = ({**s, "start": s.get("start") or {}} for s in (record["settings"], settings))
     differences = [
         f"{group}.{name} was {was[group].get(name)!r}, is {now[group].get(name)!r}"
         for group in now

@@ -16,6 +16,7 @@ from .videomae_hdf import VideoMAEBackbone
 # By `model_type` of the backbone's configuration.
 BACKBONES = {"videomae": VideoMAEBackbone}
 
+# The classes, in DFEW's order.
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 
 # Fields of the backbone that HDF shows, and takes, at the top level as well.

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from released_dam import convert_release_state_dict
 from safetensors import safe_open
 from tiny_models import randomize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modeling_hdf.dam_hdf import DAM, convert_release_state_dict, dct_bank
+from modeling_hdf.dam_hdf import DAM, dct_bank
 
 RECORDS = Path(__file__).parent / "records"
 

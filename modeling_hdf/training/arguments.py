@@ -23,8 +23,6 @@ class HDFTrainingArguments(TrainingArguments):
     Args:
         dsm (`bool`, *optional*, defaults to `True`):
             Whether to train with DSM. Without it the loss is plain cross-entropy.
-        dsm_variant (`str`, *optional*, defaults to `"figure"`):
-            Form of the robust contrastive loss: `"figure"` or `"release"`.
         dsm_scaling (`str`, *optional*, defaults to `"features"`):
             What weighs the two losses: the gradient norm of the `"parameters"` in the previous step, the gradient
             norm at the `"features"` of the present batch, or nothing (`"fixed"`: `dsm_alpha` and `dsm_beta`).
@@ -73,7 +71,6 @@ class HDFTrainingArguments(TrainingArguments):
     # Every parameter takes part in every step; the Trainer's default would search the graph for others each time.
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "As DDP's; not needed here."})
     dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
-    dsm_variant: str = field(default="figure", metadata={"help": "Contrastive loss: figure or release."})
     dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})
     dsm_alpha: float = field(default=10.0, metadata={"help": "Weight of the cross-entropy."})
     dsm_beta: float = field(default=0.1, metadata={"help": "Weight of the contrastive loss."})
@@ -160,7 +157,6 @@ class HDFTrainingArguments(TrainingArguments):
     def build_dsm(self) -> DSM:
         """The loss that these arguments describe."""
         return DSM(
-            variant=self.dsm_variant,
             scaling=self.dsm_scaling,
             alpha=self.dsm_alpha,
             beta=self.dsm_beta,

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from .distributed import gather_rows, num_processes
 
-VARIANTS = ("figure", "release")
 # Similarity of a sample with itself: out of any sum, yet finite.
 _NO_PAIR = torch.finfo(torch.float32).min / 2
 SCALINGS = ("parameters", "features", "fixed")
@@ -43,7 +42,6 @@ def robust_contrastive_loss(
     *,
     temperature: float = 0.07,
     eta: float = 0.2,
-    variant: str = "figure",
 ) -> torch.Tensor:
     r"""
     Supervised contrastive loss that weighs each pair by how far its cosine lies from `eta`.
@@ -63,19 +61,13 @@ def robust_contrastive_loss(
         labels (`torch.Tensor` of shape `(N,)`): classes; samples of one class are each other's positives.
         temperature (`float`): above 0.
         eta (`float`): cosine with the largest weight, and the width of the weighting; above 0.
-        variant (`"figure"` or `"release"`): `"figure"` is the formula above, after the paper's overview figure.
-            `"release"` is the authors' published fragment, for comparison only: weights taken on shifted
-            similarities and normalised per row, multiplying the log-probability, with the pair of a sample with
-            itself kept; at temperature 0.07 that pair takes all the weight and the loss is numerically dead.
 
     Returns:
         `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if none has.
 
     Raises:
-        ValueError: for features that are not `(N, C)`, an unknown variant, or numbers out of range.
+        ValueError: for features that are not `(N, C)`, or numbers out of range.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
     _check_widths(temperature, eta)
     with torch.autocast(features.device.type, enabled=False):
         normalized = _normalize(features)
@@ -84,17 +76,11 @@ def robust_contrastive_loss(
         positive = (labels[:, None] == labels[None, :]) & ~itself
         num_positives = positive.sum(1)  # (N,)
         similarity = cosine / temperature
-        if variant == "figure":
-            # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
-            log_weight = -(cosine.detach() - eta).square() / (2 * eta**2)
-            # Not -inf: the gradient of a row without any pair would be NaN.
-            log_denominator = (similarity + log_weight).masked_fill(itself, _NO_PAIR).logsumexp(1)  # (N,)
-            log_probability = similarity - log_denominator[:, None]
-        else:
-            similarity = similarity - similarity.detach().amax(1, keepdim=True)
-            weight = torch.exp(-(similarity.detach() - eta).square() / (2 * eta**2))
-            weight = weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
-            log_probability = weight * similarity.log_softmax(1)
+        # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
+        log_weight = -(cosine.detach() - eta).square() / (2 * eta**2)
+        # Not -inf: the gradient of a row without any pair would be NaN.
+        log_denominator = (similarity + log_weight).masked_fill(itself, _NO_PAIR).logsumexp(1)  # (N,)
+        log_probability = similarity - log_denominator[:, None]
         anchor_loss = -torch.where(positive, log_probability, 0.0).sum(1) / num_positives.clamp(min=1)
         return anchor_loss.sum() / (num_positives > 0).sum().clamp(min=1)
 
@@ -156,7 +142,6 @@ class DSM(nn.Module):
     training takes, is the gradient that a single process with the whole batch has.
 
     Args:
-        variant (`str`): of [`robust_contrastive_loss`].
         scaling (`"parameters"`, `"features"` or `"fixed"`): what g is. `"parameters"`: the norm last given to
             [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
             respect to the features of the present batch. `"fixed"`: no g; the weights are `alpha` and `beta`.
@@ -174,7 +159,6 @@ class DSM(nn.Module):
     def __init__(
         self,
         *,
-        variant: str = "figure",
         scaling: str = "features",
         alpha: float = 10.0,
         beta: float = 0.1,
@@ -184,8 +168,6 @@ class DSM(nn.Module):
         label_smoothing: float = 0.0,
     ):
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
         if scaling not in SCALINGS:
             raise ValueError(f"`scaling` is {scaling!r}; choose one of {SCALINGS}.")
         _check_widths(temperature, eta)
@@ -196,7 +178,6 @@ class DSM(nn.Module):
             raise ValueError(f"`ib_weight` is {ib_weight}; it must be a finite number.")
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"`label_smoothing` is {label_smoothing}; it must be between 0 and 1.")
-        self.variant = variant
         self.scaling = scaling
         self.alpha = alpha
         self.beta = beta
@@ -263,9 +244,7 @@ class DSM(nn.Module):
             features, labels = features[~is_mixed], labels[~is_mixed]
             if not len(labels):
                 raise ValueError("Every sample is mixed: DSM needs samples with a class of their own.")
-        loss_sc = robust_contrastive_loss(
-            features, labels, temperature=self.temperature, eta=self.eta, variant=self.variant
-        )
+        loss_sc = robust_contrastive_loss(features, labels, temperature=self.temperature, eta=self.eta)
         return loss_sc + self.ib_weight * information_bottleneck(features)
 
     def _measure(self, unscaled_loss: torch.Tensor, sources: Sequence[torch.Tensor]) -> torch.Tensor:

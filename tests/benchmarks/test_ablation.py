@@ -16,8 +16,8 @@ from ablation_table import paired_interval, results_table, tuning_table
 from scipy.stats import ttest_rel
 from transformers import VideoMAEForPreTraining
 
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import ShiftedFacesConfig
-from modeling_hdf.data.synthetic.dynamics import LABELS
 from modeling_hdf.data.synthetic.shifted import shifted_clip_factors
 
 TINY_DATA = {
@@ -181,7 +181,7 @@ def test_a_run_is_written_skipped_and_repeated_to_the_last_bit(run, tmp_path):
     assert written["commit"] == (git.stdout.strip() or None)
     for split in ("validation", "test", "shifted"):
         report = written["results"][split]
-        assert report["num_clips"] == 7 and set(report["recall"]) == set(LABELS)
+        assert report["num_clips"] == 7 and set(report["recall"]) == set(EMOTIONS)
         assert report["uar"] == pytest.approx(np.mean(list(report["recall"].values())))
     assert written["log"][-1]["epoch"] == 1.0 and "lambda_ce" in written["log"][-1]
 

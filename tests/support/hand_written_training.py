@@ -129,24 +129,22 @@ def global_norm(model: torch.nn.Module) -> torch.Tensor:
     return torch.sqrt(sum(p.grad.double().square().sum() for p in model.parameters() if p.grad is not None))
 
 
-def hand_written_loss(model, batch, scaling, g, *, smoothing=0.0, options=None) -> tuple[torch.Tensor, dict]:
+def hand_written_loss(model, batch, scaling, g, *, smoothing=0.0) -> tuple[torch.Tensor, dict]:
     """Loss of one micro-batch and what it logs; cross-entropy where `scaling` is None."""
     outputs = model(batch["pixel_values"])
     loss_ce = smoothed_cross_entropy(outputs.logits, batch["labels"], smoothing)
     if scaling is None:
         return loss_ce, {"loss": loss_ce.item()}
-    options = {**DSM_OPTIONS, "dsm_variant": "figure", **(options or {})}
     loss_sc = robust_contrastive_loss(
         outputs.features,
         batch["labels"],
-        temperature=options["dsm_temperature"],
-        eta=options["dsm_eta"],
-        variant=options["dsm_variant"],
+        temperature=DSM_OPTIONS["dsm_temperature"],
+        eta=DSM_OPTIONS["dsm_eta"],
     )
-    loss_sc = loss_sc + options["dsm_ib_weight"] * information_bottleneck(outputs.features)
+    loss_sc = loss_sc + DSM_OPTIONS["dsm_ib_weight"] * information_bottleneck(outputs.features)
     if scaling == "features":
         g = torch.autograd.grad(loss_ce + loss_sc, outputs.features, retain_graph=True)[0].norm().item()
-    alpha, beta = options["dsm_alpha"], options["dsm_beta"]
+    alpha, beta = DSM_OPTIONS["dsm_alpha"], DSM_OPTIONS["dsm_beta"]
     lambda_ce, lambda_sc = (alpha, beta) if scaling == "fixed" else adaptive_weights(g, alpha=alpha, beta=beta)
     loss = lambda_ce * loss_ce + lambda_sc * loss_sc
     values = (loss.item(), loss_ce.item(), loss_sc.item(), lambda_ce, lambda_sc, g)

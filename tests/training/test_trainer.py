@@ -75,15 +75,13 @@ def test_training_equals_a_hand_written_loop(tmp_path, scaling, rho, accumulatio
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("variant", ["figure", "release"])
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_compute_loss_is_the_weighted_sum_of_the_functions(tmp_path, scaling, variant, smoothing):
+def test_compute_loss_is_the_weighted_sum_of_the_functions(tmp_path, scaling, smoothing):
     batch = collate(build_rows(8))
-    options = {**DSM_OPTIONS, "dsm_variant": variant}
-    trainer = build_trainer(tmp_path, None, dsm_scaling=scaling, label_smoothing_factor=smoothing, **options)
+    trainer = build_trainer(tmp_path, None, dsm_scaling=scaling, label_smoothing_factor=smoothing, **DSM_OPTIONS)
     trainer.dsm.update(2.0)
     model = trainer.model.train()
-    expected, _ = hand_written_loss(model, batch, scaling, 2.0, smoothing=smoothing, options=options)
+    expected, _ = hand_written_loss(model, batch, scaling, 2.0, smoothing=smoothing)
     loss, outputs = trainer.compute_loss(model, dict(batch), return_outputs=True)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert trainer.compute_loss(model, dict(batch)).item() == pytest.approx(expected.item(), rel=1e-5)
@@ -92,10 +90,9 @@ def test_compute_loss_is_the_weighted_sum_of_the_functions(tmp_path, scaling, va
 
 def test_dsm_arguments_have_the_documented_defaults(tmp_path):
     arguments = HDFTrainingArguments(output_dir=str(tmp_path))
-    names = ["", "_variant", "_scaling", "_alpha", "_beta", "_temperature", "_eta", "_ib_weight"]
+    names = ["", "_scaling", "_alpha", "_beta", "_temperature", "_eta", "_ib_weight"]
     assert [getattr(arguments, f"dsm{name}") for name in names] == [
         True,
-        "figure",
         "features",
         10,
         0.1,
@@ -109,7 +106,7 @@ def test_dsm_arguments_have_the_documented_defaults(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dsm_variant", "paper"), ("dsm_scaling", "adaptive"), ("dsm_alpha", -1.0), ("dsm_eta", 0.0), ("sam_rho", -0.05)],
+    [("dsm_scaling", "adaptive"), ("dsm_alpha", -1.0), ("dsm_eta", 0.0), ("sam_rho", -0.05)],
 )
 def test_arguments_refuse_values_out_of_range(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name.removeprefix('dsm_')}` is "):

@@ -6,9 +6,9 @@ is found from the numbers and checked; nothing is guessed.
 
 from collections.abc import Sequence
 
-from ..synthetic.dynamics import LABELS
+from ...configuration_hdf import EMOTIONS
 
-EXPRESSIONS = LABELS  # DFEW's order
+EXPRESSIONS = EMOTIONS
 MAFW_EXPRESSIONS = (*EXPRESSIONS, "contempt", "anxiety", "helplessness", "disappointment")
 
 _OTHER_NAMES = {

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
+from ...configuration_hdf import EMOTIONS
 from ..video_encoding import encode_mp4
-from .dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
+from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
 from .renderer import render_clip
 
 SPLITS = ("train", "validation", "test")
@@ -48,7 +49,7 @@ class FaceClipsConfig(datasets.BuilderConfig):
     def __post_init__(self):
         super().__post_init__()
         for split in self.splits:
-            if self.num_clips(split) < len(LABELS):
+            if self.num_clips(split) < len(EMOTIONS):
                 raise ValueError(
                     f"`num_{split}` must be at least 7 (one clip per class), got {self.num_clips(split)}."
                 )
@@ -97,13 +98,13 @@ def clip_factors(config: SyntheticFacesConfig, split: str, index: int) -> ClipFa
     splits.
     """
     split_id = SPLITS.index(split)
-    person, turn = divmod(index, len(LABELS))
+    person, turn = divmod(index, len(EMOTIONS))
     identity = person * len(SPLITS) + split_id
-    order = np.random.default_rng([config.seed, ORDER_STREAM, identity]).permutation(len(LABELS))
+    order = np.random.default_rng([config.seed, ORDER_STREAM, identity]).permutation(len(EMOTIONS))
     skin = np.random.default_rng([config.seed, PERSON_STREAM, identity]).uniform()
     return sample_factors(
         np.random.default_rng([config.seed, split_id, index]),
-        label=LABELS[order[turn]],
+        label=EMOTIONS[order[turn]],
         identity=identity,
         skin=skin,
         difficulty=config.difficulty,
@@ -171,7 +172,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
     def _info(self) -> datasets.DatasetInfo:
         features = {
             "clip": datasets.Video(decode=False),
-            "label": datasets.ClassLabel(names=list(LABELS)),
+            "label": datasets.ClassLabel(names=list(EMOTIONS)),
             "clip_id": datasets.Value("string"),
         }
         types = {str: "string", int: "int32", float: "float64"}

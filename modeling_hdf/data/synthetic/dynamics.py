@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# DFEW's order.
-LABELS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 BACKGROUNDS = ("grey", "colour", "gradient", "blobs")
 
 # Weights of the face units at the apex; a name that ends in `*` stands for its left and right unit.
@@ -45,7 +43,7 @@ class ClipFactors:
     """Everything that describes one clip. The defaults are a clip without nuisance.
 
     Attributes:
-        label: one of `LABELS`.
+        label: one of `EMOTIONS`.
         identity: number of the person.
         duration: length in seconds.
         onset: time of the first departure from the neutral face, in seconds.
@@ -107,7 +105,7 @@ def sample_factors(
 
     Args:
         rng: the generator that decides the factors.
-        label: one of `LABELS`.
+        label: one of `EMOTIONS`.
         identity: number of the person.
         skin: unscaled skin tone of the person, 0 to 1; the difficulty decides how far it leaves the medium tone 0.4.
         difficulty: factor on the range of each nuisance, 0 = none.

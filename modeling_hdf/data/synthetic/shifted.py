@@ -10,8 +10,9 @@ from typing import Any
 import datasets
 import numpy as np
 
+from ...configuration_hdf import EMOTIONS
 from .builder import FaceClipsConfig, SyntheticFaces
-from .dynamics import BACKGROUNDS, LABELS, ClipFactors, sample_factors
+from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
 
 SHIFTED_BACKGROUNDS = ("stripes",)
 SHIFTED_FACTORS = (
@@ -74,11 +75,11 @@ def shifted_clip_factors(config: ShiftedFacesConfig, index: int) -> ClipFactors:
 
     Each run of seven clips shows one person with each of the seven labels once, in random order.
     """
-    person, turn = divmod(index, len(LABELS))
-    order = np.random.default_rng([config.seed, ORDER_STREAM, person]).permutation(len(LABELS))
+    person, turn = divmod(index, len(EMOTIONS))
+    order = np.random.default_rng([config.seed, ORDER_STREAM, person]).permutation(len(EMOTIONS))
     ordinary = sample_factors(
         np.random.default_rng([config.seed, CLIP_STREAM, index]),
-        label=LABELS[order[turn]],
+        label=EMOTIONS[order[turn]],
         identity=FIRST_IDENTITY + person,
         skin=np.random.default_rng([config.seed, PERSON_STREAM, person]).uniform(),
         difficulty=config.difficulty,

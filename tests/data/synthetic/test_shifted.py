@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import (
     ClipFactors,
     ShiftedFacesConfig,
@@ -16,7 +17,6 @@ from modeling_hdf.data import (
     render_clip,
 )
 from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
-from modeling_hdf.data.synthetic.dynamics import LABELS
 from modeling_hdf.data.synthetic.renderer import make_background
 from modeling_hdf.data.synthetic.shifted import shifted_clip_factors
 
@@ -94,13 +94,13 @@ def test_shifted_people_are_in_no_ordinary_split(both):
 def test_every_shifted_person_shows_each_class_once(both):
     for start in range(0, 1400, 7):
         clips = both[1][start : start + 7]
-        assert {clip.label for clip in clips} == set(LABELS)
+        assert {clip.label for clip in clips} == set(EMOTIONS)
         assert len({clip.identity for clip in clips}) == 1
 
 
 def test_shifted_factors_say_nothing_about_the_label(both):
     clips = both[1]
-    label = np.array([LABELS.index(clip.label) for clip in clips])
+    label = np.array([EMOTIONS.index(clip.label) for clip in clips])
     for field in fields(ClipFactors):
         values = np.array([getattr(clip, field.name) for clip in clips if field.name not in ("label", "background")])
         if not len(values) or values.std() == 0:

@@ -13,9 +13,10 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GroupKFold, cross_val_score
 
+from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import ClipFactors, SyntheticFaces, SyntheticFacesConfig, encode_mp4, render_clip
 from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
-from modeling_hdf.data.synthetic.dynamics import LABELS, expression_envelope, expression_weights
+from modeling_hdf.data.synthetic.dynamics import expression_envelope, expression_weights
 
 TINY = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 NUISANCE = (
@@ -145,7 +146,7 @@ def test_classes_are_balanced_and_every_person_shows_each(clips, factors):
     shown = defaultdict(set)
     for clip in factors:
         shown[clip.identity].add(clip.label)
-    assert all(labels == set(LABELS) for labels in shown.values())
+    assert all(labels == set(EMOTIONS) for labels in shown.values())
 
 
 def test_factors_say_nothing_about_the_label(factors):
@@ -154,7 +155,7 @@ def test_factors_say_nothing_about_the_label(factors):
     table = np.array(
         [[backgrounds.index(c.background) if n == "background" else getattr(c, n) for n in numbers] for c in factors]
     )
-    label = np.array([LABELS.index(clip.label) for clip in factors])
+    label = np.array([EMOTIONS.index(clip.label) for clip in factors])
     overall, spread = table.mean(axis=0), table.std(axis=0)
     for k in range(7):
         # 300 clips a class: the standard error of a class mean is spread / sqrt(300).
@@ -219,7 +220,7 @@ def test_nuisance_changes_the_picture(change):
     assert np.abs(plain - changed).mean() > 1
 
 
-@pytest.mark.parametrize("label", [label for label in LABELS if label != "neutral"])
+@pytest.mark.parametrize("label", [label for label in EMOTIONS if label != "neutral"])
 def test_an_expression_rises_from_the_first_frame_and_returns(label):
     factors = ClipFactors(label=label)
     frames = render_clip(factors, 64).astype(int)
