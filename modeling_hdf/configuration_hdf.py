@@ -79,8 +79,8 @@ class HDFConfig(PreTrainedConfig):
     Raises:
         ValueError: for a backbone that is not supported, two different values of `num_frames` or `image_size`, and
             unknown fields that start with `dam_`.
-        huggingface_hub.errors.StrictDataclassError: for values of a wrong type or out of range, and frames, sizes or
-            DAM layers that do not fit the backbone.
+        huggingface_hub.errors.StrictDataclassError: for values of a wrong type or out of range, frames, sizes or
+            DAM layers that do not fit the backbone, and a `problem_type` of more than one class per clip or of none.
 
     Example:
 
@@ -201,6 +201,11 @@ class HDFConfig(PreTrainedConfig):
         for name in ("classifier_dropout", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
+        if self.problem_type not in (None, "single_label_classification"):
+            raise ValueError(
+                f"`problem_type` is {self.problem_type!r}, but HDF classifies a clip as one expression: leave it "
+                'out, or set "single_label_classification".'
+            )
         if not 0.0 < self.calibration_temperature < math.inf:
             raise ValueError(
                 f"`calibration_temperature` is {self.calibration_temperature}; it must be a number above 0."

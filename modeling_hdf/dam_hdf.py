@@ -19,6 +19,10 @@ VARIANTS = ("temporal", "release")
 INITS = ("identity", "paper")
 
 
+def _gate_dtype(parameter: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(parameter.dtype, torch.float32)
+
+
 def dct_bank() -> torch.Tensor:
     """Orthonormal 7x7 DCT-II filters, of shape `(49, 1, 7, 7)`; filter `i` has row frequency `i % 7` and column
     frequency `i // 7`."""
@@ -107,16 +111,16 @@ class DAMTemporalBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, T)`, between 0 and 1."""
         # Space first: the mean over space and bin is the mean of means, and the small tensors stay small.
-        dtype = self.mix_weight.dtype  # that of the map may be another
-        average = F.adaptive_avg_pool1d(x.mean((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
+        dtype = _gate_dtype(self.mix_weight)
+        average = F.adaptive_avg_pool1d(x.mean((2, 3), dtype=dtype), self.num_steps)  # (B, T, K)
         maximum = F.adaptive_max_pool1d(x.amax((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
         wasserstein, change = self._distribution_terms(average)
         pooled = self.average_weight * average + self.max_weight * maximum
         score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
-        score = F.linear(score.transpose(1, 2), self.mix_weight).transpose(1, 2)  # over the time axis
-        query = F.linear(score, self.query_weight, self.query_bias)
-        key = F.linear(score, self.key_weight, self.key_bias)
-        value = F.linear(score, self.value_weight, self.value_bias)
+        score = F.linear(score.transpose(1, 2), self.mix_weight.to(dtype)).transpose(1, 2)  # over the time axis
+        query = F.linear(score, self.query_weight.to(dtype), self.query_bias.to(dtype))
+        key = F.linear(score, self.key_weight.to(dtype), self.key_bias.to(dtype))
+        value = F.linear(score, self.value_weight.to(dtype), self.value_bias.to(dtype))
         attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.num_steps), dim=-1)  # (B, T, T)
         return torch.sigmoid((attention @ value).mean(2))  # (B, T)
 
@@ -195,7 +199,7 @@ class DAMFrequencyBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, h, w)`, between 0 and 1."""
         # Every channel meets the same filters, so the sum over channels may come first.
-        pooled = x.sum(-1).mean(1, keepdim=True).to(self.attend_weight.dtype)  # (B, 1, h, w)
+        pooled = x.sum(-1, dtype=_gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
         response = self._filter(pooled, self.dct_bank)  # (B, 49, h, w)
         deviation = response - response.mean((2, 3), keepdim=True)
         radius = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True)  # (B, 49, 1, 1)
@@ -210,7 +214,7 @@ class DAMFrequencyBranch(nn.Module):
 
     @staticmethod
     def _filter(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(x, weight, padding=_DCT_SIZE // 2)
+        return F.conv2d(x, weight.to(x.dtype), padding=_DCT_SIZE // 2)
 
 
 class DAM(nn.Module):
@@ -281,11 +285,15 @@ class DAM(nn.Module):
             nn.init.constant_(self.frequency_weight, 2 / 3 if identity else 0.3)
 
     def gates(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Gates g_t `(B, T)` and g_s `(B, h, w)` of the map `x` `(B, T, h, w, C)`; None for a branch that is off."""
-        return (
-            None if self.temporal is None else self.temporal(x),
-            None if self.frequency is None else self.frequency(x),
-        )
+        """
+        Gates g_t `(B, T)` and g_s `(B, h, w)` of the map `x` `(B, T, h, w, C)`; None for a branch that is off. In
+        float32 at least, whatever the dtype of map and parameters: sums over a map leave the range of half precision.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return (
+                None if self.temporal is None else self.temporal(x),
+                None if self.frequency is None else self.frequency(x),
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)`, with any B, h, w and C, to a feature map of the same shape and dtype."""

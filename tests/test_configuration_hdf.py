@@ -187,11 +187,27 @@ def test_another_backbone_raises_and_names_the_supported_ones(backbone_config):
         ({"classifier_dropout": -0.1}, "`classifier_dropout` is -0.1"),
         ({"drop_path_rate": 1.0}, "`drop_path_rate` is 1.0; it must be at least 0 and below 1"),
         ({"drop_path_rate": -0.1}, "`drop_path_rate` is -0.1"),
+        (
+            {"problem_type": "regression"},
+            "`problem_type` is 'regression', but HDF classifies a clip as one expression",
+        ),
+        ({"problem_type": "multi_label_classification"}, "`problem_type` is 'multi_label_classification'"),
     ],
 )
 def test_values_out_of_range_are_named(fields, message):
     with pytest.raises(StrictDataclassError, match=message):
         HDFConfig(**fields)
+
+
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
+def test_a_model_refuses_a_problem_that_it_does_not_solve(problem, tmp_path):
+    config = tiny_config()
+    config.problem_type = problem
+    with pytest.raises(StrictDataclassError, match=f"`problem_type` is '{problem}'"):
+        HDFForVideoClassification(config)
+    HDFForVideoClassification(tiny_config(problem_type="single_label_classification")).save_pretrained(tmp_path)
+    with pytest.raises(StrictDataclassError, match=f"`problem_type` is '{problem}'"):
+        HDFForVideoClassification.from_pretrained(tmp_path, problem_type=problem)
 
 
 @pytest.mark.parametrize("name", ["dam_layer", "dam_gate", "dam_"])

@@ -319,15 +319,6 @@ def test_training_keeps_nothing_full_size_but_its_input():
     assert set(kept) == {x.untyped_storage().data_ptr()}
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_result_keeps_the_dtype_of_the_map(dtype):
-    x = torch.randn(2, 4, 6, 5, 16).to(dtype)
-    assert randomize(DAM(4)).to(dtype)(x).dtype == dtype
-    assert randomize(DAM(4))(x.float()).dtype == torch.float32
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert DAM(4)(x).dtype == dtype
-
-
 def test_state_dict_carries_learned_values_only():
     assert not [name for name in DAM(4).state_dict() if "dct_bank" in name]
     assert "frequency.dct_bank" in dict(DAM(4).named_buffers())
@@ -353,11 +344,3 @@ def test_bad_options_are_named(options, message):
 def test_maps_of_another_shape_raise(shape):
     with pytest.raises(ValueError, match=r"T = 4, but got \("):
         DAM(4)(torch.randn(shape))
-
-
-def test_a_bf16_map_meets_a_float32_dam():
-    dam = DAM(4, init="paper")
-    x = torch.randn(2, 4, 5, 3, 8)
-    output = dam(x.bfloat16())
-    assert output.dtype == torch.bfloat16
-    torch.testing.assert_close(output.float(), dam(x.bfloat16().float()), rtol=1e-2, atol=1e-2)

@@ -37,8 +37,8 @@ class ClipDataset(Dataset):
         soft_labels (`torch.Tensor` of shape `(len(rows), num_labels)`, *optional*): targets of training in place of
             the classes, rows adding up to 1: [`vote_targets`].
         cache (`bool`, *optional*, defaults to `False`): whether to keep every decoded clip in memory
-            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Not
-            for random frames.
+            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process; our
+            trainers keep worker processes, and with them their clips, from epoch to epoch. Not for random frames.
         seed (`int`, *optional*, defaults to 0): of everything random.
 
     Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's

@@ -1,5 +1,6 @@
 """What processes that train together share: the batch of all, with gradient, and what they decide on."""
 
+import pickle
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -45,7 +46,8 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 def decided_by_first(decide: Callable[[], _T]) -> _T:
     """
-    What `decide` returns in process 0, in every process; it is called there alone. Its error is raised in every one.
+    What `decide` returns in process 0, in every process; it is called there alone. Its error is raised in every one;
+    in the others as a `RuntimeError` with its type and text, if it cannot be sent.
     """
     value, error = None, None
     if num_processes() == 1 or distributed.get_rank() == 0:
@@ -54,12 +56,22 @@ def decided_by_first(decide: Callable[[], _T]) -> _T:
         except Exception as raised:  # also what nobody expects, or the other processes would wait for ever
             error = raised
     if num_processes() > 1:
-        shared = [value, error]
+        shared = [value, None if error is None else _sendable(error)]
         distributed.broadcast_object_list(shared, src=0)
-        value, error = shared
+        if distributed.get_rank() != 0:
+            value, error = shared
     if error is not None:
         raise error
     return value
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or one that tells of it where it does not survive the way to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the error's own class raises
+        return RuntimeError(f"Process 0 raised {type(error).__name__}: {error}")
+    return error
 
 
 def gather_objects(value: _T) -> list[_T]:

@@ -253,7 +253,8 @@ class DSM(nn.Module):
             return self.grad_norm.clone()
         if not all(features.requires_grad for features in sources):
             raise ValueError(
-                '`scaling="features"` needs features that take a gradient; with a frozen backbone use "fixed".'
+                '`scaling="features"` (`dsm_scaling`) measures a gradient at features that take none: compute the '
+                'logits from `features.detach().requires_grad_()` and pass that, or use "fixed".'
             )
         # The graph ends at the features: this walks back through the head alone. Autocast would round it.
         with torch.autocast(unscaled_loss.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay, as BEiT (https://arxiv.org/abs/2106.08254) fine-tunes.
+"""Which weights decay, and layer-wise learning-rate decay, as BEiT (https://arxiv.org/abs/2106.08254) fine-tunes.
 
 Each layer of a pretrained backbone learns more slowly than the one above it: the early ones hold general features that
 a small dataset would only spoil.
@@ -8,7 +8,30 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from ..dam_hdf import DAM
 from ..modeling_hdf import HDFPreTrainedModel
+
+# Of DAM, what scales or shifts: to decay it would pull a gate to a value, as it would a bias or the gain of a norm.
+_DAM_GAINS = (
+    *("pooled_gain", "wasserstein_gain"),
+    *("noise", "noise_gain", "radius_gain", "tanh_gain", "tanh_bias"),
+)
+
+
+def without_gains(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """
+    Those of the parameters `names` of a model that weight decay is for: matrices and kernels.
+
+    Left out are scalars and vectors, and in [`DAM`] the gains of bins and what holds one value per filter.
+    """
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, DAM)}
+    gains = {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, dam in modules.items()
+        for name, _ in dam.named_parameters()
+        if name.rsplit(".", 1)[-1] in _DAM_GAINS
+    }
+    return [name for name in names if model.get_parameter(name).ndim >= 2 and name not in gains]
 
 
 def learning_rate_scales(model: HDFPreTrainedModel, decay: float) -> dict[nn.Parameter, float]:
@@ -55,4 +78,4 @@ def split_by_scale(param_groups: Iterable[dict], scales: dict[nn.Parameter, floa
     return groups
 
 
-__all__ = ["learning_rate_scales", "split_by_scale"]
+__all__ = ["learning_rate_scales", "split_by_scale", "without_gains"]

@@ -49,6 +49,8 @@ class ResumableTrainer(Trainer):
                 "`save_on_each_node` would spread a checkpoint over machines: leave it out, and put `output_dir` on a "
                 "disk that all of them share."
             )
+        if self.args.dataloader_num_workers and getattr(self.train_dataset, "cache", None) is not None:
+            self.args.dataloader_persistent_workers = True  # the clips are kept in the workers
         self._checkpoint_files = CheckpointFiles()
         self.add_callback(self._checkpoint_files)
 

@@ -1,5 +1,6 @@
 """The Trainer of transformers with DSM as its loss and SAM as an option."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,14 +11,17 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
 from ..data.clip_samplers import build_sampler
+from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
 from .dsm import DSMOutput
 from .logit_adjustment import class_log_priors
-from .optimization import learning_rate_scales, split_by_scale
+from .optimization import learning_rate_scales, split_by_scale, without_gains
 from .resumable import ResumableTrainer
 from .sam import SAMPerturbation
-from .validation import compute_metrics
+from .validation import ValidationMetrics
+
+logger = logging.getLogger(__name__)
 
 # What the training log says of DSM: name in the log, name in `DSMOutput`.
 _DSM_LOGS = {
@@ -31,9 +35,22 @@ _DSM_LOGS = {
 
 @contextmanager
 def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """What `module` is called with, on each device. Wrappers of the model return copies of its outputs only."""
+    """
+    What `module` is called with, on each device. Wrappers of the model return copies of its outputs only.
+
+    Where training is on and nothing before `module` is trained, the input starts a graph of its own: a gradient with
+    respect to it can be measured all the same.
+    """
     inputs: list[torch.Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+
+    def keep(_, arguments: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        (features,) = arguments
+        if torch.is_grad_enabled() and not features.requires_grad:
+            features = features.detach().requires_grad_()
+        inputs.append(features)
+        return (features,)
+
+    handle = module.register_forward_pre_hook(keep)
     try:
         yield inputs
     finally:
@@ -47,7 +64,8 @@ class DSMTrainer(ResumableTrainer):
     Takes the arguments of [`~transformers.Trainer`]. `args` is an [`HDFTrainingArguments`]; `compute_metrics` defaults
     to WAR and UAR. Training logs gain `loss_ce`, `loss_sc`, `lambda_ce`, `lambda_sc` and `g`, the means since the last
     log. Evaluation reports cross-entropy, whose value does not depend on how clips fall into batches. With `dsm=False`
-    and `sam_rho=0` every step is the stock Trainer's.
+    and `sam_rho=0` every step is the stock Trainer's, but that weight decay leaves scalars, vectors and DAM's gains
+    alone ([`without_gains`]).
 
     Under several processes DSM sees the batches of all of them: W processes with batches of B/W clips train as one
     process with batches of B does. Only dropout, drop path, mixup and cutmix are drawn within each process.
@@ -67,8 +85,9 @@ class DSMTrainer(ResumableTrainer):
             raise ValueError("DSM is the loss: with `compute_loss_func` give `dsm=False`.")
         if args.logit_adjustment > 0 and kwargs.get("compute_loss_func") is not None:
             raise ValueError("Logits are adjusted before the cross-entropy: with `compute_loss_func` leave it at 0.")
-        kwargs.setdefault("compute_metrics", compute_metrics)
+        kwargs.setdefault("compute_metrics", ValidationMetrics())
         super().__init__(model=model, args=args, **kwargs)
+        self.model.config.validate()  # it may have been changed since the model was built
         self._check_processes()
         if args.dsm:
             # A mean over the batch, which gradient accumulation has to average, whatever the model says.
@@ -92,6 +111,7 @@ class DSMTrainer(ResumableTrainer):
         self._micro_batches: list[dict] = []
         self._in_second_pass = False
         self._first_pass_norm: torch.Tensor | None = None
+        self._has_warned = False
 
     def _check_processes(self) -> None:
         kind = self.accelerator.distributed_type
@@ -135,6 +155,10 @@ class DSMTrainer(ResumableTrainer):
             )
         return dataset.labels
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Names of the parameters that weight decay is for."""
+        return without_gains(model, super().get_decay_parameter_names(model))
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The stock Trainer's optimizer, with a learning rate per layer if `layer_decay` asks for it."""
         is_new = self.optimizer is None
@@ -167,7 +191,7 @@ class DSMTrainer(ResumableTrainer):
             outputs = model(**inputs)  # with the labels, which the model checks
         logits = outputs.logits + self._logit_offsets if adjusted else outputs.logits
         if self.args.dsm and model.training:
-            result = self.dsm(logits, outputs.features, inputs["labels"], **mixed, sources=features)
+            result = self.dsm(logits, self._features(outputs, features), inputs["labels"], **mixed, sources=features)
             self._record(result)
             loss = result.loss
         else:
@@ -177,11 +201,28 @@ class DSMTrainer(ResumableTrainer):
             loss = F.cross_entropy(logits[rows].float(), targets[rows], label_smoothing=smoothing)
         return (loss, outputs) if return_outputs else loss
 
+    def _features(self, outputs: HDFVideoClassifierOutput, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """The features that DSM sees: of the model or, where nothing before the classifier is trained, its inputs."""
+        if outputs.features.requires_grad:
+            return outputs.features
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "Nothing before the classifier is trained: the contrastive loss of DSM trains nothing. Train more of "
+                "the model, or set `dsm=False`."
+            )
+        return torch.cat([part.to(outputs.features.device) for part in inputs])
+
     def _record(self, result: DSMOutput) -> None:
         """Adds to what the next log says of DSM; the second pass of SAM is no part of it."""
         if not self._in_second_pass:
             self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
             self._num_summed += 1
+
+    def evaluation_loop(self, *args, **kwargs):
+        if isinstance(self.compute_metrics, ValidationMetrics):
+            self.compute_metrics.reset()  # an interrupted evaluation may have left batches in it
+        return super().evaluation_loop(*args, **kwargs)
 
     def _evaluated_rows(self, batch_size: int) -> slice:
         """Rows of an evaluation batch but those repeated to give every process a whole last batch."""
@@ -232,6 +273,7 @@ class DSMTrainer(ResumableTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.sam_rho == 0 or not self.accelerator.sync_gradients:
             return loss
+        micro_batches, self._micro_batches = self._micro_batches, []  # not to outlive the step
         perturbation = SAMPerturbation(model.parameters(), self.args.sam_rho)
         norm = perturbation.apply()
         scaler = self.accelerator.scaler
@@ -240,10 +282,10 @@ class DSMTrainer(ResumableTrainer):
             model.zero_grad()
             self._in_second_pass = True
             try:
-                for batch in self._micro_batches[:-1]:
+                for batch in micro_batches[:-1]:
                     with self.accelerator.no_sync(model):
                         super().training_step(model, batch, num_items_in_batch)
-                super().training_step(model, self._micro_batches[-1], num_items_in_batch)
+                super().training_step(model, micro_batches[-1], num_items_in_batch)
             finally:
                 # Also after an interrupt: the perturbed weights must not be the ones that stay.
                 self._in_second_pass = False

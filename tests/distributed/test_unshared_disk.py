@@ -24,4 +24,7 @@ def test_processes_that_do_not_share_the_output_folder_are_refused_together(tmp_
         assert first[case] == second[case] == ""
     assert first["decision"] == second["decision"] == 0
     assert first["error"] == second["error"] == "of the first process"
+    for name in ("Unsendable", "Unreadable"):
+        assert first[name.lower()] == [name, "no space left"]
+        assert second[name.lower()] == ["RuntimeError", f"Process 0 raised {name}: no space left"]
     assert not list(tmp_path.glob("*/_shared_*"))

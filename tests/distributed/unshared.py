@@ -30,6 +30,29 @@ def fail() -> None:
     raise OSError("of the first process")
 
 
+class Unsendable(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.held = lambda: None
+
+
+class Unreadable(Exception):
+    """Can be pickled, and not be read again."""
+
+    def __init__(self, first: str, second: str):
+        super().__init__(f"{first} {second}")
+
+
+def fail_unsendably() -> None:
+    raise Unsendable("no space left")
+
+
+def fail_unreadably() -> None:
+    raise Unreadable("no space", "left")
+
+
 def main(shared: Path, rank: int) -> None:
     gc.freeze()
     finished = shared / "run"
@@ -54,6 +77,11 @@ def main(shared: Path, rank: int) -> None:
         decided_by_first(fail if rank == 0 else None)
     except OSError as error:
         results["error"] = str(error)
+    for name, failing in {"unsendable": fail_unsendably, "unreadable": fail_unreadably}.items():
+        try:
+            decided_by_first(failing if rank == 0 else None)
+        except Exception as error:
+            results[name] = [type(error).__name__, str(error)]
     (shared / f"results-{rank}.json").write_text(json.dumps(results))
 
 

@@ -124,6 +124,6 @@ def test_dsm_refuses_values_out_of_range(name, value):
 def test_dsm_says_what_to_do_when_frozen_features_have_no_gradient_to_measure():
     features, labels = draw(4), torch.tensor([0, 0, 1, 1])
     logits = head()(features)
-    with pytest.raises(ValueError, match='with a frozen backbone use "fixed"'):
+    with pytest.raises(ValueError, match='`dsm_scaling`.*or use "fixed"'):
         DSM(scaling="features")(logits, features, labels)
     assert DSM(scaling="fixed")(logits, features, labels).loss.requires_grad

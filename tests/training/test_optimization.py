@@ -18,8 +18,8 @@ from hand_written_training import (
 from tiny_models import tiny_backbone_config
 from transformers import TrainerCallback
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification
-from modeling_hdf.training.optimization import learning_rate_scales
+from modeling_hdf import DAM, HDFConfig, HDFForVideoClassification
+from modeling_hdf.training.optimization import learning_rate_scales, without_gains
 from modeling_hdf.training.trainer import HDFTrainingArguments
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
@@ -185,3 +185,21 @@ def test_an_optimizer_of_the_users_own_beside_a_decay_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`layer_decay` is for the optimizer that the trainer builds"):
         layered_trainer(tmp_path, model=model, trainer={"optimizers": optimizers})
     layered_trainer(tmp_path, model=model, layer_decay=1.0, trainer={"optimizers": optimizers}).train()
+
+
+def test_weight_decay_is_for_matrices_and_kernels_alone(tmp_path):
+    model = layered_model()
+    trainer = layered_trainer(tmp_path, model=model, layer_decay=1.0)
+    trainer.create_optimizer()
+    decayed = {name for name, group in groups_by_name(trainer).items() if group["weight_decay"] > 0}
+    dam = {f"temporal.{name}_weight" for name in ("mix", "query", "key", "value")} | {"frequency.attend_weight"}
+    expected = {f"hdf.dam.{number}.{name}" for number in (1, 3) for name in dam}
+    backbone = [name for name, _ in model.named_parameters() if name.startswith("hdf.backbone.")]
+    expected |= {name for name in backbone if name.endswith("weight") and "layernorm" not in name}
+    expected.add("classifier.weight")
+    assert decayed == expected
+    assert len([name for name in groups_by_name(trainer) if ".dam." in name]) == 2 * 22
+    reduced = DAM(4, reduction=7)  # alone, as a part of another model
+    names = without_gains(reduced, [name for name, _ in reduced.named_parameters()])
+    biases = {f"temporal.{name}_bias" for name in ("query", "key", "value")}
+    assert set(names) == dam | {"frequency.reduce_weight"} and not biases & set(names)

@@ -24,12 +24,13 @@ from hand_written_training import (
     step_logs,
     without_times,
 )
+from huggingface_hub.errors import StrictDataclassError
 from sklearn.metrics import recall_score
 from transformers import Trainer, TrainingArguments
 
 from modeling_hdf.hub.trainer import HDFTrainer
 from modeling_hdf.training.arguments import HDFTrainingArguments
-from modeling_hdf.training.validation import compute_metrics
+from modeling_hdf.training.validation import ValidationMetrics
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 
@@ -235,10 +236,10 @@ def test_without_dsm_and_sam_every_step_is_the_stock_trainers(tmp_path, smoothin
         optim="adamw_torch",
         lr_scheduler_type="cosine",
         warmup_steps=2,
-        weight_decay=0.05,
+        weight_decay=0.0,  # which spares other parameters
         eval_strategy="epoch",
     )
-    shared = {"train_dataset": rows, "eval_dataset": build_rows(6, seed=1), "compute_metrics": compute_metrics}
+    shared = {"train_dataset": rows, "eval_dataset": build_rows(6, seed=1), "compute_metrics": ValidationMetrics()}
     trainers = []
     for kind, arguments in (
         (Trainer, TrainingArguments(**options)),
@@ -311,6 +312,13 @@ def test_a_loss_function_beside_dsm_is_refused(tmp_path):
     with pytest.raises(ValueError, match="compute_loss_func.*dsm=False"):
         build_trainer(tmp_path, build_rows(4), trainer={"compute_loss_func": zero})
     build_trainer(tmp_path, build_rows(4), trainer={"compute_loss_func": zero}, dsm=False)
+
+
+def test_a_model_that_was_told_to_solve_another_problem_is_refused(tmp_path):
+    model = build_model()
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(StrictDataclassError, match="`problem_type` is 'multi_label_classification'.*one expression"):
+        build_trainer(tmp_path, build_rows(4), model=model)
 
 
 def test_arguments_of_the_stock_trainer_are_refused(tmp_path):

@@ -1,5 +1,8 @@
 """SAM in HDFTrainer against hand-written steps, and where it must not step."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from hand_written_training import (
     build_model,
     build_rows,
     build_trainer,
+    collate,
     hand_written_training,
     largest_difference,
     split,
@@ -101,6 +105,34 @@ def test_an_interrupt_in_the_second_pass_leaves_the_weights_where_they_were(tmp_
     initial = weights(build_model())
     assert any(not torch.equal(perturbed[name], initial[name]) for name in initial)
     assert all(torch.equal(value, initial[name]) for name, value in weights(model).items())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_micro_batches_of_a_step_do_not_outlive_it(tmp_path, broken):
+    rows = build_rows(16)
+    if broken:  # the last step is skipped
+        rows[-1]["pixel_values"] = torch.full((4, 3, 16, 16), float("nan"))
+    seen = []
+
+    def collate_and_watch(batch):
+        collated = collate(batch)
+        seen.append(weakref.ref(collated["pixel_values"]))
+        return collated
+
+    class Held(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            assert trainer._micro_batches == []
+
+    trainer = build_trainer(
+        tmp_path,
+        rows,
+        sam_rho=0.05,
+        gradient_accumulation_steps=2,
+        trainer={"data_collator": collate_and_watch, "callbacks": [Held()]},
+    )
+    trainer.train()
+    gc.collect()
+    assert len(seen) == 4 and not any(reference() is not None for reference in seen)
 
 
 class FakeLossScaling(TrainerCallback):
