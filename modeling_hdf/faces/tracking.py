@@ -68,8 +68,8 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_overlap: float) -> li
 def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
     """Join the detections of successive looks.
 
-    A face is lost when frames without it were looked at for longer than `max_gap`. Time in which nobody looked, because
-    frames come slowly or a picture freezes, does not count.
+    A face is lost when frames without it were looked at for longer than `max_gap`. Time between two looks that both
+    find it does not count: frames may come slowly, or a picture freeze.
 
     Args:
         found: detections `(n, 15)` by index of the frame that was looked at, in order.
