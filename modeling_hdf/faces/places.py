@@ -75,25 +75,22 @@ class Places:
         self._at: dict[Path, list[str]] = {}  # owners of an output
         self._around: dict[Path, list[str]] = {}  # owners of the outputs in a folder
 
-    def _key(self, path: Path) -> Path | None:
-        """What stands for all outputs of a clip; `None` for a path that can be none of them."""
-        if not self._all_faces:
-            return path
-        numbered = _FACE_NUMBER.fullmatch(path.name)
-        return path.with_name(f"{numbered[1]}_face*{numbered[2] or ''}") if numbered else None
+    def _keys(self, path: Path) -> list[Path]:
+        """The path, and what stands for all numbers of a face if it has one."""
+        numbered = _FACE_NUMBER.fullmatch(path.name) if self._all_faces else None
+        return [path, path.with_name(f"{numbered[1]}_face*{numbered[2] or ''}")] if numbered else [path]
 
     def add(self, owner: str, path: Path) -> None:
-        self._at.setdefault(self._key(path) or path, []).append(owner)
+        for key in self._keys(path):
+            self._at.setdefault(key, []).append(owner)
         for folder in path.parents:
-            key = self._key(folder)
-            if key is not None:
+            for key in self._keys(folder):
                 self._around.setdefault(key, []).append(owner)
 
     def in_the_way(self, owner: str, path: Path) -> str | None:
         """The other owner of `path`, of something in it or of something around it; `None` if there is none."""
-        keys = [self._key(folder) for folder in path.parents]
-        near = [self._at.get(key, ()) for key in (self._key(path) or path, *keys) if key is not None]
-        near.append(self._around.get(self._key(path) or path, ()))
+        near = [self._at.get(key, ()) for part in (path, *path.parents) for key in self._keys(part)]
+        near += [self._around.get(key, ()) for key in self._keys(path)]
         return next((other for owners in near for other in owners if other != owner), None)
 
 
