@@ -4,13 +4,13 @@ import argparse
 import sys
 from dataclasses import fields
 
-from ..faces.folder_run import crop_folder
-from ..faces.folders import CropSettings
+from ..faces.folder_run import INTERRUPTED, crop_folder
+from ..faces.settings import CropSettings
 from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Crops, and prints what was done; the exit code is 0 if every clip was cropped."""
+    """Crops, and prints what was done; the exit code is 0 if every clip was cropped, 130 after Ctrl-C."""
     settings = CropSettings(**{each.name: getattr(arguments, each.name) for each in fields(CropSettings)})
     summary = crop_folder(
         arguments.source,
@@ -21,8 +21,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
     )
-    if not summary.inventory.clips and not summary.inventory.unreadable:
-        raise ValueError(f"{arguments.source}: holds no video and no image.")
     print(summary)
     if summary.stopped:
         print(
@@ -30,5 +28,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
             "run the same command again to go on.",
             file=sys.stderr,
         )
-    value = {"records": summary.records, "unreadable": summary.inventory.unreadable, "stopped": summary.stopped}
-    return Outcome(value, code=0 if summary.is_complete else 1)
+    value = {
+        "records": summary.records,
+        "unreadable": summary.inventory.unreadable,
+        "journal": summary.journal_problems,
+        "stopped": summary.stopped,
+    }
+    code = 130 if summary.stopped == INTERRUPTED else 0 if summary.is_complete else 1
+    return Outcome(value, code)

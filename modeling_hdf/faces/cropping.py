@@ -1,12 +1,13 @@
 """Finding faces in raw videos and cutting them out, upright and steady, as the model wants them.
 
 Two passes over the video, a few frames in memory. The first looks for faces on a downscaled frame every eighth of a
-second; where two looks disagree or a face moved far, frames between them are looked at too. The second turns, crops
-and scales the frames of one face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
+second; where two looks disagree or a face moved far, frames between them are looked at too. If it finds none, the clip
+may lie on its side: see [`modeling_hdf.faces.turning`]. The second pass turns, crops and scales the frames of one
+face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,10 +18,12 @@ from ..clip_reading_hdf import ClipSource, Frame, open_clip
 from ..video_reading_hdf import all_frames, presentation_times
 from .detection import FaceDetector, cut_square
 from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
+from .turning import TurnedSource, find_quarter_turns, turned
 
 NOMINAL_FPS = 25  # of frame folders and arrays, which carry no times
 # Two looks whose boxes overlap by this IoU agree: what lies between them is interpolated.
 AGREEMENT = 0.6
+MAX_CROP_BYTES = 4 * 10**9  # of the array that `crop_face` returns: 19 minutes at 224 pixels and 25 frames per second
 
 
 class NoFaceError(ValueError):
@@ -33,13 +36,15 @@ class TrackedFaces:
 
     Attributes:
         name: what messages call the clip.
-        size: height and width of its frames in pixels.
+        size: height and width of its frames in pixels, as they are turned.
         timestamps: `num_frames + 1` times in seconds: the start of each frame and the end of the last. At
             `NOMINAL_FPS` where the clip carries no times.
         has_timestamps: whether the clip carries times.
         looked_at: number of frames the detector ran on.
         tracks: all faces, the main one first.
         problems: damage to the file, one message each.
+        quarter_turns: by how many quarters, counter-clockwise, the frames had to be turned for faces to stand upright:
+            0 but for a clip that was filmed sideways and does not say so.
     """
 
     name: str
@@ -49,6 +54,7 @@ class TrackedFaces:
     looked_at: int
     tracks: list[FaceTrack]
     problems: list[str]
+    quarter_turns: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -66,7 +72,7 @@ class TrackedFaces:
         if not self.tracks:
             raise NoFaceError(
                 f"{self.name}: no face was found in its {self.num_frames} frame(s) of {self.size[1]}x{self.size[0]} "
-                "pixels. The face must be upright and not too small: for small faces raise `max_side` of the detector "
+                "pixels, nor in some of them turned by quarters. For small faces raise `max_side` of the detector "
                 "(--max-side), for blurred or hidden ones lower its `score_threshold`."
             )
         return self.tracks[0]
@@ -96,11 +102,13 @@ class FaceClip:
             text += f" ({lost} without it)"
         if len(self.faces.tracks) > 1:
             text += f"; {len(self.faces.tracks)} faces, the main one (largest, longest) is taken"
+        if self.faces.quarter_turns:
+            text += f"; the clip was turned by {90 * self.faces.quarter_turns} degrees counter-clockwise"
         return text
 
 
 def _look(
-    source: ClipSource, detector: FaceDetector, interval: float
+    source: ClipSource | TurnedSource, detector: FaceDetector, interval: float
 ) -> tuple[dict[int, np.ndarray], list[tuple[Fraction | None, Fraction | None]], tuple[int, int]]:
     """Detections by index of the frame looked at; `(start, duration)` of every frame; height and width."""
     found: dict[int, np.ndarray] = {}
@@ -173,10 +181,13 @@ def track_faces(
         detector: the detector; by default one made for this call.
         interval: seconds from look to look; 0 looks at every frame. Between looks that agree boxes are interpolated,
             between others every frame is looked at.
-        max_gap: seconds for which a face may be lost, in shadow or behind a hand, and is filled in by interpolation;
-            after more, it is another track.
+        max_gap: seconds for which looks may miss a face, in shadow or behind a hand, and it is filled in by
+            interpolation; after more, it is another track. Time between two looks that both find it does not count.
         smoothing: standard deviation in seconds of the smoothing of boxes and landmarks; 0 for none.
         name: what messages call a clip that has no path.
+
+    A clip in which no face is found, but faces are in some of its frames turned by quarters, is searched as it is
+    turned; `quarter_turns` of the result says so.
 
     Raises:
         ValueError: for a negative time, or a clip that cannot be read. No face is no error here.
@@ -191,6 +202,20 @@ def track_faces(
 def _track(
     source: ClipSource, detector: FaceDetector, interval: float = 0.125, max_gap: float = 0.5, smoothing: float = 0.1
 ) -> TrackedFaces:
+    faces = _track_as_it_is(source, detector, interval, max_gap, smoothing)
+    if not faces.tracks:
+        quarter_turns = find_quarter_turns(source, faces.num_frames, detector)
+        if quarter_turns:
+            upright = _track_as_it_is(turned(source, quarter_turns), detector, interval, max_gap, smoothing)
+            if upright.tracks:
+                tracks = [replace(track, quarter_turns=quarter_turns) for track in upright.tracks]
+                return replace(upright, tracks=tracks, quarter_turns=quarter_turns)
+    return faces
+
+
+def _track_as_it_is(
+    source: ClipSource | TurnedSource, detector: FaceDetector, interval: float, max_gap: float, smoothing: float
+) -> TrackedFaces:
     found, shown, size = _look(source, detector, interval)
     timestamps, has_timestamps = _timestamps(shown)
     tracks = build_tracks(found, np.array(timestamps[:-1], dtype=np.float64), max_gap, smoothing)
@@ -204,7 +229,7 @@ def iterate_crops(
     """Crops `(size, size, 3)` uint8 of one face, in order, one frame in memory.
 
     Args:
-        source: the clip that `track` is of.
+        source: the clip that `track` is of, as it was searched for it.
         track: the face.
         size: edge of the crops in pixels.
         margin: space on each side of the box, as a share of its longer side.
@@ -215,7 +240,7 @@ def iterate_crops(
     """
     squares = crop_squares(track, margin)
     queue = list(range(len(track.frames)) if wanted is None else wanted)[::-1]
-    for index, frame in enumerate(source.stream()):
+    for index, frame in enumerate(turned(source, track.quarter_turns).stream()):
         if queue and track.frames[queue[-1]] == index:
             yield cut_square(frame.rgb(), squares[queue.pop()], size)
         if not queue:
@@ -248,7 +273,8 @@ def crop_face(
 
     Raises:
         NoFaceError: if there is no face.
-        ValueError: if the clip cannot be read, or `size` or `margin` is out of range.
+        ValueError: if the clip cannot be read, `size` or `margin` is out of range, or the crops would take more than
+            `MAX_CROP_BYTES`, 4 GB, of memory.
 
     Example:
 
@@ -276,9 +302,19 @@ def crop_face(
     has_times = faces.has_timestamps and duration > 0
     timestamps = np.array([int((start - starts[0]) * tick) for start in starts]) if has_times else None
     indices = np.asarray(sample(metadata=metadata, timestamps=timestamps))
-    unique, repeats = np.unique(indices, return_inverse=True)
-    crops = np.stack(list(iterate_crops(source, track, size, margin, unique.tolist())))
-    return FaceClip(crops[repeats], [starts[index] for index in indices], track, faces)
+    needed = len(indices) * size * size * 3
+    if needed > MAX_CROP_BYTES:
+        raise ValueError(
+            f"{source.name}: {len(indices)} crops of {size}x{size} pixels take {needed / 1e9:.1f} GB of memory, and "
+            f"{MAX_CROP_BYTES / 1e9:g} GB is the limit. Take fewer frames (`sample`) or a smaller `size`, go through "
+            "the crops one by one (`track_faces`, then `iterate_crops`), or write them to files (hdf data faces)."
+        )
+    frames = np.empty((len(indices), size, size, 3), np.uint8)
+    unique, first_of, counts = np.unique(indices, return_index=True, return_counts=True)
+    crops = iterate_crops(source, track, size, margin, unique.tolist())
+    for crop, position, count in zip(crops, first_of, counts, strict=True):
+        frames[position : position + count] = crop  # `indices` do not decrease
+    return FaceClip(frames, [starts[index] for index in indices], track, faces)
 
 
 __all__ = [

@@ -2,20 +2,27 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..data.files import OutputError, remove_parts
-from .folders import Clip, CropSettings, Inventory, Journal, crop_clip, find_clips
+from ..data.locks import folder_lock
+from .folders import Clip, CropSettings, Inventory, crop_clip, find_clips
+from .interruption import Interruption
+from .journal import Journal
+from .places import Places, place_clips
 
+_MADE = ".faces.hdf-part"  # folder of crops that are not in their places yet
+INTERRUPTED = "interrupted"
 _MOST_LISTED = 20  # clips of each kind that the summary names; the journal names all
 
 
@@ -28,12 +35,14 @@ class Summary:
         already_done: number of clips that an earlier run had done.
         records: lines of the journal, of all clips of the input folder that were tried, now or earlier.
         stopped: why the run ended early; empty if it did not.
+        journal_problems: lines of the journal that do not fit, and where they are kept.
     """
 
     inventory: Inventory
     already_done: int = 0
     records: list[dict] = field(default_factory=list)
     stopped: str = ""
+    journal_problems: list[str] = field(default_factory=list)
 
     def of(self, status: str) -> list[dict]:
         return [record for record in self.records if record["status"] == status]
@@ -59,6 +68,10 @@ class Summary:
         several = sum(record["faces"] > 1 for record in cropped)
         if several:
             lines.append(f"clips that show several faces: {several}")
+        lines += _listing(
+            "on their side or head, turned upright",
+            [f"{record['clip']} ({90 * record['quarter_turns']} degrees)" for record in cropped if is_turned(record)],
+        )
         if self.inventory.other_files:
             lines.append(f"files that are neither video nor image: {self.inventory.other_files}, left alone")
         damaged = [message for record in cropped for message in record["warnings"]]
@@ -67,9 +80,16 @@ class Summary:
             "no face (small faces: raise --max-side)",
             [f"{record['clip']} ({record['frames']} frames)" for record in no_face],
         )
+        lines += _listing("folders with other clips, so their pictures are cropped one by one", self.inventory.mixed)
+        lines += _listing("lines of the journal that do not fit", self.journal_problems)
         lines += _listing("failed", [record["message"] for record in failed])
         lines += _listing("folders that cannot be read", list(self.inventory.unreadable.values()))
         return "\n".join(lines)
+
+
+def is_turned(record: dict) -> bool:
+    """Whether the clip was filmed sideways, by its line in the journal."""
+    return record.get("quarter_turns") in (1, 2, 3)
 
 
 def _listing(title: str, messages: list[str]) -> list[str]:
@@ -99,27 +119,99 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)  # one process per core
 
 
-def _records(clips: list[Clip], target: Path, settings: CropSettings, workers: int) -> Iterator[dict]:
-    """The record of each clip, as soon as it is done."""
-    if workers == 1 or len(clips) <= 2:  # starting processes takes longer than two clips
-        import cv2
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenCV computes in one thread, as in the workers: the last bits of a result depend on it."""
+    import cv2
 
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # as in the workers: the last bits of a result depend on it
-        try:
-            yield from (crop_clip(clip, target, settings) for clip in clips)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    # Forked processes would inherit the locks of the parent's threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(clips)), mp_context=context, initializer=_start_worker)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
-        futures = [pool.submit(crop_clip, clip, target, settings) for clip in clips]
-        for future in as_completed(futures):
-            yield future.result()
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Processes that are started here do not get Ctrl-C, not even while they import; it comes here afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+@dataclass
+class _Run:
+    """Crops the clips that wait, each into a folder of its own, and hands each record on as soon as it is there.
+
+    Attributes:
+        clips: the clips that wait.
+        settings: what to write.
+        journal: takes the records.
+        interruption: keeps Ctrl-C out of the journal.
+        advance: called after each clip.
+    """
+
+    clips: list[Clip]
+    settings: CropSettings
+    journal: Journal
+    interruption: Interruption
+    advance: Callable[[], object]
+
+    def _made(self, number: int) -> Path:
+        return self.journal.folder / _MADE / str(number)
+
+    def _job(self, number: int) -> tuple[Clip, Path, CropSettings, Path]:
+        return self.clips[number], self.journal.folder, self.settings, self._made(number)
+
+    def _keep(self, record: dict, number: int) -> None:
+        self.journal.add(record, self._made(number))
+        self.advance()
+
+    def here(self) -> None:
+        """Crop in this process."""
+        with _one_thread():
+            for number in range(len(self.clips)):
+                record = crop_clip(*self._job(number))
+                with self.interruption.whole_step():
+                    self._keep(record, number)
+
+    def in_processes(self, workers: int) -> None:
+        """Crop in several processes. If the run is broken off, they end at once, and what they finished is kept."""
+        others = set(multiprocessing.active_children())
+        # Forked processes would inherit the locks of the parent's threads.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(min(workers, len(self.clips)), mp_context=context, initializer=_start_worker)
+        waiting: dict[Future, int] = {}
+        try:
+            with _blocked_interrupts():
+                for number in range(len(self.clips)):
+                    waiting[pool.submit(crop_clip, *self._job(number))] = number
+            for future in as_completed(list(waiting)):
+                with self.interruption.whole_step():
+                    self._keep(future.result(), waiting.pop(future))
+        except BaseException:
+            self.interruption.hold()
+            finished = [(future, number) for future, number in waiting.items() if _has_result(future)]
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            for future, number in finished:
+                self._keep(future.result(), number)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _has_result(future: Future) -> bool:
+    try:
+        return future.done() and future.exception() is None
+    except CancelledError:
+        return False
 
 
 def crop_folder(
@@ -149,14 +241,34 @@ def crop_folder(
 
     Raises:
         NotADirectoryError: if `source` is no folder.
-        ValueError: if `target` is or holds `source`, or was filled with other settings.
+        ValueError: if `source` holds no clip, or `target` is or holds `source` or was filled with other settings.
+        FolderInUseError: if another run works in `target`.
     """
     source, target, settings = Path(source), Path(target), settings or CropSettings()
     if not source.is_dir():
         raise NotADirectoryError(f"{source}: is no folder; pass the folder that holds the videos.")
     if source.resolve().is_relative_to(target.resolve()):
         raise ValueError(f"{target}: the output folder must not be or hold the input folder {source}.")
-    summary = Summary(find_clips(source, target, settings.format, single_images))
+    inventory = find_clips(source, target, settings.format, single_images)
+    if not inventory.clips and not inventory.unreadable:
+        raise ValueError(f"{source}: holds no video and no image.")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return Summary(inventory, stopped=f"{target}: cannot be written ({error.strerror})")
+    with folder_lock(target, "hdf data faces"):
+        return _crop_locked(inventory, source, target, settings, workers or usable_cores(), overwrite, progress)
+
+
+def _crop_locked(
+    inventory: Inventory,
+    source: Path,
+    target: Path,
+    settings: CropSettings,
+    workers: int,
+    overwrite: bool,
+    progress: bool,
+) -> Summary:
     journal = Journal(target)
     other = journal.other_settings(settings)
     if other is not None and not overwrite:
@@ -164,37 +276,63 @@ def crop_folder(
         raise ValueError(
             f"{target}: holds crops made with {', '.join(changed)}; give the same, another folder, or --overwrite."
         )
-    clips = summary.inventory.clips
+
+    found = [(clip.path, clip.kind) for clip in inventory.clips]
+    names = {clip.name for clip in inventory.clips}
+    # With `overwrite`, the crops of what is no clip any more give way.
+    taken = {name: outputs for name, outputs in journal.outputs().items() if name in names or not overwrite}
+    clips = place_clips(found, source, target, settings.format, settings.all_faces, taken)
+    summary = Summary(inventory)
     waiting = [clip for clip in clips if overwrite or not journal.is_done(clip)]
     summary.already_done = len(clips) - len(waiting)
     try:
-        _run(waiting, journal, settings, workers or usable_cores(), progress, len(clips))
+        if overwrite:
+            _drop_in_the_way(journal, clips, settings.all_faces)
+        _run(waiting, journal, settings, workers, progress, len(clips))
     except OutputError as error:
         summary.stopped = f"{error.filename}: cannot be written ({error.strerror})"
     except KeyboardInterrupt:
-        summary.stopped = "interrupted"
+        summary.stopped = INTERRUPTED
     except BrokenProcessPool:
         summary.stopped = "a worker process was killed, perhaps for want of memory; try fewer --workers"
     summary.records = [journal.records[clip.name] for clip in clips if clip.name in journal.records]
+    summary.journal_problems = journal.problems
     return summary
+
+
+def _drop_in_the_way(journal: Journal, clips: list[Clip], all_faces: bool) -> None:
+    """Remove crops of what is no clip any more from the places of the clips. Raises `OutputError`."""
+    places = Places(all_faces)
+    for clip in clips:
+        places.add(clip.name, clip.output(0 if all_faces else None))
+    names = {clip.name for clip in clips}
+    for name, outputs in journal.outputs().items():
+        if name not in names and any(places.in_the_way(name, journal.folder / output) for output in outputs):
+            journal.drop(name)
 
 
 def _run(
     waiting: list[Clip], journal: Journal, settings: CropSettings, workers: int, progress: bool, total: int
 ) -> None:
     """Crop the clips that are waiting and keep the journal. Raises `OutputError`."""
-    try:
-        journal.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(error.errno, error.strerror, str(journal.folder)) from error
     remove_parts(journal.folder)
     journal.rewrite()
     bar = tqdm(total=total, initial=total - len(waiting), unit="clip", desc="faces", disable=not progress)
-    with bar, closing(_records(waiting, journal.folder, settings, workers)) as records:
-        for record in records:
-            journal.add(record)
-            bar.update()
-    journal.rewrite()
+    with bar, Interruption() as interruption:
+        run = _Run(waiting, settings, journal, interruption, bar.update)
+        try:
+            if workers == 1 or len(waiting) <= 2:  # starting processes takes longer than two clips
+                run.here()
+            else:
+                run.in_processes(workers)
+        except KeyboardInterrupt:
+            interruption.hold()
+            journal.rewrite()
+            raise
+        finally:
+            interruption.hold()
+            shutil.rmtree(journal.folder / _MADE, ignore_errors=True)
+        journal.rewrite()
 
 
-__all__ = ["Summary", "crop_folder", "usable_cores"]
+__all__ = ["INTERRUPTED", "Summary", "crop_folder", "is_turned", "usable_cores"]

@@ -1,111 +1,45 @@
-"""Cutting the faces out of whole folders: which clips there are, one clip, and the journal that makes it resumable.
+"""Cutting the faces out of whole folders: which clips there are, and the crops of one clip."""
 
-The output folder mirrors the input folder and holds `faces.jsonl`, one line of JSON for each clip that was tried:
-
-    {"clip": "holiday/beach.mov", "status": "ok", "outputs": ["holiday/beach.mp4"], "frames": 169, "faces": 1,
-     "frames_without_face": [[0, 95], [168, 168]], "frames_filled": 0, "start": 3.62, "seconds": 2.71, ...}
-
-`status` is `ok`, `no_face` or `failed`; `frames_without_face` holds the first and last frame of each stretch; `start`
-and `seconds` say which part of the clip the crop shows.
-"""
-
-import json
-import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..clip_reading_hdf import open_clip
-from ..data.clip_io import walk_files
-from ..data.files import OutputError, remove_outputs, write_text
+from ..data.clip_io import FoundFiles, walk_files
+from ..data.files import OutputError
 from ..file_kinds_hdf import frame_files, natural_key
+from .places import WRITTEN_IMAGES, Clip, place_clips
+from .settings import CropSettings
 from .tracking import FaceTrack
 from .writing import write_frames, write_image, write_mp4
-
-_WRITTEN_IMAGES = frozenset({".jpg", ".jpeg", ".png"})  # others become PNG
-JOURNAL = "faces.jsonl"
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """What decides the pixels of the output.
-
-    Args:
-        size: edge of the crops in pixels, even, at least 16.
-        margin: space on each side of the box, as a share of its longer side, 0 to 2.
-        all_faces: whether to crop every face rather than the main one.
-        format: `"same"` (a video becomes MP4, a frame folder a frame folder), `"mp4"` or `"frames"` for both.
-        max_side: longer side in pixels of the picture that is searched; 0 searches at full size.
-
-    Raises:
-        ValueError: if a field is out of its range.
-    """
-
-    size: int = 224
-    margin: float = 0.1
-    all_faces: bool = False
-    format: str = "same"
-    max_side: int = 320
-
-    def __post_init__(self):
-        if self.size < 16 or self.size % 2:
-            raise ValueError(f"`size` must be even and at least 16 pixels, got {self.size}.")
-        if not 0.0 <= self.margin <= 2.0:
-            raise ValueError(f"`margin` must be from 0 to 2, got {self.margin}.")
-        if self.format not in ("same", "mp4", "frames"):
-            raise ValueError(f"`format` is {self.format!r}; choose 'same', 'mp4' or 'frames'.")
-        if self.max_side != 0 and self.max_side < 32:
-            raise ValueError(f"`max_side` must be 0 (full size) or at least 32 pixels, got {self.max_side}.")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip of the input folder.
-
-    Attributes:
-        name: its path in the input folder, with `/`.
-        path: its path.
-        kind: `"video"`, `"frames"` or `"image"`.
-        target: path of the output without suffix.
-        suffix: `".mp4"`, that of an image, or none: a folder of frames.
-    """
-
-    name: str
-    path: Path
-    kind: str
-    target: Path
-    suffix: str
-
-    def output(self, face: int | None) -> Path:
-        """Path of the crop; of face number `face` if all faces are cropped."""
-        number = "" if face is None else f"_face{face}"
-        return self.target.with_name(f"{self.target.name}{number}{self.suffix}")
-
-    def signature(self) -> list[int]:
-        """Number, total size in bytes and latest change in nanoseconds of its files."""
-        files = frame_files(self.path) if self.kind == "frames" else [self.path]
-        stats = [os.stat(file) for file in files]
-        return [len(stats), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What [`find_clips`] found: clips; message by unreadable folder; number of files that are no clips."""
+    """What [`find_clips`] found.
+
+    Attributes:
+        clips: the clips, in natural order.
+        unreadable: message by folder that cannot be listed.
+        other_files: number of files that are no clips.
+        mixed: folders whose pictures are single clips, and no frames, because they hold other clips.
+    """
 
     clips: list[Clip]
     unreadable: dict[str, str]
     other_files: int
+    mixed: list[str]
 
 
 def find_clips(source: Path, target: Path, output_format: str = "same", single_images: bool = False) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
-    Video files and animated pictures are clips. A folder below `source` with two images or more is one clip, a frame
-    folder. Images that lie in `source` itself or alone in their folder are clips of one frame, as are all with
+    Video files and animated pictures are clips. A folder below `source` with two images or more, and with no other
+    clip in it or below it, is one clip, a frame folder. All other images are clips of one frame, as all are with
     `single_images`. Links to folders are followed; clutter, see [`is_clutter`], and `target` are left alone.
 
     Args:
@@ -114,45 +48,41 @@ def find_clips(source: Path, target: Path, output_format: str = "same", single_i
         output_format: see [`CropSettings`].
         single_images: whether images are independent pictures and not frames.
     """
-    found: list[tuple[Path, str]] = []
     unreadable: dict[str, str] = {}
-    other_files = 0
 
     def note(error: OSError) -> None:
         folder = Path(error.filename)
         unreadable[folder.relative_to(source).as_posix()] = f"{folder}: cannot be listed ({error.strerror})."
 
-    for folder, files in walk_files(source, note, leave_out=[target]):
-        here = Path(folder)
-        other_files += len(files.others)
-        found += [(here / name, "video") for name in files.videos]
-        if single_images or here == source or len(files.pictures) < 2:
-            found += [(here / name, "image") for name in files.pictures]
-        else:
-            found.append((here, "frames"))
+    listed = [(Path(folder), files) for folder, files in walk_files(source, note, leave_out=[target])]
+    found, mixed = _sort_out(listed, source, single_images)
+    clips = place_clips(found, source, target, output_format)
+    return Inventory(clips, unreadable, sum(len(files.others) for _, files in listed), mixed)
+
+
+def _sort_out(
+    listed: list[tuple[Path, FoundFiles]], source: Path, single_images: bool
+) -> tuple[list[tuple[Path, str]], list[str]]:
+    """Path and kind of the clips in folders with these files, and the folders that hold images and other clips."""
+    with_others = {source}  # its own images are single
+    for folder, files in listed:
+        if files.videos:
+            with_others.add(folder)
+        if files.videos or files.pictures:
+            with_others.update(folder.parents)
+    found: list[tuple[Path, str]] = []
+    mixed = []
+    for folder, files in listed:
+        found += [(folder / name, "video") for name in files.videos]
+        are_several = len(files.pictures) >= 2 and not single_images
+        if are_several and folder not in with_others:
+            found.append((folder, "frames"))
+            continue
+        found += [(folder / name, "image") for name in files.pictures]
+        if are_several and folder != source:
+            mixed.append(folder.relative_to(source).as_posix())
     found.sort(key=lambda item: natural_key(item[0].as_posix()))
-    return Inventory(_with_targets(found, source, target, output_format), unreadable, other_files)
-
-
-def _with_targets(found: list[tuple[Path, str]], source: Path, target: Path, output_format: str) -> list[Clip]:
-    """Mirror the paths. Clips that would share an output (`a.avi`, `a.mov`) keep their suffix in its name."""
-
-    def mirrored(path: Path, kind: str, keep_suffix: bool) -> Clip:
-        relative = path.relative_to(source)
-        stem = relative.name if keep_suffix or kind == "frames" else relative.stem
-        if kind == "image":
-            suffix = path.suffix if path.suffix.lower() in _WRITTEN_IMAGES else ".png"
-        elif output_format == "mp4" or (output_format == "same" and kind == "video"):
-            suffix = ".mp4"
-        else:
-            suffix = ""
-        return Clip(relative.as_posix(), path, kind, target / relative.parent / stem, suffix)
-
-    short = [mirrored(path, kind, keep_suffix=False) for path, kind in found]
-    counts = Counter(clip.output(None) for clip in short)
-    return [
-        clip if counts[clip.output(None)] == 1 else mirrored(clip.path, clip.kind, keep_suffix=True) for clip in short
-    ]
+    return found, sorted(mixed, key=natural_key)
 
 
 @lru_cache(maxsize=1)
@@ -162,23 +92,27 @@ def _detector(max_side: int):
     return FaceDetector(max_side=max_side or None)
 
 
-def crop_clip(clip: Clip, root: Path, settings: CropSettings) -> dict:
+def crop_clip(clip: Clip, root: Path, settings: CropSettings, made: Path) -> dict:
     """Find the faces of one clip and write its crops.
 
     Args:
         clip: the clip.
         root: the output folder.
         settings: what to write.
+        made: folder for the crops, which get the same paths below it as their places have below `root`.
 
     Returns:
         The clip's line in the journal. A clip that has no face or cannot be read is no error.
 
     Raises:
-        OutputError: if the output cannot be written.
+        OutputError: if the crops cannot be written.
     """
     from .cropping import NoFaceError, track_faces
 
-    record = {"clip": clip.name, "status": "ok", "kind": clip.kind, "outputs": [], "settings": asdict(settings)}
+    record: dict[str, Any] = {"clip": clip.name, "status": "ok", "kind": clip.kind, "outputs": []}
+    record |= {"settings": asdict(settings), "frame_files": {}}
+    if clip.obstacle:
+        return record | {"status": "failed", "message": clip.obstacle}
     try:
         record["source"] = clip.signature()
         faces = track_faces(clip.path, _detector(settings.max_side))
@@ -190,6 +124,7 @@ def crop_clip(clip: Clip, root: Path, settings: CropSettings) -> dict:
         return record | {"status": "failed", "message": _reason(clip, error)}
     ends = faces.timestamps
     record |= {
+        "quarter_turns": faces.quarter_turns,
         "frames_without_face": stretches(faces.frames_without_face(main)),
         "frames_filled": int(main.filled.sum()),
         "start": round(float(ends[main.frames[0]] - ends[0]), 6),
@@ -197,11 +132,16 @@ def crop_clip(clip: Clip, root: Path, settings: CropSettings) -> dict:
     }
     try:
         for track in faces.tracks if settings.all_faces else [main]:
-            target = clip.output(track.id if settings.all_faces else None)
-            _write(clip, target, track, ends, settings)
-            record["outputs"].append(target.relative_to(root).as_posix())
-    except ValueError as error:
-        return record | {"status": "failed", "message": str(error)}
+            place = clip.output(track.id if settings.all_faces else None)
+            output = place.relative_to(root).as_posix()
+            names = _write(clip, made / output, track, ends, settings)
+            record["outputs"].append(output)
+            if names:
+                record["frame_files"][output] = names
+    except OutputError as error:
+        raise OutputError(error.errno, error.strerror, str(place)) from error
+    except (OSError, ValueError) as error:
+        return record | {"status": "failed", "message": _reason(clip, error)}
     return record
 
 
@@ -212,21 +152,28 @@ def _reason(clip: Clip, error: OSError | ValueError) -> str:
     return str(error)
 
 
-def _write(clip: Clip, target: Path, track: FaceTrack, timestamps: list, settings: CropSettings) -> None:
+def _write(clip: Clip, path: Path, track: FaceTrack, timestamps: list, settings: CropSettings) -> list[str]:
+    """Write the crops of one face; returns the names of the files if `path` becomes a folder."""
     crops = _crops(clip, track, settings)
     if clip.kind == "image":
-        write_image(target, next(iter(crops)))
-    elif clip.suffix:
-        write_mp4(target, crops, timestamps[track.frames[0] : track.frames[-1] + 2])
-    else:
-        names = [f"{index + 1:06d}.jpg" for index in track.frames]
-        if clip.kind == "frames":
-            files = [Path(file) for file in frame_files(clip.path)]
-            names = [
-                files[index].name + ("" if files[index].suffix.lower() in _WRITTEN_IMAGES else ".png")
-                for index in track.frames
-            ]
-        write_frames(target, crops, names.__getitem__)
+        write_image(path, next(iter(crops)))
+        return []
+    if clip.suffix:
+        write_mp4(path, crops, timestamps[track.frames[0] : track.frames[-1] + 2])
+        return []
+    names = _frame_names(clip, track.frames)
+    write_frames(path, crops, names.__getitem__)
+    return names
+
+
+def _frame_names(clip: Clip, frames: np.ndarray) -> list[str]:
+    """Names of the files of these frames: those of the source, if they have any and they stay apart."""
+    if clip.kind == "frames":
+        files = [Path(file) for file in frame_files(clip.path)]
+        names = [file.name + ("" if file.suffix.lower() in WRITTEN_IMAGES else ".png") for file in files]
+        if len(set(names)) == len(names):  # `1.bmp` becomes `1.bmp.png`, which may be there too
+            return [names[index] for index in frames]
+    return [f"{index + 1:06d}.jpg" for index in frames]
 
 
 def _crops(clip: Clip, track: FaceTrack, settings: CropSettings) -> Iterator[np.ndarray]:
@@ -248,61 +195,4 @@ def stretches(indices: np.ndarray) -> list[list[int]]:
     return [[int(first), int(last)] for first, last in zip(firsts, lasts, strict=True)]
 
 
-class Journal:
-    """The records of `faces.jsonl`, by clip. A record is written as soon as its clip is done.
-
-    Args:
-        folder: the output folder.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.path = folder / JOURNAL
-        self.records: dict[str, dict] = {}
-        if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # a killed run may have cut off its last line; that clip is done again
-                self.records[record["clip"]] = record
-
-    def rewrite(self) -> None:
-        """One line for each clip, in natural order. Raises `OutputError`."""
-        ordered = sorted(self.records.values(), key=lambda record: natural_key(record["clip"]))
-        write_text(self.path, "".join(json.dumps(record) + "\n" for record in ordered))
-
-    def add(self, record: dict) -> None:
-        """Append the record of a clip. Raises `OutputError`.
-
-        Outputs that an earlier record lists and this one does not are removed, unless the clip can no longer be read.
-        """
-        earlier = set(self.records.get(record["clip"], {}).get("outputs", [])) - set(record["outputs"])
-        if record["status"] == "failed":
-            record["outputs"] += sorted(earlier)
-        else:
-            remove_outputs(self.folder / output for output in earlier)
-        self.records[record["clip"]] = record
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise OutputError(error.errno, error.strerror, str(self.path)) from error
-
-    def is_done(self, clip: Clip) -> bool:
-        """Whether the clip, as it is now, was cropped or had no face. Failed clips are tried again."""
-        record = self.records.get(clip.name, {"status": "failed"})
-        if record["status"] == "failed" or not all((self.folder / output).exists() for output in record["outputs"]):
-            return False
-        try:
-            return record["source"] == clip.signature()
-        except (OSError, ValueError):
-            return False  # trying it again will say why
-
-    def other_settings(self, settings: CropSettings) -> dict | None:
-        """Settings of an earlier run that differ from `settings`."""
-        made = [record["settings"] for record in self.records.values() if record["status"] != "failed"]
-        return next((other for other in made if other != asdict(settings)), None)
-
-
-__all__ = ["Clip", "CropSettings", "Inventory", "Journal", "crop_clip", "find_clips", "stretches"]
+__all__ = ["Clip", "CropSettings", "Inventory", "crop_clip", "find_clips", "stretches"]

@@ -5,12 +5,14 @@ height of the box; x and y of right eye, left eye, nose tip, right and left corn
 has it); the score from 0 to 1. All lengths are in pixels of the full frame, y downwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 MIN_OVERLAP = 0.2  # IoU from which two boxes of successive looks are one face
-MIN_DETECTIONS = 3  # a face seen in fewer looks is a flicker of the detector
+# A face seen in fewer looks, and for less time, is a flicker of the detector.
+MIN_DETECTIONS, MIN_SECONDS = 3, 0.25
+_ROUNDING = 1e-9  # seconds; differences of times are not exact
 # The eyes of a frontal face are about 0.45 box widths apart. Nearer than this, a face in profile, they give no angle.
 MIN_EYE_DISTANCE = 0.2
 
@@ -26,6 +28,8 @@ class FaceTrack:
         landmarks: `(N, 5, 2)` x and y in pixels of right eye, left eye, nose, right and left mouth corner, smoothed.
         scores: `(N,)` the detector's score where it looked at the frame and found the face, else NaN.
         filled: `(N,)` true where the looks around a frame did not both find the face, so that it may be hidden there.
+        quarter_turns: by how many quarters, counter-clockwise, the frames are turned to stand upright; boxes and
+            landmarks are in pixels of the turned frames. Not 0 for a video filmed sideways.
     """
 
     id: int
@@ -34,6 +38,7 @@ class FaceTrack:
     landmarks: np.ndarray
     scores: np.ndarray
     filled: np.ndarray
+    quarter_turns: int = 0
 
     @property
     def prominence(self) -> float:
@@ -63,26 +68,37 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_overlap: float) -> li
 def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
     """Join the detections of successive looks.
 
+    A face is lost when frames without it were looked at for longer than `max_gap`. Time between two looks that both
+    find it does not count: frames may come slowly, or a picture freeze.
+
     Args:
         found: detections `(n, 15)` by index of the frame that was looked at, in order.
         times: `(F,)` start of each frame in seconds.
-        max_gap: seconds after which a face that was not seen again is another face.
+        max_gap: time in seconds, from the first look that misses a face to the look that may show it again, after
+            which it is another face.
 
     Returns:
         One dictionary for each face: its detection `(15,)` by index of the frame.
     """
     open_chains: list[dict[int, np.ndarray]] = []
+    missed_since: list[float | None] = []  # of each open chain: the first look since its last face
     closed = []
     for index, faces in found.items():
-        recent = [chain for chain in open_chains if times[index] - times[next(reversed(chain))] <= max_gap]
-        closed += [chain for chain in open_chains if not any(chain is other for other in recent)]
-        open_chains = recent
+        now = times[index]
+        is_lost = [since is not None and now - since > max_gap + _ROUNDING for since in missed_since]
+        closed += [chain for chain, lost in zip(open_chains, is_lost, strict=True) if lost]
+        open_chains = [chain for chain, lost in zip(open_chains, is_lost, strict=True) if not lost]
+        missed_since = [since for since, lost in zip(missed_since, is_lost, strict=True) if not lost]
         last = np.array([next(reversed(chain.values())) for chain in open_chains]).reshape(-1, 15)
-        matches = match_boxes(last, faces, MIN_OVERLAP)
-        for row, column in matches:
-            open_chains[row][index] = faces[column]
-        matched = {column for _, column in matches}
-        open_chains += [{index: face} for column, face in enumerate(faces) if column not in matched]
+        matches = dict(match_boxes(last, faces, MIN_OVERLAP))
+        for row, chain in enumerate(open_chains):
+            if row in matches:
+                chain[index], missed_since[row] = faces[matches[row]], None
+            elif missed_since[row] is None:
+                missed_since[row] = now
+        new = [{index: face} for column, face in enumerate(faces) if column not in matches.values()]
+        open_chains += new
+        missed_since += [None] * len(new)
     return closed + open_chains
 
 
@@ -123,17 +139,18 @@ def build_tracks(
         found: detections `(n, 15)` by index of the frame that was looked at, in order. Frames that were not looked at
             lie between looks that agree, and are interpolated.
         times: `(F,)` start of each frame in seconds.
-        max_gap: longest time in seconds over which a face may be lost and is filled in by interpolation.
+        max_gap: longest time in seconds for which a face may be missed, see [`link`], and is filled in by
+            interpolation.
         smoothing: standard deviation of the temporal smoothing in seconds.
     """
-    # A clip of a few frames cannot show a face in three looks.
+    # A clip of a few frames cannot show a face in three looks, and one of slow frames shows it long in two.
     needed = min(MIN_DETECTIONS, max(1, len(found) // 2))
     looked = np.fromiter(found, dtype=np.int64)
     tracks = []
     for chain in link(found, times, max_gap):
-        if len(chain) < needed:
-            continue
         seen = np.fromiter(chain, dtype=np.int64)
+        if len(chain) < needed and times[seen[-1]] - times[seen[0]] < MIN_SECONDS:
+            continue
         rows = np.stack(list(chain.values())).astype(np.float64)  # (n, 15)
         frames = np.arange(seen[0], seen[-1] + 1)
         clock = _increasing(times[frames])
@@ -147,7 +164,7 @@ def build_tracks(
         filled = ~(was_seen[look_before] & was_seen[look_after])
         tracks.append(FaceTrack(0, frames, shape[:, :4], shape[:, 4:].reshape(-1, 5, 2), scores, filled))
     tracks.sort(key=lambda track: -track.prominence)
-    return [FaceTrack(rank, *list(vars(track).values())[1:]) for rank, track in enumerate(tracks)]
+    return [replace(track, id=rank) for rank, track in enumerate(tracks)]
 
 
 def _increasing(times: np.ndarray) -> np.ndarray:

@@ -373,3 +373,176 @@ def test_the_function_gives_what_the_command_prints(source, tmp_path):
     summary = crop_folder(source, tmp_path / "out", CropSettings(size=64), workers=1, progress=False)
     assert summary.is_complete and len(summary.of("ok")) == 3 and summary.already_done == 0
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+# ---- Nothing of anyone else's is lost ----
+
+
+@pytest.fixture
+def mixed(tmp_path, clip) -> Path:
+    """A folder of a video and two pictures, as a phone makes it, within the input folder."""
+    folder = tmp_path / "in" / "holiday"
+    folder.mkdir(parents=True)
+    write_video(folder / "a.mp4", list(clip), rate=FPS)
+    for name in ("1.jpg", "2.jpg"):
+        Image.fromarray(clip[0]).save(folder / name)
+    return tmp_path / "in"
+
+
+def test_pictures_beside_a_video_are_cropped_one_by_one_in_every_run(mixed, tmp_path, clip, capsys):
+    out = tmp_path / "out"
+    expected = ["faces.jsonl", "holiday/1.jpg", "holiday/2.jpg", "holiday/a.mp4"]
+    assert hdf(mixed, out) == 0 and tree(out) == expected
+    assert "so their pictures are cropped one by one:\n  holiday" in capsys.readouterr().out
+    Image.fromarray(clip[1]).save(mixed / "holiday" / "2.jpg")
+    assert hdf(mixed, out) == 0 and tree(out) == expected
+    assert hdf(mixed, out, "--overwrite") == 0 and tree(out) == expected
+    assert hdf(mixed, tmp_path / "all", "--all-faces") == 0
+    assert tree(tmp_path / "all") == [
+        "faces.jsonl",
+        *(f"holiday/{x}" for x in ("1_face0.jpg", "2_face0.jpg", "a_face0.mp4")),
+    ]
+
+
+def test_a_frame_folder_that_becomes_a_folder_of_clips_gives_way_with_overwrite_alone(mixed, tmp_path, capsys):
+    out = tmp_path / "out"
+    (mixed / "holiday" / "a.mp4").rename(tmp_path / "a.mp4")
+    assert hdf(mixed, out) == 0
+    assert journal(out)["holiday"]["outputs"] == ["holiday"]
+    (out / "holiday" / "mine.txt").write_text("mine")
+    (tmp_path / "a.mp4").rename(mixed / "holiday" / "a.mp4")
+    before = {name: (out / name).read_bytes() for name in tree(out) if name != "faces.jsonl"}
+    assert hdf(mixed, out) == 1  # there is no place for them
+    assert "would be at, in or around that of holiday" in capsys.readouterr().out
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert hdf(mixed, out, "--overwrite") == 0
+    assert tree(out) == ["faces.jsonl", "holiday/1.jpg", "holiday/2.jpg", "holiday/a.mp4", "holiday/mine.txt"]
+    assert (out / "holiday" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--overwrite",)])
+def test_files_of_the_user_stay(source, tmp_path, capsys, arguments):
+    out = tmp_path / "out"
+    mine = {"photo.jpg": b"mine", "deep/frames/notes.txt": b"mine", "deep/uneven.mp4/x": b"mine", "y": b"mine"}
+    for name, content in mine.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    assert hdf(source, out, *arguments) == 1
+    printed = capsys.readouterr().out
+    for name in ("photo.jpg: is there", "deep/frames: holds notes.txt", "deep/uneven.mp4: holds x"):
+        assert f"{out}/{name}" in printed
+    assert {name: (out / name).read_bytes() for name in mine} == mine
+    assert tree(out) == sorted([*mine, "faces.jsonl"])
+
+
+def test_wrong_lines_of_the_journal_are_named_and_their_clips_are_done_again(source, tmp_path, capsys):
+    out, victim = tmp_path / "out", tmp_path / "victim.mp4"
+    hdf(source, out)
+    victim.write_text("mine")
+    lines = (out / "faces.jsonl").read_text().splitlines()
+    assert '"photo.jpg"' in lines[2]
+    wrong = json.loads(lines[1]) | {"outputs": ["../victim.mp4"], "source": [1, 2, 3]}
+    (out / "faces.jsonl").write_text("\n".join([lines[0], "hello", json.dumps(wrong), lines[2], ""]))
+    capsys.readouterr()
+    assert hdf(source, out) == 0
+    printed = capsys.readouterr().out
+    assert f"{out / 'faces.jsonl'}, line 2: is not JSON" in printed
+    assert f"{out / 'faces.jsonl'}, line 3: `outputs`" in printed
+    assert "3 cropped, 0 without a face, 0 failed (2 were done before)" in printed
+    assert victim.read_text() == "mine" and len(journal(out)) == 3
+    assert (out / "faces.rejected.jsonl").read_text().startswith("hello\n")
+    assert hdf(source, out) == 0
+    assert "do not fit" not in capsys.readouterr().out
+
+
+def test_frames_whose_names_fall_together_are_all_kept(tmp_path, clip):
+    folder = tmp_path / "in" / "frames"
+    folder.mkdir(parents=True)
+    for name, frame in zip(("1.bmp", "1.bmp.png", "2.bmp"), clip, strict=False):
+        Image.fromarray(frame).save(folder / name)
+    assert hdf(tmp_path / "in", tmp_path / "out") == 0
+    assert tree(tmp_path / "out") == ["faces.jsonl", *(f"frames/00000{number}.jpg" for number in (1, 2, 3))]
+
+
+def test_frames_that_were_deleted_from_the_output_are_made_again(source, tmp_path):
+    out = tmp_path / "out"
+    hdf(source, out)
+    (out / "deep" / "frames" / "5.png").unlink()
+    assert hdf(source, out) == 0 and (out / "deep" / "frames" / "5.png").exists()
+
+
+def test_a_clip_filmed_sideways_is_cropped_upright_and_named(tmp_path, clip, capsys):
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "a.mp4", list(clip), rate=FPS)
+    write_video(tmp_path / "in" / "b.mp4", [np.rot90(frame).copy() for frame in clip], rate=FPS)
+    assert hdf(tmp_path / "in", tmp_path / "out") == 0
+    assert "turned upright:\n  b.mp4 (270 degrees)" in capsys.readouterr().out
+    assert [journal(tmp_path / "out")[name]["quarter_turns"] for name in ("a.mp4", "b.mp4")] == [0, 3]
+    first, second = (decoded(tmp_path / "out" / name) for name in ("a.mp4", "b.mp4"))
+    assert np.abs(first - second).mean() < 8.0 < np.abs(first - np.rot90(second, axes=(1, 2))).mean()
+
+
+def decoded(file: Path) -> np.ndarray:
+    with av.open(str(file)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
+
+
+# ---- Two runs, and Ctrl-C ----
+
+
+def wait_until(condition, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def long_clips(tmp_path_factory, clip) -> Path:
+    """Clips of which each takes seconds; the first two are short."""
+    source = tmp_path_factory.mktemp("long")
+    write_video(source / "00.mp4", list(clip), rate=FPS)
+    shutil.copy(source / "00.mp4", source / "01.mp4")
+    write_video(source / "02.mp4", list(np.tile(clip, (200, 1, 1, 1))), rate=FPS)
+    for index in range(3, 6):
+        shutil.copy(source / "02.mp4", source / f"{index:02d}.mp4")
+    return source
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_at_once_and_keeps_what_is_done(long_clips, tmp_path, capsys, workers):
+    out = tmp_path / "out"
+    command = [*COMMAND, long_clips, out, "--size", "64", "--workers", str(workers)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_until(lambda: (out / "01.mp4").exists() and (out / "00.mp4").exists())
+        assert hdf(long_clips, out) == 1  # meanwhile, a second run
+        assert f"`hdf data faces` (process {run.pid} on " in capsys.readouterr().err and run.poll() is None
+        started = time.monotonic()
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all processes
+        printed, errors = run.communicate(timeout=60)
+        taken = time.monotonic() - started
+    finally:
+        if _group_is_alive(run.pid):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 130, errors
+    assert taken < 6.0  # 2 on a machine that does nothing else; the clips take far longer
+    lines = journal(out)
+    kept = [name for name in lines if lines[name]["status"] == "ok"]
+    assert 2 <= len(kept) < 6
+    assert f"6 clips: {len(kept)} cropped" in printed and "Traceback" not in errors
+    assert f"stopped: interrupted. The {len(kept)} clips that are done are kept" in errors
+    assert tree(out) == sorted([*kept, "faces.jsonl"])  # no crop without its line, nothing half done, no lock
+
+
+def test_ctrl_c_while_the_workers_start_ends_without_their_errors(long_clips, tmp_path):
+    out = tmp_path / "out"
+    command = [*COMMAND, long_clips, out, "--size", "64", "--workers", "2", "--quiet"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: (out / "faces.jsonl").exists())
+    time.sleep(0.5)
+    started = time.monotonic()
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert time.monotonic() - started < 6.0
+    assert run.returncode == 130 and len(errors.splitlines()) == 1 and "interrupted" in errors

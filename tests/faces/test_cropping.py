@@ -233,6 +233,78 @@ def test_a_straight_cut_is_a_slice_and_a_turned_cut_is_turned():
     assert_alike(outside[:, :8], np.repeat(picture[16:32, :1], 8, axis=1))
 
 
+def looking_away(num_frames: int) -> np.ndarray:
+    """An upright clip of a face that moves, high as phones film."""
+    return place_faces({0: straight((30, 40), (60, 300), num_frames)}, num_frames, size=(480, 270))
+
+
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_a_clip_filmed_sideways_is_turned(tmp_path, detector, quarter_turns):
+    frames = looking_away(20)
+    stored = np.rot90(frames, k=-quarter_turns, axes=(1, 2))  # no display matrix says so
+    file = write_clip(tmp_path / "sideways.mp4", np.ascontiguousarray(stored))
+    expected = crop_face(frames, 96, detector=detector)
+    clip = crop_face(file, 96, detector=detector)
+    assert clip.faces.quarter_turns == quarter_turns and clip.faces.size == (480, 270)
+    assert box_iou(clip.track.boxes, expected.track.boxes).diagonal().min() > 0.9
+    assert np.abs(clip.frames.astype(float) - expected.frames).mean() < 6.0
+    assert f"turned by {90 * quarter_turns} degrees" in clip.summary()
+    assert expected.faces.quarter_turns == 0 and "turned" not in expected.summary()
+
+
+def test_upright_clips_are_searched_once_and_others_are_tried_in_few_frames(detector):
+    searched = []
+
+    class Counting:
+        max_side = detector.max_side
+        refine = staticmethod(detector.refine)
+
+        def __call__(self, frame):
+            searched.append(frame.size)
+            return detector(frame)
+
+    faces = track_faces(looking_away(20), Counting())
+    assert len(searched) == faces.looked_at
+    searched.clear()
+    wall = track_faces(place_faces({}, 100), Counting())
+    assert wall.quarter_turns == 0 and wall.size == (270, 480) and wall.tracks == []
+    assert len(searched) == wall.looked_at + 24 and searched.count((480, 270)) == 16
+
+
+def test_slow_frames_show_a_face(tmp_path, detector):
+    """A slide show of one picture each second: every picture shows the face."""
+    frames = place_faces({0: straight((40, 40), (80, 60), 10)}, 10)
+    clip = crop_face(write_clip(tmp_path / "slow.mp4", frames, rate=1), 64, detector=detector)
+    assert clip.track.frames.tolist() == list(range(10)) and not clip.track.filled.any()
+    assert clip.timestamps == [Fraction(index) for index in range(10)]
+
+
+def test_a_cut_between_slow_frames_keeps_two_people_apart(tmp_path, detector):
+    paths = {
+        0: hidden(straight((20, 40), (20, 40), 10), 5, 9),
+        1: hidden(straight((330, 100), (330, 100), 10), 0, 4),
+    }
+    faces = track_faces(write_clip(tmp_path / "cut.mp4", place_faces(paths, 10), rate=1), detector)
+    assert sorted(track.frames.tolist() for track in faces.tracks) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert all(offsets(track, paths[track.frames[0] // 5]).std() < 0.1 * FACE for track in faces.tracks)
+
+
+def test_a_freeze_drops_no_frame(tmp_path, detector):
+    pts = [index + 20 * (index > 24) for index in range(50)]  # 0.8 seconds after frame 24
+    file = write_clip(tmp_path / "freeze.mp4", place_faces({0: straight((40, 40), (80, 60), 50)}, 50), pts=pts)
+    clip = crop_face(file, 64, detector=detector)
+    assert len(clip.frames) == 50 and clip.timestamps == [Fraction(tick, FPS) for tick in pts]
+
+
+def test_crops_that_do_not_fit_into_memory_are_refused_before_they_are_made(moving, detector, monkeypatch):
+    monkeypatch.setattr("modeling_hdf.faces.cropping.MAX_CROP_BYTES", 50 * 64 * 64 * 3)
+    assert len(crop_face(moving[0], 64, detector=detector).frames) == 50
+    monkeypatch.setattr("modeling_hdf.faces.cropping.MAX_CROP_BYTES", 50 * 64 * 64 * 3 - 1)
+    monkeypatch.setattr("modeling_hdf.faces.cropping.iterate_crops", None)
+    with pytest.raises(ValueError, match="50 crops of 64x64 pixels take 0.0 GB.*`sample`.*hdf data faces"):
+        crop_face(moving[0], 64, detector=detector)
+
+
 def test_long_clips_are_not_held_in_memory(moving, detector, monkeypatch):
     """Counts the frames that live at one time: a fake source of 400 of them."""
     frames, _ = moving

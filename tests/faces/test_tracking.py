@@ -63,20 +63,81 @@ def test_frames_that_were_not_looked_at_are_interpolated_and_not_called_filled()
     assert np.flatnonzero(~np.isnan(track.scores)).tolist() == [0, 3, 6, 9]
 
 
+def runs(*lengths):
+    """A face that is there, gone, there, ... for these numbers of looks."""
+    there = [index % 2 == 0 for index, length in enumerate(lengths) for _ in range(length)]
+    return looks(*[[detection(50 + index, 20)] if seen else [] for index, seen in enumerate(there)])
+
+
 @pytest.mark.parametrize("lost, lengths", [(12, [32]), (13, [10, 10])])
 def test_a_gap_is_filled_up_to_the_limit(lost, lengths):
-    # Half a second is 12.5 frames: the looks on both sides of 11 lost frames lie 12 frames apart.
-    faces = [[detection(50 + index, 20)] for index in range(9 + lost + 10)]
-    for index in range(10, 9 + lost):
-        faces[index] = []
-    tracks = build_tracks(looks(*faces[: 9 + lost + 10]), times(len(faces)), max_gap=0.5, smoothing=0.0)
+    # Half a second is 12.5 frames.
+    found = runs(10, lost, 10)
+    tracks = build_tracks(found, times(len(found)), max_gap=0.5, smoothing=0.0)
     if len(lengths) == 1:
         (track,) = tracks
-        assert np.flatnonzero(track.filled).tolist() == list(range(10, 9 + lost))
-        np.testing.assert_allclose(track.boxes[:, 0], 50 + np.arange(len(faces)), rtol=1e-6)
+        assert np.flatnonzero(track.filled).tolist() == list(range(10, 10 + lost))
+        np.testing.assert_allclose(track.boxes[:, 0], 50 + np.arange(len(found)), rtol=1e-6)
     else:
         assert sorted(len(track.frames) for track in tracks) == lengths
         assert not any(track.filled.any() for track in tracks)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 7.0])
+def test_slow_frames_are_one_track_and_a_missing_one_ends_it(seconds):
+    (track,) = build_tracks(runs(8), seconds * np.arange(8))
+    assert track.frames.tolist() == list(range(8)) and not track.filled.any()
+    tracks = build_tracks(runs(4, 1, 3), seconds * np.arange(8))
+    assert sorted(track.frames.tolist() for track in tracks) == [[0, 1, 2, 3], [5, 6, 7]]
+    (track,) = build_tracks(runs(4, 1, 3), seconds * np.arange(8), max_gap=seconds)
+    assert np.flatnonzero(track.filled).tolist() == [4]
+
+
+def frozen(num_frames, at, seconds):
+    """Times of frames of which number `at` stays for so many seconds longer."""
+    return times(num_frames) + seconds * (np.arange(num_frames) > at)
+
+
+def test_a_freeze_does_not_cut_a_track():
+    (track,) = build_tracks(runs(30), frozen(30, 14, 0.8))
+    assert len(track.frames) == 30 and not track.filled.any()
+    # Missed in the two frames after the freeze, or before it: seconds in which the face was shown do not count.
+    (track,) = build_tracks(runs(15, 2, 13), frozen(30, 14, 0.8))
+    assert np.flatnonzero(track.filled).tolist() == [15, 16]
+    # The picture that stays is one without the face: it is gone for 0.88 seconds.
+    assert len(build_tracks(runs(13, 2, 15), frozen(30, 14, 0.8))) == 2
+
+
+def test_with_a_variable_frame_rate_the_time_without_the_face_counts():
+    clock = np.cumsum([0.0] + [0.04] * 10 + [0.5] * 6 + [0.04] * 10)
+    (track,) = build_tracks(runs(len(clock)), clock)
+    assert len(track.frames) == len(clock)
+    (track,) = build_tracks(runs(5, 4, 18), clock)  # 0.16 seconds
+    assert np.flatnonzero(track.filled).tolist() == [5, 6, 7, 8]
+    assert len(build_tracks(runs(12, 2, 13), clock)) == 2  # two frames of half a second
+
+
+def test_a_cut_between_slow_frames_does_not_join_two_people():
+    found = looks(*[[detection(20, 20)]] * 4, *[[detection(300, 60)]] * 4)
+    tracks = build_tracks(found, np.arange(8.0))
+    assert sorted(track.frames.tolist() for track in tracks) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert sorted(round(float(track.boxes[:, 0].std()), 6) for track in tracks) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "lengths, seconds, tracks",
+    [
+        ((1,), 1.0, 1),  # a picture
+        ((1, 1), 1.0, 1),  # one of two frames
+        ((2, 6), 1.0, 1),  # few looks, but for a second
+        ((2, 6), 0.04, 0),
+        ((1, 7), 1.0, 0),  # one look of eight may be an error of the detector
+        ((2, 2), 0.04, 1),  # half of a clip of four frames
+    ],
+)
+def test_a_flicker_is_short_in_looks_and_in_time(lengths, seconds, tracks):
+    found = runs(*lengths)
+    assert len(build_tracks(found, seconds * np.arange(len(found)))) == tracks
 
 
 def test_interpolation_follows_the_clock_and_not_the_frame_number():

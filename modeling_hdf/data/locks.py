@@ -1,0 +1,75 @@
+"""One run at a time in a folder."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK_FILE = ".hdf-run.lock"
+HOLDER_FILE = ".hdf-run.json"  # beside the lock, which cannot be read on every system while it is held
+
+
+class FolderInUseError(OSError):
+    """Another process works in the folder."""
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
+    """
+    Holds a folder for one run. The folder is made if need be.
+
+    The operating system ends the lock with its process: what a killed run leaves behind does not block the next.
+
+    Args:
+        folder (`str` or `Path`): the folder that the run writes to.
+        command (`str`): what the message of another run calls this one, such as `hdf data faces`.
+
+    Raises:
+        FolderInUseError: if another process holds the folder; the message names it.
+        OSError: if the folder cannot be made or written to.
+
+    Example:
+
+    ```python
+    >>> with folder_lock("outputs/run", "hdf train"):
+    ...     train()
+    ```
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / LOCK_FILE), folder / HOLDER_FILE
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FolderInUseError(
+            f"{folder}: {_describe(holder)} works in this folder; wait until it has ended, or give another folder."
+        ) from None
+    try:
+        about = {"command": command, "process": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        holder.unlink(missing_ok=True)  # a link would be written through
+        holder.write_text(json.dumps(about), encoding="utf-8")
+        yield
+    finally:
+        # Removed while the lock is held. A process that waits for the removed file sees that it is gone, and fails.
+        with suppress(OSError):  # Windows removes no open file
+            holder.unlink(missing_ok=True)
+            os.unlink(folder / LOCK_FILE)
+        lock.release()
+
+
+def _describe(holder: Path) -> str:
+    """Names the process that wrote `holder`; the file may be half written, or gone."""
+    try:
+        about = json.loads(holder.read_text(encoding="utf-8"))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about["since"]))
+        return f"`{about['command']}` (process {about['process']} on {about['host']}, since {since})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+__all__ = ["FolderInUseError", "folder_lock"]
