@@ -238,9 +238,8 @@ def _add_faces(commands: argparse._SubParsersAction, common: list) -> None:
         parents=common,
         help="cut the faces out of a folder of videos, frame folders and images",
         description="Cut the main face out of every clip under IN, upright and steady, into the same tree under OUT. "
-        "Run it again to do what is missing. OUT/faces.jsonl has a line for each clip, and only files that it lists "
-        "are replaced. "
-        "The exit code is 1 if any clip has no face or cannot be read, 130 after Ctrl-C.",
+        "Run it again to do what is missing. OUT/faces.jsonl has a line for each clip; only what it lists is "
+        "replaced. The exit code is 1 if any clip has no face or cannot be read, 130 after Ctrl-C.",
     )
     parser.add_argument(
         "source", type=existing_folder, metavar="IN", help="folder with videos, frame folders or images"
