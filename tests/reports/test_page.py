@@ -1,9 +1,7 @@
 """`hdf report` on a tiny model and a handful of clips, and the page as a parser sees it."""
 
-import base64
 import json
 import shutil
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from page_parser import Page
 from PIL import Image
 from scipy.special import softmax
 from tiny_models import move_dam_weights, tiny_config
@@ -28,44 +27,6 @@ from modeling_hdf.reports.inspection import first_of_each_class
 from modeling_hdf.reports.page import MAX_ERRORS, SECTIONS, reliability_panels, write_report
 
 HISTORY = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "eval_loss": 1.9, "eval_war": 0.3, "eval_uar": 0.2}]
-
-
-class Page(HTMLParser):
-    """What a page holds: tags with their attributes, the text of each section, and the rows of its tables."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.tags, self.open, self.texts, self.rows, self.section = [], [], {}, [], None
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "section":
-            self.section = dict(attributes)["id"]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag == "section":
-            self.section = None
-
-    def handle_data(self, data):
-        self.texts[self.section] = self.texts.get(self.section, "") + data
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def pictures(self, section: str) -> list[Image.Image]:
-        start = self.source.index(f'<section id="{section}">')
-        part = self.source[start : self.source.index("</section>", start)]
-        sources = [piece.split('"')[0] for piece in part.split("data:image/png;base64,")[1:]]
-        return [Image.open(BytesIO(base64.b64decode(source, validate=True))) for source in sources]
 
 
 @pytest.fixture(autouse=True)
