@@ -12,7 +12,7 @@ from .outcome import Outcome
 def run(arguments: argparse.Namespace) -> Outcome:
     """Writes and pushes own or synthetic data."""
     refuse_gated(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
-    synthetic = arguments.dataset == "synthetic"
+    synthetic, places = arguments.dataset == "synthetic", {}
     if synthetic:
         builder = SyntheticFaces(**arguments.overrides)
         license = "cc0-1.0"
@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         if not arguments.license:
             raise ValueError("Your own data need --license: under which terms may others use the clips?")
         builder = VideoFolder(**given(arguments, "data_dir", "metadata", "labels", "label_base", "max_missing"))
+        places = {clip.clip_id: clip.place for clip in builder.config.listing.clips}
         license = arguments.license
     builder.download_and_prepare()
     folder = publish_dataset(
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
         description=arguments.description,
         synthetic=synthetic,
         fps=arguments.fps,
+        data_dir=None if synthetic else builder.config.data_dir,
+        places=places,
         repo_id=arguments.repo,
         private=arguments.private,
         revision=arguments.revision,

@@ -2,7 +2,7 @@
 
 What is written lies under a hidden name beside its place until it is complete, and then takes the place in one step.
 Where the disk is full or the process is killed, the earlier file stays, or none. A killed process leaves at most such
-hidden folders, which [`remove_parts`] clears away.
+hidden folders, which [`remove_parts`] and [`remove_parts_of`] clear away: a writer that lives holds a lock in its own.
 """
 
 import json
@@ -11,11 +11,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 _PART = ".hdf-part"
+_LOCK, _EARLIER = ".lock", ".earlier"
 
 
 class OutputError(OSError):
@@ -54,7 +57,7 @@ def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
         beside = tempfile.TemporaryDirectory(prefix=".", suffix=_PART, dir=target.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise _output_error(error, path) from error
-    with beside as folder:
+    with beside as folder, _at_work(Path(folder)):
         part = Path(folder) / target.name
         try:
             yield part
@@ -66,12 +69,24 @@ def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
             raise _output_error(error, path) from error
 
 
+@contextmanager
+def _at_work(folder: Path) -> Iterator[None]:
+    """Holds the lock of a hidden folder, which ends with the process, where the disk has locks."""
+    lock = FileLock(folder / _LOCK)
+    with suppress(OSError, NotImplementedError):
+        lock.acquire(timeout=0)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _take_place(part: Path, target: Path) -> None:
     if not (part.is_dir() and os.path.lexists(target)):
         os.replace(part, target)
         return
     # No system replaces a folder that is not empty in one step. The earlier one goes with the folder of the part.
-    earlier = part.with_name(f"{part.name}.earlier")
+    earlier = part.with_name(part.name + _EARLIER)
     os.replace(target, earlier)
     try:
         os.replace(part, target)
@@ -131,15 +146,20 @@ def read_json(path: str | os.PathLike, advice: str) -> dict[str, Any]:
         OSError: if the file cannot be read.
         ValueError: if it is not UTF-8, not JSON, or no object; the message names the file.
     """
+    return parse_json(Path(path).read_bytes(), path, advice)
+
+
+def parse_json(content: bytes, name: str | os.PathLike, advice: str) -> dict[str, Any]:
+    """The JSON object that the content of a file, called `name` in messages, holds. See [`read_json`]."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 text ({error}). {advice}") from error
+        raise ValueError(f"{name}: is not UTF-8 text ({error}). {advice}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON ({error}). {advice}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no JSON object. {advice}")
-    return content
+        raise ValueError(f"{name}: is not JSON ({error}). {advice}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: holds no JSON object. {advice}")
+    return value
 
 
 def refuse_filled(folder: str | os.PathLike) -> None:
@@ -160,17 +180,49 @@ def remove_outputs(paths: Iterable[Path]) -> None:
 
 def remove_parts(folder: Path) -> int:
     """Removes what killed processes left under `folder`; returns how many."""
-    parts = list(folder.rglob(f".*{_PART}"))
-    remove_outputs(parts)
-    return len(parts)
+    return sum(map(_remove_part, list(folder.rglob(f".*{_PART}"))))
+
+
+def remove_parts_of(path: str | os.PathLike) -> int:
+    """
+    Removes what killed processes left of one file or folder, beside it; returns how many.
+
+    What writers at work, and those of other files, have beside it stays.
+    """
+    target, removed = Path(os.path.abspath(path)), 0
+    own = {_LOCK, target.name, target.name + _EARLIER}
+    for part in target.parent.glob(f".*{_PART}"):
+        if not part.is_symlink() and part.is_dir() and own.issuperset(os.listdir(part)):
+            removed += _remove_part(part)
+    return removed
+
+
+def _remove_part(part: Path) -> bool:
+    """Removes the hidden folder of a writer that was killed. What it was about to replace goes back to its place."""
+    if part.is_symlink() or not part.is_dir():
+        return False
+    lock = FileLock(part / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (OSError, NotImplementedError):  # held by a writer at work, or the disk has no locks
+        return False
+    for earlier in part.glob(f"*{_EARLIER}"):
+        target = part.parent / earlier.name.removesuffix(_EARLIER)
+        if not os.path.lexists(target):
+            os.replace(earlier, target)
+    lock.release()
+    shutil.rmtree(part, ignore_errors=True)
+    return True
 
 
 __all__ = [
     "OutputError",
+    "parse_json",
     "read_json",
     "refuse_filled",
     "remove_outputs",
     "remove_parts",
+    "remove_parts_of",
     "whole_or_absent",
     "write_bytes",
     "write_json",

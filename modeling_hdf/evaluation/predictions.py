@@ -3,15 +3,21 @@
 Columns: `clip_id`; `label` and `predicted`, names of classes; one `probability_<class>` for each class, in their
 order; and what the dataset says of a clip, such as `scene` and `fold`, or `identity` and the factors of the embedded
 faces. The table names its own classes, so that it can be read without the model.
+
+In `predictions.csv` a text that a spreadsheet could take for a formula carries an apostrophe before it, and so does
+one that begins with an apostrophe itself; texts are quoted. To read it by other means, take the first apostrophe off
+each text that begins with one. `predictions.parquet` holds all texts as they are.
 """
 
+import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv as arrow_csv
 
 from ..data.files import whole_or_absent
 from .metrics import check_probabilities
@@ -21,6 +27,9 @@ PREFIX = "probability_"
 FILES = ("predictions.parquet", "predictions.csv")
 _REQUIRED = ("clip_id", "label", "predicted")
 _TEXT = (*_REQUIRED, "scene", "group")  # also where they look like numbers
+# What a spreadsheet starts a formula with, some of it in full width; and the mark that keeps it from doing so.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_MARK = "'"
 
 
 def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes: SharedClasses) -> pd.DataFrame:
@@ -138,9 +147,35 @@ def check_predictions(table: pd.DataFrame) -> None:
 
 def write_predictions(table: pd.DataFrame, folder: str | Path) -> None:
     """Writes a table of predictions as `predictions.parquet` and `predictions.csv` into a folder."""
-    for name, write in zip(FILES, (table.to_parquet, table.to_csv), strict=True):
+    for name in FILES:
         with whole_or_absent(Path(folder) / name) as part:
-            write(part, index=False)
+            if name.endswith(".csv"):
+                _without_formulas(table).to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC)
+            else:
+                table.to_parquet(part, index=False)
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the mark before each text, and name of a column, that could be a formula or begins with it."""
+
+    def mark(value: object) -> object:
+        is_marked = isinstance(value, str) and value.startswith((*_FORMULA_STARTS, _MARK))
+        return _MARK + value if is_marked else value
+
+    return _with_texts(table, mark)
+
+
+def _with_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """What [`_without_formulas`] was given."""
+    return _with_texts(table, lambda value: value.removeprefix(_MARK) if isinstance(value, str) else value)
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    changed = table.copy()
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            changed[name] = table[name].map(change, na_action="ignore")
+    return changed.rename(columns=change)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
@@ -154,10 +189,11 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if path.suffix == ".csv":
         # Only an empty field is a missing value: "NA" may well be a name.
-        options = csv.ConvertOptions(
+        options = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(_TEXT, pa.string()), null_values=[""], strings_can_be_null=True
         )
-        table = csv.read_csv(path, convert_options=options).to_pandas()
+        lines = arrow_csv.ParseOptions(newlines_in_values=True)
+        table = _with_formulas(arrow_csv.read_csv(path, parse_options=lines, convert_options=options).to_pandas())
     else:
         table = pd.read_parquet(path)
     try:

@@ -4,8 +4,8 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -17,12 +17,32 @@ _LOCAL_PATH = re.compile(
     r"""(?:^|(?<=[\s"'=,\[({]))"""
     r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*"""
 )
-# Of `config.json`, what holds names of classes: there a slash is no path.
-_CLASS_NAMES = ("id2label", "label2id")
 # An option with a token, `--hub_token` in all its spellings and abbreviations, and a token of the Hub itself.
 _TOKEN_OPTION = re.compile(r"--(?:[A-Za-z0-9]+[-_])*(?:token|hub[-_](?:t|to|tok|toke))(?=$|[\s=])")
+_WORD_START = r"(?<![A-Za-z0-9])"
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]+")
-_LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{20,}")  # where a name such as `hf_faces` may stand as well
+# What a secret looks like where other words may stand as well: a name such as `hf_faces` is none.
+_SECRETS = {
+    kind: (re.compile(rf"{before}(?:{pattern})"), re.compile(rf"{before}(?:{pattern})".encode()))
+    for kind, before, pattern in (
+        ("a token of the Hugging Face Hub", _WORD_START, r"(?:hf|api_org)_[A-Za-z0-9]{20,}"),
+        ("a token of GitHub", _WORD_START, r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"),
+        ("a token of GitLab", _WORD_START, r"glpat-[A-Za-z0-9_-]{20,}"),
+        ("an access key of AWS", _WORD_START, r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+        (
+            "a secret key of AWS",
+            "",
+            r"(?i:aws_?secret_?(?:access_?)?key)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])",
+        ),
+        ("an API key of the form sk-...", _WORD_START, r"sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+        ("an API key of Google", _WORD_START, r"AIza[A-Za-z0-9_-]{35}"),
+        ("a token of Slack", _WORD_START, r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("a token of PyPI or npm", _WORD_START, r"pypi-[A-Za-z0-9_-]{32,}|npm_[A-Za-z0-9]{36}"),
+        ("a JSON web token", _WORD_START, r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+        ("a private key", "", r"-----BEGIN\s[A-Z0-9\s]{0,40}PRIVATE\sKEY|PuTTY-User-Key-File-"),
+        ("a password in a URL", "", r"://[^\s/:@\"'<>{}]{0,100}:[^\s/@\"'<>{}]{1,200}@[A-Za-z0-9\[]"),
+    )
+}
 
 
 def is_hub_id(name: str) -> bool:
@@ -67,35 +87,53 @@ def _last_part(path: str) -> str:
     return (PureWindowsPath if "\\" in path else PurePosixPath)(path).name or "path"
 
 
-def refuse_private_texts(path: str | Path, content: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Find:
+    """Something that must not be told: what it is, and where in the text. It is never shown itself."""
+
+    kind: str
+    line: int
+
+
+def find_secret(text: str | bytes) -> Find | None:
+    """The first token, private key or password within a URL in a text, or in the bytes of any file."""
+    for kind, (in_text, in_bytes) in _SECRETS.items():
+        found = (in_bytes if isinstance(text, bytes) else in_text).search(text)
+        if found is not None:
+            return Find(kind, text.count(b"\n" if isinstance(text, bytes) else "\n", 0, found.start()) + 1)
+    return None
+
+
+def find_secret_of_command(command: str) -> Find | None:
+    """As [`find_secret`], and options that hold a token and tokens of any length besides: no name stands there."""
+    if _TOKEN.search(command) or _TOKEN_OPTION.search(command):
+        return Find("a token", 1)
+    return find_secret(command)
+
+
+def find_local_path(text: str, is_name: bool = False) -> str | None:
     """
-    Refuses to publish a JSON file that holds a token, or a path of this machine.
+    The first path of this machine in a text.
 
     Args:
-        path (`str` or `Path`): the file, for the message.
-        content (`dict`): what it holds.
-
-    Raises:
-        ValueError: names the file, and the path that it holds; never the token.
+        text (`str`): the text.
+        is_name (`bool`, *optional*, defaults to `False`): it is the name of a class or a key of JSON, where a slash
+            need not be one of a path: then a path has a folder in it.
     """
-    texts, command = _texts(content), str(content.get("command", ""))
-    if any(map(_LONG_TOKEN.search, texts)) or _TOKEN.search(command) or _TOKEN_OPTION.search(command):
-        raise ValueError(
-            f"{path}: holds a token; take it out before publishing, and revoke it if others could read it."
-        )
-    for text in texts:
-        found = _LOCAL_PATH.search(text)
-        if found:
-            raise ValueError(f"{path}: names a path of this machine, {found[0]!r}; take it out before publishing.")
+    for found in _LOCAL_PATH.finditer(text):
+        if not is_name or len(re.findall(r"[^/\\]+", found[0])) > 1:
+            return found[0]
+    return None
 
 
-def _texts(value: Any) -> list[str]:
-    """All texts within JSON, but for keys and the names of classes."""
-    if isinstance(value, dict):
-        value = [item for key, item in value.items() if key not in _CLASS_NAMES]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return [value] if isinstance(value, str) else []
-
-
-__all__ = ["LOCAL_PREFIX", "is_hub_id", "public_command", "public_start", "refuse_private_texts", "shorten_paths"]
+__all__ = [
+    "LOCAL_PREFIX",
+    "Find",
+    "find_local_path",
+    "find_secret",
+    "find_secret_of_command",
+    "is_hub_id",
+    "public_command",
+    "public_start",
+    "shorten_paths",
+]

@@ -12,6 +12,7 @@ from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
 from ..evaluation.results import Results
 from ..pretrained import SHIPPED
 from ..videomae_hdf import as_pair
+from .markdown import code_block, code_span, plain_text
 
 # `license_name` of weights whose terms no licence of the Hub states: the section of the card does.
 _LICENSE_NAME = "see-model-card"
@@ -130,6 +131,10 @@ def _fill(
             revision=revision,
             shipped=shipped,
             labels=list(config.id2label.values()),
+            classes=", ".join(map(plain_text, config.id2label.values())),
+            plain_text=plain_text,
+            code_span=code_span,
+            code_block=code_block,
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),
             gated=GATED_DATASETS,

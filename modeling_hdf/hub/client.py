@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,11 +11,9 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import HFValidationError, httpx
 
-from ..data.files import refuse_filled, whole_or_absent
+from ..data.files import refuse_filled, remove_parts_of, whole_or_absent
 from ..evaluation.privacy import is_hub_id
-
-# What travels: the path in the repository, and the file on disk or the content itself.
-Files = Mapping[str, Path | bytes]
+from .gate import Files, check_files
 
 
 class HubError(OSError):
@@ -31,10 +29,13 @@ def write_files(files: Files, folder: str | os.PathLike) -> Path:
     Writes into a folder what [`push_files`] would push: the folder appears with all files, or not at all.
 
     Raises:
+        ValueError: for a file that must not travel; see [`check_files`].
         FileExistsError: if the folder is not empty.
         OutputError: if it cannot be written.
     """
+    check_files(files)
     refuse_filled(folder)
+    remove_parts_of(folder)
     with whole_or_absent(folder) as part:
         for name, content in files.items():
             path = part / name
@@ -44,6 +45,12 @@ def write_files(files: Files, folder: str | os.PathLike) -> Path:
             else:
                 shutil.copyfile(content, path)
     return Path(folder)
+
+
+def check_repository(repo_id: str) -> None:
+    """Raises a `ValueError` for what is no `"owner/name"`."""
+    if not is_hub_id(repo_id):
+        raise ValueError(f"{repo_id!r} is no repository of the Hub: write owner/name.")
 
 
 def create_repository(
@@ -106,12 +113,12 @@ def push_files(
         token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
 
     Raises:
-        ValueError: if `repo_id` is no `"owner/name"`.
+        ValueError: if `repo_id` is no `"owner/name"`, and for a file that must not travel; see [`check_files`].
         HubError: if the Hub refuses, fails, or the connection breaks off, or the repository is public already and
             `private` is asked for.
     """
-    if not is_hub_id(repo_id):
-        raise ValueError(f"{repo_id!r} is no repository of the Hub: write owner/name.")
+    check_repository(repo_id)
+    check_files(files)
     create_repository(repo_id, repo_type=repo_type, private=private, token=token)
     api = HfApi(token=token)
     where = {"repo_id": repo_id, "repo_type": repo_type}
@@ -170,4 +177,4 @@ def _first_line(error: BaseException | str) -> str:
     return lines[0] if lines else "no reason given"
 
 
-__all__ = ["Files", "HubError", "HubUnavailable", "create_repository", "push_files", "write_files"]
+__all__ = ["HubError", "HubUnavailable", "check_repository", "create_repository", "push_files", "write_files"]

@@ -17,9 +17,12 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from ..data.arguments import GATED_DATASETS
 from ..data.builders.checks import class_counts
 from ..data.clip_io import load_clip
-from ..data.files import whole_or_absent
+from ..data.files import remove_parts_of, whole_or_absent
+from ..data.paths import check_clip, path_inside, regular_file
 from ..data.video_encoding import encode_mp4
-from .client import push_files
+from .client import check_repository, push_files
+from .gate import check_files, refuse_secret
+from .markdown import plain_text
 
 # Names of folders that only those datasets have.
 _GATED_FOLDERS = {
@@ -63,6 +66,8 @@ def publish_dataset(
     description: str = "",
     synthetic: bool = False,
     fps: int = 25,
+    data_dir: str | os.PathLike | None = None,
+    places: Mapping[str, str] | None = None,
     repo_id: str | None = None,
     private: bool = False,
     revision: str | None = None,
@@ -85,6 +90,9 @@ def publish_dataset(
         description (`str`, *optional*): what the clips show, for the card.
         synthetic (`bool`, *optional*, defaults to `False`): whether the faces are rendered.
         fps (`int`, *optional*, defaults to 25): frames per second of clips that are folders of frames.
+        data_dir (`str` or `Path`, *optional*): folder that every clip on disk must lie in, links followed. Without it
+            none may lie on disk: a list or a link could name any file of this machine.
+        places (`Mapping[str, str]`, *optional*): file and line that list a clip, by its `clip_id`, for messages.
         repo_id (`str`, *optional*): dataset repository to push to, created if need be.
         private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
         revision (`str`, *optional*): branch to push to, created if need be; default: the main one.
@@ -93,22 +101,30 @@ def publish_dataset(
     Returns the folder.
 
     Raises:
-        ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`].
+        ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`]; for a clip that lies outside
+            of `data_dir` or is no clip; for a token or a path of this machine, see [`check_files`].
         FileExistsError: if the folder holds something else.
         OutputError: if it cannot be written.
         HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.client.push_files`].
     """
     folder = Path(folder)
+    if repo_id is not None:
+        check_repository(repo_id)
     paths = {os.path.dirname(path) for rows in splits.values() for clip in rows["clip"] for path in clip_paths(clip)}
     refuse_gated(name, paths)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").is_file():
         raise _not_empty(folder)
+    for rows in splits.values():
+        for clip, clip_id in zip(rows["clip"], rows["clip_id"], strict=True):
+            refuse_outside(clip, data_dir, (places or {}).get(clip_id, f"clip {clip_id!r}"))
+    remove_parts_of(folder)
     with whole_or_absent(folder) as part:
         (part / "data").mkdir(parents=True)
         for split, rows in splits.items():
             _write_parquet(rows, part / "data", split, fps)
         fields = {"name": name, "license": license, "description": description, "synthetic": synthetic}
         _write_card(splits, part, repository=repo_id, **fields)
+        check_files({file: part / file for file in _files(part)})
         if folder.is_dir() and any(folder.iterdir()) and not _is_same_dataset(folder, part):
             raise _not_empty(folder)
     if repo_id is not None and not dry_run:
@@ -149,8 +165,29 @@ def _not_empty(folder: Path) -> FileExistsError:
 def clip_paths(clip: Mapping[str, Any]) -> list[str]:
     """Paths on disk that a clip refers to; none for embedded bytes."""
     if clip.get("frames") is not None:
-        return list(clip["frames"][:1])
+        return list(clip["frames"])
     return [] if clip.get("bytes") is not None else [clip["path"]]
+
+
+def refuse_outside(clip: Mapping[str, Any], data_dir: str | os.PathLike | None, place: str) -> None:
+    """
+    Refuses a clip with a file that does not lie in a folder, or is a device or a pipe.
+
+    Args:
+        clip (`Mapping`): of a row.
+        data_dir (`str` or `Path`, *optional*): the folder.
+        place (`str`): what lists the clip, for the message.
+
+    Raises:
+        ValueError: names the place and the path. FileNotFoundError: if a file has gone.
+    """
+    for path in clip_paths(clip):
+        if data_dir is None:
+            raise ValueError(f"{place}: {path} lies on disk; give the folder of the clips as `data_dir`.")
+        try:
+            regular_file(path_inside(data_dir, path))
+        except ValueError as error:
+            raise ValueError(f"{place}: is not published. {error}") from error
 
 
 def _write_parquet(rows: datasets.Dataset, folder: Path, split: str, fps: int) -> None:
@@ -177,7 +214,12 @@ def _batches(rows: datasets.Dataset, fps: int) -> Iterator[list[dict[str, Any]]]
 
 
 def embed_clip(row: Mapping[str, Any], fps: int) -> dict[str, Any]:
-    """`{"bytes", "path"}` of a row's clip: the file's bytes, or its frames encoded."""
+    """
+    `{"bytes", "path"}` of a row's clip: the file's bytes, or its frames encoded.
+
+    Raises:
+        ValueError: if it is neither a video nor a picture, or holds a token or a private key.
+    """
     clip = row["clip"]
     if clip.get("frames") is not None:
         frames = load_clip(row)
@@ -186,7 +228,10 @@ def embed_clip(row: Mapping[str, Any], fps: int) -> dict[str, Any]:
         name = os.path.basename(os.path.dirname(clip["frames"][0]))
         return {"bytes": encode_mp4(frames, fps, _CRF), "path": f"{name}.mp4"}
     content = clip["bytes"] if clip.get("bytes") is not None else Path(clip["path"]).read_bytes()
-    return {"bytes": content, "path": os.path.basename(clip["path"])}
+    name = str(clip["path"])
+    check_clip(name, content)
+    refuse_secret(name, content)
+    return {"bytes": content, "path": os.path.basename(name)}
 
 
 def _write_card(
@@ -219,10 +264,12 @@ def _write_card(
             synthetic=synthetic,
             splits=list(splits),
             labels=list(next(iter(counts.values()))),
+            classes=", ".join(map(plain_text, next(iter(counts.values())))),
+            plain_text=plain_text,
             counts=counts,
             license=license,
         )
     card.save(folder / "README.md")
 
 
-__all__ = ["embed_clip", "publish_dataset", "refuse_gated"]
+__all__ = ["embed_clip", "publish_dataset", "refuse_gated", "refuse_outside"]

@@ -1,6 +1,7 @@
 """Publishing a model folder: which of its files travel, and whether they belong together."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,12 +12,13 @@ from transformers.dynamic_module_utils import get_relative_imports
 
 from ..configuration_hdf import HDFConfig
 from ..data.files import read_json, write_bytes
-from ..evaluation.privacy import refuse_private_texts
+from ..data.paths import checked_file
 from ..evaluation.results import METRICS, read_results
 from ..evaluation.weights import SHARD, WEIGHTS_INDEX, weight_names, weights_sha256
 from ..modeling_hdf import HDFForVideoClassification
 from .cards import model_card
-from .client import Files, push_files
+from .client import check_repository, push_files
+from .gate import Files, check_files, refuse_private
 
 CONFIG, PROCESSOR = "config.json", "video_preprocessor_config.json"
 PICTURES = ("confusion_matrix.png", "training_curves.png")
@@ -35,31 +37,40 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     Raises:
         FileNotFoundError: names all that are missing.
         ValueError: for weights that are damaged, incomplete or do not fit `config.json`, for a folder with two sets of
-            weights, and for a file that names a path of this machine or holds a token.
+            weights, and for a file that leaves the folder, is not what its suffix says, or tells something private;
+            see [`checked_file`] and [`refuse_private`].
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    names = [name for name in (CONFIG, PROCESSOR) if (folder / name).is_file()]
-    code = sorted(set().union(*(_code_files(folder, name) for name in names)))
-    wanted = [CONFIG, PROCESSOR, *weight_names(folder), *code]
-    missing = [name for name in wanted if not (folder / name).is_file()]
+    passed = _pass_gate(folder, (CONFIG, PROCESSOR))  # before they are read
+    if os.path.lexists(folder / WEIGHTS_INDEX):
+        checked_file(folder, WEIGHTS_INDEX)
+    code = set().union(*(_code_files(folder, name) for name in (CONFIG, PROCESSOR) if name in passed))
+    wanted = [CONFIG, PROCESSOR, *weight_names(folder), *sorted(code)]
+    missing = [name for name in wanted if not os.path.lexists(folder / name)]
     if missing:
         raise FileNotFoundError(
             f"{folder}: is no complete model; missing: {', '.join(missing)}. `save_pretrained` of the model and of "
             "its HDFVideoProcessor, after `import modeling_hdf`, write them."
         )
+    files = _pass_gate(folder, wanted)
     _check_weights(folder)
-    files = {name: folder / name for name in wanted}
-    for name in wanted:
-        if name.endswith(".json"):
-            refuse_private_texts(files[name], read_json(files[name], _DAMAGED))
+    return files
+
+
+def _pass_gate(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The real paths of those files that are there; see [`checked_file`] and [`refuse_private`]."""
+    files = {name: checked_file(folder, name) for name in names if os.path.lexists(folder / name)}
+    for name, path in files.items():
+        refuse_private(str(folder / name), path)
     return files
 
 
 def _code_files(folder: Path, name: str) -> set[str]:
     """The modules that `auto_map` of a file names, and what they import."""
     references = read_json(folder / name, _DAMAGED).get("auto_map", {})
+    references = references if isinstance(references, dict) else {}
     required = (
         ("AutoConfig", "AutoModel", "AutoModelForVideoClassification") if name == CONFIG else ("AutoVideoProcessor",)
     )
@@ -69,12 +80,14 @@ def _code_files(folder: Path, name: str) -> set[str]:
             f"{folder / name}: `auto_map` lacks {', '.join(lacking)}, so nobody could load it with "
             "trust_remote_code=True; save the classifier and its processor again, after `import modeling_hdf`."
         )
-    pending, found = {f"{reference.rsplit('.', 1)[0]}.py" for reference in references.values()}, set()
+    pending, found = {str(reference).rsplit(".", 1)[0] for reference in references.values()}, set()
     while pending:
         module = pending.pop()
-        found.add(module)
-        if (folder / module).is_file():
-            pending |= {f"{name}.py" for name in get_relative_imports(folder / module)} - found
+        if not module.isidentifier():
+            raise ValueError(f"{folder / name}: its code asks for {module!r}, which is no module of this folder.")
+        found.add(f"{module}.py")
+        for path in _pass_gate(folder, (f"{module}.py",)).values():
+            pending |= {each for each in get_relative_imports(path) if f"{each}.py" not in found}
     return found
 
 
@@ -133,8 +146,11 @@ def model_release(
         ValueError: if `metrics.json` is not of these weights, damaged, or lacks a field of the card.
     """
     folder = Path(folder)
+    if repo_id is not None:
+        check_repository(repo_id)
     files: dict[str, Path | bytes] = {**model_files(folder)}
-    results = read_results(folder) if (folder / METRICS).is_file() else None
+    evaluation = _pass_gate(folder, (METRICS,))
+    results = read_results(folder) if evaluation else None
     if results is not None and results.weights_sha256 != weights_sha256(folder):
         if not may_be_stale:
             raise ValueError(
@@ -143,13 +159,15 @@ def model_release(
             )
         results = None
     if results is not None:
-        refuse_private_texts(folder / METRICS, results.to_dict())
-        files |= {name: folder / name for name in (METRICS, *PICTURES)}
-        missing = [name for name in PICTURES if not (folder / name).is_file()]
+        evaluation |= _pass_gate(folder, PICTURES)
+        missing = [name for name in PICTURES if name not in evaluation]
         if missing:
             raise FileNotFoundError(f"{folder}: {', '.join(missing)} of the evaluation in {METRICS} is missing.")
+        files |= evaluation
     card = model_card(_read_config(folder), results, repo_id, revision)
-    return files | {"README.md": str(card).encode("utf-8")}
+    card_file = {"README.md": str(card).encode("utf-8")}
+    check_files(card_file)
+    return files | card_file
 
 
 def write_model_card(folder: str | os.PathLike) -> Path:

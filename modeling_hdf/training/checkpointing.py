@@ -18,6 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..data.paths import path_inside
 from .distributed import decided_by_first, gather_objects, num_processes
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,10 @@ def check_checkpoint(folder: str | Path) -> dict[str, dict[str, int]]:
 
 def _check_sizes(folder: Path, files: dict[str, dict[str, int]]) -> None:
     for name, expected in files.items():
+        try:
+            path_inside(folder, name)
+        except ValueError as error:
+            raise CheckpointError(f"{folder / TRAINER_STATE_NAME} lists a file of another folder: {error}") from error
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: the checkpoint is incomplete.")
@@ -126,7 +131,7 @@ def _check_sizes(folder: Path, files: dict[str, dict[str, int]]) -> None:
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    """All folders named like a checkpoint, complete or not, the latest step first."""
+    """All folders named like a checkpoint, complete or not, the latest step first; links to folders too."""
     found = {}
     for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-")
@@ -137,13 +142,14 @@ def checkpoint_folders(output_dir: str | Path) -> list[Path]:
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
     """
-    The last complete checkpoint of a run, or `None`. Warns of each later folder that is not complete.
+    The last complete checkpoint of a run, or `None`. Warns of each later folder that is not complete, or is a link.
 
     Args:
         output_dir (`str` or `Path`): of the run; it need not exist.
     """
     for folder in checkpoint_folders(output_dir):
         try:
+            _refuse_link(folder)
             check_checkpoint(folder)
         except CheckpointError as error:
             logger.warning("The checkpoint %s is not used: %s", folder, error)
@@ -196,6 +202,15 @@ def check_shared(folder: str | Path) -> None:
         decided_by_first((folder / name).rmdir)
 
 
+def _refuse_link(folder: Path) -> None:
+    """Raises a [`CheckpointError`] for a link: what lies behind it belongs to somebody else."""
+    if folder.is_symlink():
+        raise CheckpointError(
+            f"it is a link to {folder.resolve()}, and the checkpoints of a run lie in its own folder. To start from "
+            "it, name that folder."
+        )
+
+
 def begin(folder: Path) -> None:
     """Makes the folder of a checkpoint that is about to be saved, of which nothing is left of an earlier save."""
     discard(folder)
@@ -209,10 +224,18 @@ def end(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Removes a checkpoint, complete or not; what a kill leaves of it is not complete, and known as such."""
+    """
+    Removes a checkpoint, complete or not; what a kill leaves of it is not complete, and known as such. Of a link, and
+    of links within the folder, only the link itself goes.
+    """
+    if folder.is_symlink():
+        folder.unlink()
     if not folder.is_dir():
         return
-    (folder / _INCOMPLETE).touch()
+    mark = folder / _INCOMPLETE
+    if mark.is_symlink():
+        mark.unlink()  # what it leads to must not be made
+    mark.touch()
     (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
@@ -225,6 +248,7 @@ def discard(folder: Path) -> None:
 def _why_not_whole(folder: Path) -> str | None:
     """What is wrong with a checkpoint folder, as far as the sizes of its files say; `None` if nothing is."""
     try:
+        _refuse_link(folder)
         files = listed_files(folder)
         if not files:
             return "it was not saved by a trainer of this package."
@@ -240,7 +264,7 @@ def discard_torn(output_dir: str | Path) -> None:
         problem = _why_not_whole(folder)
         if problem is None:
             (folder / _INCOMPLETE).unlink(missing_ok=True)  # killed right after the save
-        elif (folder / _INCOMPLETE).exists():
+        elif (folder / _INCOMPLETE).exists() and not folder.is_symlink():
             logger.warning("The rest of the checkpoint %s is removed: %s", folder, problem)
             discard(folder)
         else:

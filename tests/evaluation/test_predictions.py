@@ -1,5 +1,7 @@
 """Tables of predictions: what they hold, that files give them back, what is refused; and classes shared by name."""
 
+import csv
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -77,6 +79,49 @@ def test_files_give_the_table_back_to_the_last_bit(table, tmp_path, name):
     for column in table.columns:
         assert again[column].isna().equals(table[column].isna()), column
         assert again[column].dropna().tolist() == table[column].dropna().tolist(), column
+
+
+STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "''=", "\uff1d")
+
+
+@pytest.fixture
+def hostile(table) -> pd.DataFrame:
+    """Formulas in every kind of text: ids, classes, what else is known, and the names of columns."""
+    formulas = [f'{start}HYPERLINK("http://example.org";"{start}")' for start in STARTS[:5]]
+    names = {name: f"={name}" for name in EXPRESSIONS}
+    renamed = {f"probability_{name}": f"probability_{names[name]}" for name in EXPRESSIONS}
+    return table.assign(
+        clip_id=formulas,
+        label=table["label"].map(names),
+        predicted=table["predicted"].map(names),
+        scene=[*STARTS[5:9], None],
+        background=["+1", "-1", "'", "a", "=1"],
+        yaw=[-0.1, -1.0, 0.5, 2.0, -3.0],
+    ).rename(columns={**renamed, "yaw": "-yaw"})
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "predictions.csv"])
+def test_texts_that_look_like_formulas_come_back_as_they_were(hostile, tmp_path, name):
+    write_predictions(hostile, tmp_path)
+    again = read_predictions(tmp_path / name)
+    assert again.columns.tolist() == hostile.columns.tolist()
+    for column in hostile.columns:
+        assert again[column].dropna().tolist() == hostile[column].dropna().tolist(), column
+        assert again[column].isna().tolist() == hostile[column].isna().tolist(), column
+
+
+def test_no_text_of_the_csv_file_is_a_formula_and_numbers_stay_numbers(hostile, tmp_path):
+    write_predictions(hostile, tmp_path)
+    with open(tmp_path / "predictions.csv", newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert len(rows) == len(hostile) and all(len(row) == len(header) for row in rows)
+    for row in [header, *rows]:
+        for name, cell in zip(header, row, strict=True):
+            if row is header or name != "'-yaw":
+                assert not cell.startswith(STARTS[:7]), cell
+    assert [float(row[header.index("'-yaw")]) for row in rows] == [-0.1, -1.0, 0.5, 2.0, -3.0]
+    parquet = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert parquet["clip_id"].tolist() == hostile["clip_id"].tolist()
 
 
 @pytest.mark.parametrize(

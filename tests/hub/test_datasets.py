@@ -1,6 +1,9 @@
 """Publishing: Parquet that `load_dataset` reads, the card, the upload, and the refusal of licence-gated data."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from trees import OURS, padded, read_back, unpadded, write_dfew, write_ferv39k, 
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import SyntheticFaces, VideoFolder, load_clip
+from modeling_hdf.data.files import whole_or_absent
 from modeling_hdf.hub import datasets as publishing
 from modeling_hdf.hub.datasets import publish_dataset
 
@@ -151,3 +155,125 @@ def test_own_data_need_a_licence_and_an_empty_folder(own, tmp_path, capsys):
     builder.download_and_prepare()
     with pytest.raises(FileExistsError):
         publish_dataset(builder.as_dataset(), tmp_path / "full", name="x", license="mit")
+
+
+# ---- Lists and links that lead elsewhere ----
+
+KEY = b"-----BEGIN " + b"OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk"
+
+
+def add_line(own: Path, path: object, label: str = "happiness") -> int:
+    """Lists one more clip; returns the number of its line."""
+    text = (own / "clips.csv").read_text() + f"\n{path},{label},train,somebody"
+    (own / "clips.csv").write_text(text)
+    return len(text.splitlines())
+
+
+def refused(own, tmp_path, capsys) -> str:
+    out = tmp_path / "out"
+    assert run("folder", out, "--data-dir", own, "--license", "mit") == 1
+    assert not out.exists() and [path.name for path in tmp_path.iterdir() if "hdf-part" in path.name] == []
+    return capsys.readouterr().err
+
+
+def test_a_listed_file_outside_of_the_folder_is_not_published_and_its_line_is_named(own, tmp_path, capsys):
+    before = (own / "clips.csv").read_text()
+    (tmp_path / "id_rsa").write_bytes(KEY)
+    write_video(tmp_path / "outside.mp4", 1)
+    write_frames(tmp_path / "outside", unpadded(1), 1)
+    for path in ("../id_rsa", tmp_path / "id_rsa", "../outside.mp4", "clips/../../outside.mp4", "../outside"):
+        (own / "clips.csv").write_text(before)
+        line = add_line(own, path)
+        told = refused(own, tmp_path, capsys)
+        assert f"clips.csv, line {line}: is not published" in told and "leads out of" in told
+        assert "b3BlbnNz" not in told
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(own, tmp_path, capsys):
+    write_video(tmp_path / "outside.mp4", 1)
+    write_frames(tmp_path / "outside", unpadded(1), 1)
+    frame = sorted((own / "clips/0").iterdir())[3]
+    outside = sorted((tmp_path / "outside").iterdir())[3]
+    for name, target in (
+        ("1.mp4", tmp_path / "outside.mp4"),
+        ("2", tmp_path / "outside"),
+        (f"0/{frame.name}", outside),
+    ):
+        path = own / "clips" / name
+        path.rename(tmp_path / "aside")
+        path.symlink_to(target)
+        told = refused(own, tmp_path, capsys)
+        number = int(name.split("/")[0].removesuffix(".mp4"))
+        assert f"clips.csv, line {number + 2}: is not published" in told, name
+        path.unlink()
+        (tmp_path / "aside").rename(path)
+    (own / "clips/1.mp4").rename(own / "first.mp4")
+    (own / "clips/1.mp4").symlink_to("../first.mp4")
+    assert run("folder", tmp_path / "out", "--data-dir", own, "--license", "mit") == 0  # within the folder
+
+
+def test_a_file_in_the_folder_that_is_no_clip_is_not_published(own, tmp_path, capsys):
+    (own / "clips/1.mp4").write_bytes(KEY)
+    assert "1.mp4" in refused(own, tmp_path, capsys)
+
+
+def test_a_key_behind_a_video_is_not_published(own, tmp_path, capsys):
+    with open(own / "clips/1.mp4", "ab") as file:
+        file.write(KEY)
+    told = refused(own, tmp_path, capsys)
+    assert "1.mp4: holds a private key" in told and "b3BlbnNz" not in told
+
+
+@pytest.mark.parametrize("option, place", [("--name", "README.md"), ("--description", "README.md")])
+def test_a_token_in_the_card_is_refused(own, tmp_path, capsys, option, place):
+    token = "hf_" + "aB3" * 11
+    arguments = ("folder", tmp_path / "out", "--data-dir", own, "--license", "mit", option, f"with {token}")
+    assert run(*arguments) == 1
+    told = capsys.readouterr().err
+    assert f"{place}, line" in told and "Hugging Face" in told and token not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_token_in_a_column_is_refused(own, tmp_path, capsys):
+    token = "hf_" + "aB3" * 11
+    text = (own / "clips.csv").read_text()
+    (own / "clips.csv").write_text(text.replace("person 3", token))
+    told = refused(own, tmp_path, capsys)
+    assert "column group" in told and token not in told
+
+
+def test_absolute_paths_in_the_folder_are_published_without_what_they_tell_of_this_machine(own, tmp_path):
+    text = (own / "clips.csv").read_text()
+    (own / "clips.csv").write_text(text.replace("\nclips/", f"\n{own}/clips/"))
+    assert run("folder", tmp_path / "out", "--data-dir", own, "--license", "mit") == 0
+    rows = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "read"), split="test")
+    assert sorted(rows["clip_id"][:]) == sorted(f"clips/{number}" + ".mp4" * (number % 2) for number in range(28, 42))
+    parquet = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*.*"))
+    assert str(tmp_path).encode() not in parquet
+
+
+def test_clips_on_disk_need_the_folder_that_they_belong_to(own, tmp_path):
+    builder = VideoFolder(data_dir=str(own), cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare()
+    with pytest.raises(ValueError, match="lies on disk; give the folder of the clips as `data_dir`"):
+        publish_dataset(builder.as_dataset(), tmp_path / "out", name="x", license="mit")
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_nothing_else(own, tmp_path):
+    out, others = tmp_path / "out", tmp_path / ".other.hdf-part"
+    code = (
+        "import os, sys\nfrom modeling_hdf.hub import datasets\n"
+        "datasets._write_card = lambda *arguments, **options: os._exit(9)\n"
+        "from modeling_hdf.cli.main import main\nmain(sys.argv[1:])"
+    )
+    command = ["data", "publish", "folder", str(out), "--data-dir", str(own), "--license", "mit"]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache2")}
+    killed = subprocess.run([sys.executable, "-c", code, *command], env=environment, timeout=300)
+    (left,) = tmp_path.glob(".*.hdf-part")
+    assert killed.returncode == 9 and (left / "out/data").is_dir()
+    (others / "something").mkdir(parents=True)
+    (tmp_path / ".out.notes").mkdir()
+    with whole_or_absent(out) as at_work:  # another process, as far as the locks tell
+        at_work.mkdir()
+        assert main(command) == 0
+        assert not left.exists() and at_work.is_dir() and others.is_dir() and (tmp_path / ".out.notes").is_dir()

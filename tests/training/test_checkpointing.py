@@ -9,7 +9,13 @@ from hand_written_training import build_model, build_rows, build_trainer, larges
 from transformers import TrainerCallback
 
 from modeling_hdf.training import resumable as resumable_trainer
-from modeling_hdf.training.checkpointing import CheckpointError, check_checkpoint, discard, last_checkpoint
+from modeling_hdf.training.checkpointing import (
+    CheckpointError,
+    check_checkpoint,
+    discard,
+    discard_torn,
+    last_checkpoint,
+)
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
 
@@ -192,6 +198,82 @@ def test_an_old_checkpoint_goes_only_when_the_new_one_is_complete(tmp_path, monk
     train(tmp_path, save_total_limit=1)
     assert seen == [str(tmp_path / f"checkpoint-{step}") for step in (2, 4, 6)]
     assert steps(tmp_path) == [6]
+
+
+# ---- Links ----
+
+
+def link_checkpoint(run, step, target):
+    """Moves a checkpoint out of the run and leaves a link; returns what lies behind it."""
+    (run / f"checkpoint-{step}").rename(target)
+    (run / f"checkpoint-{step}").symlink_to(target)
+    return contents(target)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_checkpoint_that_is_a_link_is_named_and_neither_used_nor_counted_nor_removed(run, tmp_path, caplog):
+    before = link_checkpoint(run, 2, tmp_path / "elsewhere")
+    train(run, str(run / "checkpoint-4"), save_total_limit=1)
+    assert contents(tmp_path / "elsewhere") == before and (run / "checkpoint-2").is_symlink()
+    assert steps(run) == [2, 6]
+    assert f"{run}/checkpoint-2 is left as it is, and not used: it is a link to" in caplog.text
+    link_checkpoint(run, 6, tmp_path / "last")
+    assert last_checkpoint(run) is None
+    assert f"{run}/checkpoint-6 is not used: it is a link to {tmp_path}/last" in caplog.text
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_of_a_torn_checkpoint_that_is_a_link_nothing_is_removed(run, tmp_path, marked):
+    before = link_checkpoint(run, 2, tmp_path / "elsewhere")
+    for name in ("trainer_state.json", "config.json"):
+        (tmp_path / "elsewhere" / name).unlink()
+        del before[name]
+    if marked:
+        (tmp_path / "elsewhere" / "_incomplete").touch()
+        before["_incomplete"] = b""
+    discard_torn(run)
+    assert contents(tmp_path / "elsewhere") == before and (run / "checkpoint-2").is_symlink()
+
+
+def test_a_whole_checkpoint_behind_a_link_keeps_its_mark(run, tmp_path):
+    before = link_checkpoint(run, 2, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "_incomplete").touch()
+    discard_torn(run)
+    assert contents(tmp_path / "elsewhere") == before | {"_incomplete": b""}
+
+
+def test_a_save_replaces_the_link_and_not_what_lies_behind_it(run, tmp_path):
+    before = link_checkpoint(run, 6, tmp_path / "elsewhere")
+    train(run, str(run / "checkpoint-4"))
+    assert contents(tmp_path / "elsewhere") == before
+    assert not (run / "checkpoint-6").is_symlink() and check_checkpoint(run / "checkpoint-6")
+
+
+def test_of_links_within_a_checkpoint_only_the_links_are_removed(run, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("kept")
+    checkpoint = run / "checkpoint-2"
+    (checkpoint / "folder").symlink_to(tmp_path / "elsewhere")
+    (checkpoint / "file").symlink_to(tmp_path / "elsewhere" / "file")
+    (checkpoint / "deep").mkdir()
+    (checkpoint / "deep" / "folder").symlink_to(tmp_path / "elsewhere")
+    (checkpoint / "_incomplete").symlink_to(tmp_path / "elsewhere" / "made")
+    discard(checkpoint)
+    assert not checkpoint.exists() and contents(tmp_path / "elsewhere") == {"file": b"kept"}
+    (run / "checkpoint-3").symlink_to(tmp_path / "elsewhere")
+    discard(run / "checkpoint-3")
+    assert not (run / "checkpoint-3").is_symlink() and contents(tmp_path / "elsewhere") == {"file": b"kept"}
+
+
+def test_a_checkpoint_with_a_file_that_lies_elsewhere_is_refused(run, tmp_path):
+    weights = run / "checkpoint-6" / "model.safetensors"
+    weights.rename(tmp_path / "weights")
+    weights.symlink_to(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="checkpoint-6/trainer_state.json lists a file of another folder"):
+        check_checkpoint(run / "checkpoint-6")
 
 
 # ---- The best model ----

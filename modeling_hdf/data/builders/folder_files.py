@@ -72,7 +72,7 @@ def clips_of_metadata(metadata: str, data_dir: str) -> list[FolderClip]:
         path = os.path.join(data_dir, row["path"])
         clips.append(
             FolderClip(
-                clip_id=row.get("clip_id") or row["path"],
+                clip_id=row.get("clip_id") or _clip_id(row["path"], data_dir),
                 path=path,
                 label=row["label"],
                 place=row["place"],
@@ -83,6 +83,12 @@ def clips_of_metadata(metadata: str, data_dir: str) -> list[FolderClip]:
             )
         )
     return clips
+
+
+def _clip_id(path: str, data_dir: str) -> str:
+    """The path as it is written; an absolute one in `data_dir` without the latter, which tells of this machine."""
+    relative = os.path.relpath(path, data_dir) if os.path.isabs(path) else os.pardir
+    return path if relative.split(os.sep)[0] == os.pardir else relative
 
 
 def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
