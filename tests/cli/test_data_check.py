@@ -88,7 +88,7 @@ def test_each_kind_of_problem_is_named_and_fails(tmp_path, capsys):
         "empty: 1",
         f"{clips}/00008: the folder holds no frame",
         "unreadable: 2",
-        f"{clips}/00013/00013_00001.jpg: the frame cannot be read",
+        f"{clips}/00013/00013_00001.jpg: cannot be read as a picture",
         f"{clips}/00018/00018_00007.jpg: the frame is empty (0 bytes)",
     ):
         assert text in output, text
@@ -112,7 +112,7 @@ def test_only_full_decodes_every_frame(tmp_path, capsys):
     arguments = ("dfew", "--data-dir", tmp_path, "--fold", 1)
     assert check(capsys, *arguments)[0] == 0
     code, output = check(capsys, *arguments, "--full")
-    assert code == 1 and f"{path}: the frame cannot be read" in output
+    assert code == 1 and f"{path}: cannot be read as a picture" in output
 
 
 def test_videos_are_counted_and_truncated_ones_found(tmp_path, capsys):
