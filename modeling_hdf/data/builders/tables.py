@@ -65,8 +65,8 @@ def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callab
     first = {each: _first_row(path, lines, start, each) for each in delimiters}
     for delimiter, cells in first.items():
         if names_columns(cells):
-            rows = list(_rows(path, lines, delimiter))
-            return _named(path, [column_name(cell) for cell in rows[0][1]], rows[1:], delimiter)
+            rows, delimiter = _rows_below(path, lines, start, delimiter)
+            return _named(path, [column_name(cell) for cell in cells], rows, delimiter)
     for delimiter, cells in first.items():
         if is_clip(_in_two(cells, delimiter)):
             rows = [(number, _in_two(cells, delimiter)) for number, cells in _rows(path, lines, delimiter)]
@@ -81,8 +81,8 @@ def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callab
     cells = ", ".join(repr(cell[:80]) for cell in first[seen][:12])
     raise ValueError(
         f"{path}, line {start + 1}: neither names the columns nor is a clip with a known label. Cells seen, separated "
-        f"by a {_DELIMITERS[seen]}: {cells}. Write a first line that names the columns, such as `path,label`, and name "
-        "classes of your own with `labels` (`--labels`). If the file is no list of clips, move it elsewhere."
+        f"by a {_DELIMITERS[seen]}: {cells}. Write a first line that names the columns, such as `path,label`, and "
+        "name classes of your own with `labels` (`--labels`). If the file is no list of clips, move it elsewhere."
     )
 
 
@@ -105,9 +105,23 @@ def _first_row(path: str | os.PathLike, lines: Sequence[str], start: int, delimi
     try:
         return next(_rows(path, lines, delimiter), (0, [lines[start]]))[1]
     except ValueError:
-        if all(quote not in lines[start] for quote in '"'):
+        if '"' not in lines[start]:
             raise
         return [lines[start]]
+
+
+def _rows_below(
+    path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows below a line that names the columns, and their delimiter: it may be another, where people add a line."""
+    below = ["" if index == start else line for index, line in enumerate(lines)]
+    rows = list(_rows(path, below, delimiter))
+    if all(len(cells) == 1 for _, cells in rows):
+        for other in _DELIMITERS:
+            found = list(_rows(path, below, other))
+            if any(len(cells) > 1 for _, cells in found):
+                return found, other
+    return rows, delimiter
 
 
 def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, list[str]]], delimiter: str) -> Table:
@@ -118,7 +132,7 @@ def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, li
         rows = [(number, cells[1:]) for number, cells in rows]  # row numbers, whose empty name spaces do not show
     while columns and not columns[-1]:
         columns = columns[:-1]
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise ValueError(f"{path}: names the column {twice[0]!r} more than once.")
     width, even = len(columns), []

@@ -170,7 +170,7 @@ def test_numbers_of_no_base_are_refused(root, labels):
     "text, message",
     [
         ("path,label\n", "lists no clip"),
-        ("file,label\na,happy\n", "line 2: `path` is missing"),
+        ("where,label\na,happy\n", "`path` is missing: of the columns where, label"),
         ("path,label\nclips/0,\n", "line 2: `label` is missing"),
         ("path,label\nclips/0,happy,extra\n", "line 2: has not as many cells"),
         ("path,label,split\nclips/0,happy,train\nclips/1,sad,\n", "line 3: `split` is ''"),
@@ -199,7 +199,7 @@ def test_a_bad_csv_is_refused_with_its_line(root, text, message):
 def test_bad_json_is_refused_with_its_line(root, line, message):
     path = write_list(root, clip_rows(14), "clips.jsonl")
     path.write_text(line + "\n")
-    with pytest.raises(ValueError, match=rf"clips.jsonl, {message}|clips.jsonl, line 1: {message}"):
+    with pytest.raises(ValueError, match=rf"clips.jsonl, {message}|clips.jsonl: {message}"):
         rows_of(root)
 
 
