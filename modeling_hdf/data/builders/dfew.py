@@ -53,7 +53,8 @@ class DFEWConfig(ExpressionConfig):
 
     def split_file(self, split: str) -> str:
         """The split file of this fold."""
-        found = find_folders(self.data_dir, {"split": rf"{split}[ _]?\(?(single[-_ ]?label?led)?\)?"})["split"]
+        patterns = {"split": rf"{split}[ _]?\(?(single[-_ ]?label?led)?\)?", "around": "EmoLabel_DataSplit"}
+        found = find_folders(self.data_dir, patterns)["split"]
         path = one_of(found, f"set_{self.fold}.csv", f"{split}_set_{self.fold}.csv")
         if path is None:
             raise FileNotFoundError(

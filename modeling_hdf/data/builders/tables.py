@@ -113,7 +113,7 @@ def _first_row(path: str | os.PathLike, lines: Sequence[str], start: int, delimi
 def _rows_below(
     path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str
 ) -> tuple[list[tuple[int, list[str]]], str]:
-    """The rows below a line that names the columns, and their delimiter: it may be another, where people add a line."""
+    """The rows below a line that names the columns, and their delimiter, another where people added that line."""
     below = ["" if index == start else line for index, line in enumerate(lines)]
     rows = list(_rows(path, below, delimiter))
     if all(len(cells) == 1 for _, cells in rows):
