@@ -6,10 +6,11 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ...file_kinds_hdf import VIDEO_SUFFIXES, has_suffix
-from ..file_names import ListedPaths
+from ...file_kinds_hdf import VIDEO_SUFFIXES, has_suffix, is_clutter
+from ..file_names import ListedPaths, is_text
+from ..files import parse_json
 from .folder_files import SPLIT_NAMES, FolderClip
-from .labels import expression_name, find_name, whole_number
+from .labels import expression_name, plain_name, whole_number
 from .tables import LABEL_COLUMNS, PATH_COLUMNS, column_name, read_table
 from .text_files import read_lines
 
@@ -35,7 +36,13 @@ def find_lists(data_dir: str, name: str | None) -> list[str]:
             raise ValueError(f"{path}: `metadata` must be a CSV (.csv, .tsv, .txt) or JSON-lines (.jsonl) file.")
         return [path]
     names = sorted(os.listdir(data_dir))
-    found = [name for name in names if name[0] != "." and has_suffix(name, (*_CSV, *_JSON_LINES))]
+    found = [
+        name
+        for name in names
+        if not is_clutter(name)
+        and has_suffix(name, (*_CSV, *_JSON_LINES))
+        and os.path.isfile(os.path.join(data_dir, name))
+    ]
     splits = {_split_of_name(name) for name in found}
     if len(found) > 1 and (None in splits or len(splits) < len(found)):
         raise ValueError(f"{data_dir}: holds several lists of clips ({', '.join(found)}); name one with `metadata`.")
@@ -98,7 +105,7 @@ def _read_rows(file: str, paths: ListedPaths, labels: Collection[str]) -> tuple[
     """Rows with our names of the columns and `place`, file and line; and how they were read, for the check."""
     if has_suffix(file, _JSON_LINES):
         cells = [
-            ({column_name(key): value for key, value in _parse_json(line, file, number).items()}, number)
+            (_json_cells(line, f"{file}, line {number}"), number)
             for number, line in enumerate(read_lines(file), start=1)
             if line.strip()
         ]
@@ -149,29 +156,27 @@ def _is_clip(cells: list[str], paths: ListedPaths, labels: Collection[str]) -> b
     if len(cells) != 2 or not all(cells):
         return False
     path, label = cells
-    is_label = whole_number(label) is not None or expression_name(label) or find_name(label, tuple(labels))
-    return bool(is_label) and (_looks_like_path(path) or os.path.exists(paths.find(path)))
+    is_name = expression_name(label) is not None or plain_name(label) in map(plain_name, labels)
+    is_label = is_name or whole_number(label) is not None
+    return is_label and (_looks_like_path(path) or os.path.exists(paths.find(path)))
 
 
 def _looks_like_path(text: str) -> bool:
     return bool(ntpath.dirname(text)) or has_suffix(text, VIDEO_SUFFIXES)
 
 
-def _parse_json(line: str, file: str, number: int) -> dict[str, str]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}, line {number}: is not JSON ({error}).") from error
-    if not isinstance(row, dict):
-        raise ValueError(f'{file}, line {number}: must be an object such as {{"path": ..., "label": ...}}.')
-    texts = {}
-    for key, value in row.items():
+def _json_cells(line: str, place: str) -> dict[str, str]:
+    """The values of an object as text, under the names of their columns; those that are null are left out."""
+    texts: dict[str, str] = {}
+    for key, value in parse_json(line.encode(), place, 'Write {"path": ..., "label": ...} in each line.').items():
         if value is None:
             continue
         text = value if isinstance(value, str) else json.dumps(value)
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError(f"{file}, line {number}: {key!r} holds a character that is no text: {text!r}.")
-        texts[key] = text
+        if "\0" in text or not is_text(text):
+            raise ValueError(f"{place}: {key!r} holds a character that is no text: {text!r}.")
+        if column_name(key) in texts:
+            raise ValueError(f"{place}: names {column_name(key)!r} more than once.")
+        texts[column_name(key)] = text
     return texts
 
 

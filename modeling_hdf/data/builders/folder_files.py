@@ -105,10 +105,12 @@ def _clips_of_group(folder: str) -> tuple[list[str], list[str]]:
 def _in_groups_or_not(clips: list[FolderClip]) -> list[FolderClip]:
     """The clips, without groups if there is a single one, as in `<class>/videos/<clip>`."""
     inside = [clip for clip in clips if clip.group is not None]
+    if not inside:
+        return clips
     outside = [
         clip for clip in clips if clip.group is None and (os.path.isfile(clip.path) or any(_entries(clip.path)))
     ]
-    if inside and outside:
+    if outside:
         raise ValueError(
             f"{inside[0].clip_id} lies in a folder within its class folder and {outside[0].clip_id} does not. Put all "
             "clips right into the class folders, or each into the folder of its person or other group."

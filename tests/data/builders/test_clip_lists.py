@@ -192,6 +192,7 @@ def test_what_cannot_be_read_is_told_with_file_and_line(root, data, message):
     [
         ('{"path": "\\ud800.mp4", "label": "fear"}', "line 1: 'path' holds a character that is no text"),
         ('{"path": "\\u0000.mp4", "label": "fear"}', "line 1: 'path' holds a character that is no text"),
+        ('{"path": "a", "Path": "b", "label": "fear"}', "line 1: names 'path' more than once"),
         ("[" * 100_000, "line 1: is not JSON"),
         ('{"path": "a", "label": ' + "9" * 5000 + "}", "line 1: is not JSON"),
     ],
