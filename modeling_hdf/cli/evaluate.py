@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     model, processor = load_classifier(arguments.model)
     trained = recorded_training(arguments.model)
     data = chosen_data(arguments, trained, arguments.split)
-    builder = prepared_builder(data, arguments.overrides)
+    builder = prepared_builder(data, arguments.overrides, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
     may_be_seen = arguments.split == "all" and trained.dataset == "folder"
     print(_measured_line(data, builder, arguments.split, may_be_seen))

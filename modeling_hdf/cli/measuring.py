@@ -20,8 +20,8 @@ def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> 
     return data
 
 
-def prepared_builder(data: DataArguments, overrides: dict) -> datasets.DatasetBuilder:
-    builder = data.builder(overrides, training=False)
+def prepared_builder(data: DataArguments, overrides: dict, split: str) -> datasets.DatasetBuilder:
+    builder = data.builder(overrides, training=False, split=split)
     builder.download_and_prepare()
     return builder
 

@@ -35,6 +35,6 @@ def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset |
         data_dir=arguments.data_dir,
         max_missing=arguments.max_missing,
     )
-    builder = data.builder(results.dataset_overrides | arguments.overrides, training=False)
+    builder = data.builder(results.dataset_overrides | arguments.overrides, training=False, split=results.split)
     builder.download_and_prepare()
     return builder.as_dataset(split=results.split)

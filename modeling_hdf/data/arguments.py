@@ -30,7 +30,16 @@ GATED_DATASETS = {
 }
 
 # Fields of a builder that are no overrides: those of `datasets`, and those that are arguments of their own here.
-_NO_OVERRIDES = ("name", "version", "data_dir", "data_files", "description", "peer_protocol", "max_missing")
+_NO_OVERRIDES = (
+    "name",
+    "version",
+    "data_dir",
+    "data_files",
+    "description",
+    "peer_protocol",
+    "max_missing",
+    "cut_splits",
+)
 
 
 @dataclass
@@ -110,10 +119,11 @@ class DataArguments:
                 f"`max_missing` (--max-missing) is {limit!r}; it must be a number of clips (5) or a share (0.05)."
             ) from None
 
-    def builder(self, overrides: dict, training: bool = True) -> datasets.DatasetBuilder:
-        """The builder; `overrides` are the parsed `dataset_overrides`. Raises as it does, a `ValueError` for overrides
-        that it does not take, and, for `training`, if there are no training clips, and a `FileNotFoundError` if there
-        are no votes to train on."""
+    def builder(self, overrides: dict, training: bool = True, split: str | None = None) -> datasets.DatasetBuilder:
+        """The builder; `overrides` are the parsed `dataset_overrides`. Where `split` is the only one to be read, or
+        `"all"`, no split is cut for which it has no use. Raises as the builder does, a `ValueError` for overrides that
+        it does not take, and, for `training`, if there are no training clips, and a `FileNotFoundError` if there are
+        no votes to train on."""
         builder = BUILDERS[self.dataset]
         _check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
         if self.dataset == "synthetic":
@@ -124,6 +134,7 @@ class DataArguments:
             data_dir=self.data_dir,
             peer_protocol=self.peer_protocol,
             max_missing=self._missing_limit(),
+            cut_splits={"all": (), "test": ("test",)}.get(split, ("validation", "test")),
             **overrides,
         )
         if training and not any(clip.split == "train" for clip in built.config.listing.clips):

@@ -10,6 +10,7 @@ import numpy as np
 from ..clip_reading_hdf import read_clip
 from ..file_kinds_hdf import file_kind, is_clutter, natural_key
 from ..video_reading_hdf import all_frames
+from .file_names import printable
 
 _MOST_NAMED = 20
 
@@ -89,7 +90,9 @@ def left_aside(paths: Sequence[str]) -> list[str]:
     """A note on files that are no clips and no part of one, if there are any."""
     if not paths:
         return []
-    named = ", ".join(paths[:_MOST_NAMED]) + (f" and {len(paths) - _MOST_NAMED} more" * (len(paths) > _MOST_NAMED))
+    named = ", ".join(map(printable, paths[:_MOST_NAMED])) + (
+        f" and {len(paths) - _MOST_NAMED} more" * (len(paths) > _MOST_NAMED)
+    )
     return [f"{len(paths)} files are no clips and are left aside: {named}"]
 
 

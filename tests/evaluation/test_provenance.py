@@ -220,6 +220,19 @@ def test_every_clip_of_a_folder_without_splits(model, tmp_path, capsys):
     assert "folder, all splits, PEER PROTOCOL" in output and "frames: " in output
 
 
+def test_no_split_is_cut_where_it_is_not_measured(model, tmp_path, capsys):
+    options = ("--dataset", "folder", "--resamples", 5, "--data-dir")
+    for name, splits in (("own", ("",)), ("given", ("train", "test"))):
+        own_videos(tmp_path / name, splits, per_class=1)
+    assert run("evaluate", model, *options, tmp_path / "own") == 1
+    assert_error(capsys, "No test split can be cut")
+    assert run("evaluate", model, *options, tmp_path / "own", "--split", "all", "--output", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_clips"] == 7
+    assert run("report", tmp_path / "out", "--data-dir", tmp_path / "own", "--clips", 2) == 0
+    assert run("evaluate", model, *options, tmp_path / "given") == 0
+    assert "7 of 14 clips (test split)" in capsys.readouterr().out
+
+
 def test_all_clips_are_of_a_folder_alone(model, dfew, capsys):
     assert run("evaluate", model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, "--split", "all") == 1
     assert_error(capsys, "`--split all` is for a folder of videos")

@@ -34,6 +34,8 @@ class ExpressionConfig(datasets.BuilderConfig):
             share (`float`). They are left out and named; beyond it, preparing fails.
         variant: which of the forms in which the dataset lies on disk to use; `None` takes the first there is.
         clips_dir: folder with the clips, in place of those found in `data_dir`, such as face crops of one's own.
+        cut_splits: which splits may be cut from the training clips where the data do not give them: those that are
+            used. A cut can fail, as of classes with a single clip each.
 
     Raises:
         ValueError: if a field is out of its range. FileNotFoundError: if a folder does not exist.
@@ -45,6 +47,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     max_missing: int | float = 0
     variant: str | None = None
     clips_dir: str | None = None
+    cut_splits: tuple[str, ...] = ("validation", "test")
 
     dataset: ClassVar[str]
     label_names: ClassVar[tuple[str, ...]] = EXPRESSIONS
@@ -91,9 +94,10 @@ class ExpressionConfig(datasets.BuilderConfig):
             listing.notes += notes
             there = {clip.split for clip in listing.clips}
             for split in self.required_splits:
-                if split not in there:
+                if split not in there and self.cut_splits:
                     raise ValueError(f"{self.data_dir}: the annotation lists no clip for {split}.")
-            if not self.peer_protocol and "train" in there and "validation" not in there:
+            cut = "validation" in self.cut_splits and not self.peer_protocol
+            if cut and "train" in there and "validation" not in there:
                 listing.clips = cut_split(
                     listing.clips, "validation", self.validation_fraction, self.seed, listing.has_groups
                 )

@@ -12,10 +12,13 @@ from ...clip_reading_hdf import open_clip
 from ...file_kinds_hdf import PICTURE_SUFFIXES, file_kind, frame_files
 from ...frame_reading_hdf import PictureFiles
 from ...video_reading_hdf import VideoFile
+from ..file_names import is_text, printable
 from .listing import ListedClip
 
 SHORT = 16  # frames; a shorter clip cannot fill a model's 16 frames without repeating some
 UNUSABLE = ("missing", "empty", "unreadable")
+
+_NO_TEXT = "the name is not UTF-8; rename the file or folder"
 
 Depth = Literal["listing", "quick", "full"]
 
@@ -54,6 +57,8 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
             `"quick"` also reads the packet headers of videos and the size of each frame file, and decodes the first
             frame; `"full"` decodes every frame.
     """
+    if not is_text(path):
+        return ClipFiles(problem="unreadable", detail=f"{printable(path)}: {_NO_TEXT}")
     try:
         if os.path.isdir(path):
             return _inspect_frames(path, depth)
@@ -74,6 +79,9 @@ def _inspect_frames(path: str, depth: Depth) -> ClipFiles:
     frames = frame_files(path)
     if not frames:
         return ClipFiles(problem="empty", detail=f"{path}: the folder holds no frame ({', '.join(PICTURE_SUFFIXES)})")
+    for frame in frames:
+        if not is_text(frame):
+            raise ValueError(f"{printable(frame)}: {_NO_TEXT}")
     if depth != "listing":
         for frame in frames:
             if os.path.getsize(frame) == 0:

@@ -8,12 +8,13 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ...file_kinds_hdf import VIDEO_SUFFIXES, is_clutter
+from ..file_names import is_text, printable
 
 logger = logging.get_logger(__name__)
 
 _DEPTH = 5
-_MOST_SUBFOLDERS = 200  # a folder with more of them holds clips, not the folders looked for
-_CLIP_NAME = re.compile(rf"(\d+)({'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)})?", re.IGNORECASE)
+_MOST_SUBFOLDERS = 200  # a folder with more of them holds clips; of these, none but those looked for are entered
+_CLIP_NAME = re.compile(rf"([0-9]+)({'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)})?", re.IGNORECASE)
 
 
 def existing_folder(path: str | os.PathLike | None, option: str) -> str:
@@ -26,7 +27,10 @@ def existing_folder(path: str | os.PathLike | None, option: str) -> str:
         raise ValueError(f"`{option}` is missing: the folder that holds the dataset.")
     if not os.path.isdir(path):
         raise FileNotFoundError(f"{path}: no such folder; `{option}` must be the folder that holds the dataset.")
-    return os.path.abspath(path)
+    path = os.path.abspath(path)
+    if not is_text(path):
+        raise ValueError(f"`{option}` is {printable(path)}, whose name is not UTF-8; rename the folder.")
+    return path
 
 
 def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[str, list[str]]:
@@ -45,7 +49,7 @@ def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[s
     """
     compiled = {key: re.compile(pattern, re.IGNORECASE) for key, pattern in patterns.items()}
     found: dict[str, list[str]] = {key: [] for key in patterns}
-    level = _subfolders(os.fspath(root))
+    level = _subfolders(os.fspath(root), compiled)
     for depth in range(1, _DEPTH + 1):
         next_level = []
         for folder in level:
@@ -53,26 +57,34 @@ def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[s
             for key in matches:
                 found[key].append(folder)
             if depth < _DEPTH:
-                next_level += _subfolders(folder, compiled if matches else None)
+                next_level += _subfolders(folder, compiled, only_matches=bool(matches))
         level = next_level
     return found
 
 
-def _subfolders(folder: str, only: Mapping[str, re.Pattern] | None = None) -> list[str]:
-    """Folders within a folder, none if they are too many; with `only`, those that match one of its patterns."""
+def _subfolders(folder: str, patterns: Mapping[str, re.Pattern], only_matches: bool = False) -> list[str]:
+    """Folders within a folder, no numbered clips; where they are still many, or on demand, those that match alone."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not is_clutter(entry.name) and entry.is_dir())
+            names = [
+                entry.name
+                for entry in entries
+                if not is_clutter(entry.name) and not _CLIP_NAME.fullmatch(entry.name) and entry.is_dir()
+            ]
     except PermissionError:
         logger.warning(f"{folder}: cannot be read (no permission), so nothing is looked for in it.")
         return []
-    if only is not None:
-        names = [name for name in names if any(pattern.fullmatch(name) for pattern in only.values())]
-    return [os.path.join(folder, name) for name in names] if len(names) <= _MOST_SUBFOLDERS else []
+    if only_matches or len(names) > _MOST_SUBFOLDERS:
+        names = [name for name in names if any(pattern.fullmatch(name) for pattern in patterns.values())]
+    return [os.path.join(folder, name) for name in sorted(names)]
 
 
 def choose_clips(
-    data_dir: str, variants: Mapping[str, str], variant: str | None, clips_dir: str | None
+    data_dir: str,
+    variants: Mapping[str, str],
+    variant: str | None,
+    clips_dir: str | None,
+    annotation: str | None = None,
 ) -> tuple[list[str], list[str]]:
     """
     The folders that hold the clips, where a dataset may lie on disk in several forms.
@@ -82,6 +94,8 @@ def choose_clips(
         variants (`Mapping[str, str]`): folder name (a regular expression) of each form, the preferred first.
         variant (`str`, *optional*): the form to use; `None` takes the first that is there.
         clips_dir (`str`, *optional*): a folder to use in place of any of them.
+        annotation (`str`, *optional*): a split file. Where there is no form, numbered clips that lie beside it, or
+            beside a folder that holds it, are taken.
 
     Returns:
         The folders to look for clips in (several where one was unpacked into itself, or in parts), and notes on what
@@ -94,6 +108,9 @@ def choose_clips(
         return [clips_dir], [f"clips: {clips_dir}"]
     found = {name: roots for name, roots in find_folders(data_dir, variants).items() if roots}
     name = variant or next((name for name in variants if name in found), None)
+    beside = _clips_beside(annotation, data_dir) if annotation and name is None else None
+    if beside is not None:
+        return [beside], [f"clips: {beside}, in no folder of a variant"]
     if name not in found:
         wanted = variants if name is None else {name: variants[name]}
         raise FileNotFoundError(
@@ -105,6 +122,14 @@ def choose_clips(
     if others:
         notes.append(f"also there, not used: {', '.join(others)} (`--variant` chooses)")
     return found[name], notes
+
+
+def _clips_beside(annotation: str, data_dir: str) -> str | None:
+    """The innermost folder around a split file, up to `data_dir`, that holds numbered clips."""
+    folder = os.path.dirname(annotation)
+    while folder != data_dir and not _numbered_entries(folder):
+        folder = os.path.dirname(folder)
+    return folder if _numbered_entries(folder) else None
 
 
 class ClipIndex:

@@ -1,7 +1,5 @@
 """DFEW: clips of films in seven expressions, in five folds (Jiang et al., ACM MM 2020, arXiv 2008.05924)."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +8,10 @@ import datasets
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
 from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
-from .labels import expression_name, resolve_labels
+from .labels import resolve_labels
 from .listing import ListedClip, Listing, PublishedCounts
 from .split_files import one_of
+from .vote_files import read_votes
 
 _TRAIN_TEST = {
     "fold1": (9356, 2341),
@@ -54,9 +53,9 @@ class DFEWConfig(ExpressionConfig):
 
     def split_file(self, split: str) -> str:
         """The split file of this fold."""
-        found = find_folders(self.data_dir, {"split": rf"{split}[ _]?\(?(single[-_ ]?label?led)?\)?"})["split"]
-        names = (f"set_{self.fold}.csv", f"{split}_set_{self.fold}.csv")
-        path = one_of([f"{folder}/{name}" for name in names for folder in found])
+        patterns = {"split": rf"{split}[ _]?\(?(single[-_ ]?label?led)?\)?", "around": "EmoLabel_DataSplit"}
+        found = find_folders(self.data_dir, patterns)["split"]
+        path = one_of(found, f"set_{self.fold}.csv", f"{split}_set_{self.fold}.csv")
         if path is None:
             raise FileNotFoundError(
                 f"{self.data_dir}: holds no EmoLabel_DataSplit/{split}(single-labeled)/set_{self.fold}.csv."
@@ -68,7 +67,7 @@ class DFEWConfig(ExpressionConfig):
         lines, files = self.read_split_files()
         texts, places = [line.label for _, line in lines], [line.place for _, line in lines]
         labels, base = resolve_labels(texts, places, self.label_names, self.label_base)
-        roots, notes = choose_clips(self.data_dir, self.variants, self.variant, self.clips_dir)
+        roots, notes = choose_clips(self.data_dir, self.variants, self.variant, self.clips_dir, files[0])
         index = ClipIndex(roots)
         clips = []
         for (split, line), label in zip(lines, labels, strict=True):
@@ -84,58 +83,12 @@ class DFEWConfig(ExpressionConfig):
     def votes_file(self) -> str | None:
         """`Annotation/annotation.xlsx`, if it is there."""
         folders = find_folders(self.data_dir, {"annotation": "annotation"})["annotation"]
-        return one_of([f"{folder}/annotation.xlsx" for folder in (*folders, self.data_dir)])
+        return one_of([*folders, self.data_dir], "annotation.xlsx")
 
     def published(self) -> PublishedCounts:
         """Counts of single-labelled clips with a detected face."""
         train, test = _TRAIN_TEST[self.name]
         return PublishedCounts({"train": train, "test": test, "all": sum(_CLASSES)}, {"all": _CLASSES})
-
-
-def read_votes(path: str | os.PathLike, labels: tuple[str, ...]) -> dict[int, list[int]]:
-    """
-    How many annotators chose each class, from DFEW's `annotation.xlsx`.
-
-    Its columns are the clip's number (`order`), one for each emotion (`1happy`, ..., `7fear`; matched by name), and
-    `label`.
-
-    Args:
-        path (`str` or `Path`): the workbook.
-        labels (`tuple[str, ...]`): the classes, in the order wanted.
-
-    Returns:
-        `dict[int, list[int]]`: votes in the order of `labels` for each clip number.
-
-    Raises:
-        ImportError: without openpyxl (extra `votes`).
-        ValueError: if a column is missing or a row holds no numbers; the message names the file and the row.
-    """
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise ImportError(f'{path}: reading votes needs openpyxl: pip install "hdf-dfer[votes]".') from error
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
-        return dict(_vote_rows(workbook.active.iter_rows(values_only=True), path, labels))
-    finally:
-        workbook.close()
-
-
-def _vote_rows(rows: Iterator[tuple], path: str | os.PathLike, labels: tuple[str, ...]) -> Iterator[tuple]:
-    header = [str(cell or "").strip().lower() for cell in next(rows, ())]
-    emotions = [expression_name(cell.strip("0123456789.()_- ")) for cell in header]
-    missing = [label for label in labels if label not in emotions]
-    if missing or "order" not in header:
-        raise ValueError(f"{path}: names no column for {', '.join(missing) or 'order'}; it has {', '.join(header)}.")
-    columns = [header.index("order"), *(emotions.index(label) for label in labels)]
-    for number, row in enumerate(rows, start=2):
-        if all(cell is None for cell in row):
-            continue
-        try:
-            order, *votes = (int(row[column]) for column in columns)
-        except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"{path}, row {number}: expected a clip's number and its votes, got {row}.") from error
-        yield order, votes
 
 
 class DFEW(ExpressionBuilder):
@@ -167,4 +120,4 @@ class DFEW(ExpressionBuilder):
         return super()._row(clip, files) | {"votes": self._votes.get(number)}
 
 
-__all__ = ["DFEW", "DFEWConfig", "read_votes"]
+__all__ = ["DFEW", "DFEWConfig"]

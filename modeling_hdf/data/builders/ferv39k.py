@@ -41,7 +41,7 @@ class FERV39kConfig(ExpressionConfig):
     def split_file(self, split: str) -> str:
         """`train_All.csv` or `test_All.csv`."""
         folders = find_folders(self.data_dir, {"split": "All_scenes"})["split"]
-        path = one_of([f"{folder}/{split}_All.csv" for folder in folders])
+        path = one_of(folders, f"{split}_All.csv")
         if path is None:
             raise FileNotFoundError(f"{self.data_dir}: holds no 4_setups/All_scenes/{split}_All.csv.")
         return path

@@ -1,6 +1,7 @@
 """Videos of one's own: folders by class, or a CSV or JSON-lines file with path and label."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,8 +10,17 @@ import datasets
 from ..clip_io import left_aside
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
-from .folder_files import FolderClip, clips_of_metadata, clips_of_tree, find_metadata
-from .labels import EXPRESSIONS, MAFW_EXPRESSIONS, expression_name, resolve_labels
+from .clip_lists import clips_of_lists, find_lists
+from .folder_files import FolderClip, clips_of_tree
+from .labels import (
+    EXPRESSIONS,
+    MAFW_EXPRESSIONS,
+    expression_name,
+    plain_name,
+    resolve_labels,
+    spelling_notes,
+    whole_number,
+)
 from .listing import ListedClip, Listing, check_listing, cut_split
 
 
@@ -19,7 +29,7 @@ class VideoFolderConfig(ExpressionConfig):
     """
     Which videos, with which classes; see [`ExpressionConfig`].
 
-    `data_dir` holds either a CSV file with a header line or a JSON-lines file, with the columns
+    `data_dir` holds either a list, a CSV or JSON-lines file, with the columns
 
     - `path`: a video file or a folder of frames, relative to `data_dir` or absolute;
     - `label`: name or number of the class;
@@ -29,15 +39,22 @@ class VideoFolderConfig(ExpressionConfig):
     - `fold`, `scene` (optional): see [`ExpressionBuilder`];
 
     or a folder for each class, with a video file or a folder of frames for each clip: `<class>/<clip>`, or
-    `<split>/<class>/<clip>`.
+    `<class>/<group>/<clip>` for all, such as a folder for each person; either may lie in `<split>/`.
+
+    A list may call the first two by other names that leave no doubt (`video_path`, `emotion`; see [`read_table`] for
+    delimiters). Without a line that names the columns, it has two: path and label. Lists named `train.csv`, `val.csv`
+    and `test.csv` each hold a split.
 
     Splits that are not given are cut from the training clips: test, then validation, by whole groups if there are
     any. Without training clips there is nothing but the splits that are given, of which test must be one.
 
     Args:
-        metadata: the CSV or JSON-lines file, relative to `data_dir`; `None` takes the one in `data_dir`.
+        metadata: the CSV or JSON-lines file, relative to `data_dir`; `None` takes the one in `data_dir`, or those
+            named by splits.
         labels: names of the classes, in order. `None` takes our seven expressions (eleven, if one of the others
-            occurs), under any of their names; classes of other names need `labels`.
+            occurs), under any of their names; classes of other names need `labels`. A label is the class whose name it
+            is, without regard to case and spaces; then the class that names the same expression (`"Happy"` is
+            `"happiness"`), if there is one alone; then, if no class is named by a number, the number of a class.
         test_fraction: share of the clips to cut for testing where no test split is given, above 0 and below 1.
         label_base: 1 if numeric labels count from 1, 0 if from 0; `None` finds it from the numbers.
     """
@@ -57,39 +74,53 @@ class VideoFolderConfig(ExpressionConfig):
         if self.clips_dir is not None:
             raise ValueError("`clips_dir` is for the published datasets; give your folder as `data_dir`.")
         if self.labels is not None:
-            self.labels = tuple(self.labels)
-            if len(self.labels) < 2 or len({label.lower() for label in self.labels}) < len(self.labels):
-                raise ValueError(f"`labels` must be two or more different names, got {list(self.labels)}.")
+            self.labels = _checked_names(self.labels)
 
     def read_listing(self) -> Listing:
-        """Reads the metadata file, or the folders, and cuts a test split if none is given."""
-        metadata = find_metadata(self.data_dir, self.metadata)
-        if metadata is None:
+        """Reads the lists, or the folders, and cuts a test split if none is given."""
+        files = find_lists(self.data_dir, self.metadata)
+        if files:
+            found, notes = clips_of_lists(files, self.data_dir, self.labels or ())
+        else:
             found, others = clips_of_tree(self.data_dir)
             notes = ["clips: folders by class", *left_aside([os.path.relpath(path, self.data_dir) for path in others])]
-        else:
-            found, notes = clips_of_metadata(metadata, self.data_dir), [f"clips: {metadata}"]
         names = self.labels or _expressions([clip.label for clip in found])
         texts, places = [clip.label for clip in found], [clip.place for clip in found]
         labels, base = resolve_labels(texts, places, names, self.label_base)
-        notes += [] if base is None else [f"labels count from {base}"]
+        notes += spelling_notes(texts, labels) if base is None else [f"labels count from {base}"]
         clips = [_listed(clip, label) for clip, label in zip(found, labels, strict=True)]
         clips, repetitions = check_listing(clips)
         _check_ids(clips)
         has_groups = any(clip.group is not None for clip in clips)
-        if not any(clip.split == "test" for clip in clips):
+        if has_groups and not files:
+            notes.append("groups: the folders within the class folders, such as of people")
+        if "test" in self.cut_splits and not any(clip.split == "test" for clip in clips):
             clips = cut_split(clips, "test", self.test_fraction, self.seed, has_groups)
             notes.append(f"test split: {self.test_fraction:.0%} of the clips, cut with seed {self.seed}")
         if self.peer_protocol and any(clip.split == "validation" for clip in clips):
             raise ValueError(f"{self.data_dir}: gives a validation split, so `peer_protocol` has no meaning here.")
         notes += _shared_groups(clips)
-        return Listing(clips, names, [] if metadata is None else [metadata], notes + repetitions, has_groups)
+        return Listing(clips, names, files, notes + repetitions, has_groups)
+
+
+def _checked_names(labels: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"`labels` must be a list of names, got {labels!r}.")
+    names = tuple(label.strip() for label in labels)
+    if len(names) < 2 or "" in names or len({plain_name(name) for name in names}) < len(names):
+        raise ValueError(
+            f"`labels` must be two or more names that differ in more than case and spaces, got {list(labels)}."
+        )
+    return names
 
 
 def _expressions(texts: list[str]) -> tuple[str, ...]:
     """Our classes, for labels that are all names of them or all numbers of the seven."""
-    if any(text.strip().lstrip("-").isdigit() for text in texts):
-        raise ValueError("Labels are numbers: name the classes they stand for, in order, with `labels` (`--labels`).")
+    if any(whole_number(text) is not None for text in texts):
+        raise ValueError(
+            "Labels are numbers: name the classes they stand for, in order, with `labels` (`--labels`); the numbers "
+            "themselves, if they are the names."
+        )
     unknown = sorted({text for text in texts if expression_name(text) is None})
     if unknown:
         raise ValueError(
@@ -100,7 +131,7 @@ def _expressions(texts: list[str]) -> tuple[str, ...]:
 
 
 def _listed(clip: FolderClip, label: str) -> ListedClip:
-    fold = None if clip.fold is None else int(clip.fold)
+    fold = None if clip.fold is None else whole_number(clip.fold)
     return ListedClip(clip.clip_id, label, clip.split, clip.path, clip.place, fold, clip.scene, clip.group)
 
 

@@ -1,18 +1,16 @@
-"""Finding the clips of one's own data: in folders by class, or as a metadata file lists them."""
+"""Finding the clips of one's own data in folders by class."""
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from ...file_kinds_hdf import is_clutter, natural_key
 from ..clip_io import FoundFiles
-from .split_files import read_metadata
+from ..file_names import printable
 
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
-_METADATA_SUFFIXES = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -29,75 +27,17 @@ class FolderClip:
     fold: str | None = None
 
 
-def find_metadata(data_dir: str, name: str | None) -> str | None:
-    """
-    The metadata file: the one named, or the only CSV or JSON-lines file of the folder, or `None`.
-
-    Raises:
-        FileNotFoundError: if the named file does not exist. ValueError: if it is of another kind, or if there are
-            several to choose from.
-    """
-    if name is not None:
-        path = os.path.join(data_dir, name)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path}: no such file; `metadata` must be a CSV or JSON-lines file.")
-        if not path.lower().endswith(_METADATA_SUFFIXES):
-            raise ValueError(f"{path}: `metadata` must be a CSV (.csv) or JSON-lines (.jsonl) file.")
-        return path
-    found = [path for path in sorted(Path(data_dir).iterdir()) if path.suffix.lower() in _METADATA_SUFFIXES]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise ValueError(f"{data_dir}: holds several lists of clips ({names}); name one with `metadata`.")
-    return str(found[0]) if found else None
-
-
-def clips_of_metadata(metadata: str, data_dir: str) -> list[FolderClip]:
-    """
-    The clips of a CSV or JSON-lines file; see [`VideoFolderConfig`] for its columns.
-
-    Raises:
-        ValueError: if a row lacks path, label or, where others have one, a split; names an unknown split or a fold
-            that is no number; the message names file and line.
-    """
-    rows = read_metadata(metadata)
-    has_splits = any(row.get("split") for row in rows)
-    clips = []
-    for row in rows:
-        split = row.get("split") or ("" if has_splits else "train")
-        if split.lower() not in _SPLIT_NAMES:
-            raise ValueError(f"{row['place']}: `split` is {split!r}; it must be train, validation or test.")
-        fold = row.get("fold") or None
-        if fold is not None and not fold.isdigit():
-            raise ValueError(f"{row['place']}: `fold` must be a number, got {fold!r}.")
-        path = os.path.join(data_dir, row["path"])
-        clips.append(
-            FolderClip(
-                clip_id=row.get("clip_id") or _clip_id(row["path"], data_dir),
-                path=path,
-                label=row["label"],
-                place=row["place"],
-                split=_SPLIT_NAMES[split.lower()],
-                group=row.get("group") or None,
-                scene=row.get("scene") or None,
-                fold=fold,
-            )
-        )
-    return clips
-
-
-def _clip_id(path: str, data_dir: str) -> str:
-    """The path as it is written; an absolute one in `data_dir` without the latter, which tells of this machine."""
-    relative = os.path.relpath(path, data_dir) if os.path.isabs(path) else os.pardir
-    return path if relative.split(os.sep)[0] == os.pardir else relative
-
-
 def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
     """
-    The clips of folders by class, `<class>/<clip>` or `<split>/<class>/<clip>`, and the files that are no clips.
+    The clips of folders by class, and the files that are no clips.
+
+    The clips lie in `<class>/<clip>`, or all of them in `<class>/<group>/<clip>`, such as a folder for each person;
+    either may lie in `<split>/`.
 
     Raises:
-        ValueError: if there is no class folder, if folders for splits and for classes are mixed, or if a class folder
-            holds pictures (a clip's frames must lie in a folder of their own) or no clip.
+        ValueError: if there is no class folder, if folders for splits and for classes are mixed, if some clips lie in
+            folders of groups and others do not, or if a class folder holds pictures (a clip's frames must lie in a
+            folder of their own) or no clip.
         OSError: if a folder cannot be read.
     """
     own_name = os.path.basename(data_dir)
@@ -106,19 +46,19 @@ def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
         return clips_of_tree(os.path.join(data_dir, own_name))
     if not folders:
         raise ValueError(f"{data_dir}: holds neither a folder for each class nor a CSV or JSON-lines file.")
-    splits = [folder for folder in folders if folder.lower() in _SPLIT_NAMES]
+    splits = [folder for folder in folders if folder.lower() in SPLIT_NAMES]
     if splits and splits != folders:
-        rest = ", ".join(sorted(set(folders) - set(splits))[:5])
+        rest = ", ".join(printable(name) for name in sorted(set(folders) - set(splits))[:5])
         raise ValueError(f"{data_dir}: has folders for splits ({', '.join(splits)}) and others ({rest}).")
     clips, left = [], [os.path.join(data_dir, name) for name in others]
     for split in splits or [""]:
         labels, others = _entries(os.path.join(data_dir, split))
         left += [os.path.join(data_dir, split, name) for name in others if split]
         for label in labels:
-            relative = os.path.join(split, label)
-            found, others = _clips_of_class(data_dir, relative, label, _SPLIT_NAMES[split.lower() or "train"])
-            clips, left = clips + found, left + others
-    return clips, left
+            found, others = _clips_of_class(data_dir, os.path.join(split, label), label)
+            clips += [replace(clip, split=SPLIT_NAMES[split.lower() or "train"]) for clip in found]
+            left += others
+    return _in_groups_or_not(clips), left
 
 
 def _entries(path: str) -> tuple[list[str], list[str]]:
@@ -129,20 +69,53 @@ def _entries(path: str) -> tuple[list[str], list[str]]:
     return [name for name in names if kinds[name]], [name for name in names if not kinds[name]]
 
 
-def _clips_of_class(data_dir: str, relative: str, label: str, split: str) -> tuple[list[FolderClip], list[str]]:
+def _clips_of_class(data_dir: str, relative: str, label: str) -> tuple[list[FolderClip], list[str]]:
     folder = os.path.join(data_dir, relative)
     folders, names = _entries(folder)
     files = FoundFiles.among(folder, names)
     if files.pictures:
-        path = os.path.join(folder, files.pictures[0])
+        path = printable(os.path.join(folder, files.pictures[0]))
         raise ValueError(f"{path}: is a picture; the frames of a clip must lie in a folder of their own.")
-    found = sorted(folders + files.videos, key=natural_key)
-    if not found:
-        raise ValueError(f"{folder}: holds no clip, neither a video nor a folder of frames.")
-    clips = [
-        FolderClip(os.path.join(relative, name), os.path.join(folder, name), label, folder, split) for name in found
+    place, left = printable(folder), [os.path.join(folder, name) for name in files.others]
+    clips = []
+    for name in sorted(folders + files.videos, key=natural_key):
+        path, within = os.path.join(folder, name), []
+        if name in folders:
+            within, others = _clips_of_group(path)
+            left += others
+        for clip in within or [""]:  # an empty folder is a clip that has no frames
+            clip_id = printable(os.path.join(relative, name, clip) if clip else os.path.join(relative, name))
+            group = printable(name) if clip else None
+            clips.append(FolderClip(clip_id, os.path.join(path, clip) if clip else path, label, place, group=group))
+    if not clips:
+        raise ValueError(f"{place}: holds no clip, neither a video nor a folder of frames.")
+    return clips, left
+
+
+def _clips_of_group(folder: str) -> tuple[list[str], list[str]]:
+    """The clips in a folder that is no clip itself, by name, and its other files; none if the folder is a clip."""
+    folders, names = _entries(folder)
+    files = FoundFiles.among(folder, names)
+    if files.pictures or folders == [os.path.basename(folder)]:  # frames, or frames unpacked into a folder of its name
+        return [], []
+    others = [os.path.join(folder, name) for name in files.others]
+    return sorted(folders + files.videos, key=natural_key), others
+
+
+def _in_groups_or_not(clips: list[FolderClip]) -> list[FolderClip]:
+    """The clips, without groups if there is a single one, as in `<class>/videos/<clip>`."""
+    inside = [clip for clip in clips if clip.group is not None]
+    if not inside:
+        return clips
+    outside = [
+        clip for clip in clips if clip.group is None and (os.path.isfile(clip.path) or any(_entries(clip.path)))
     ]
-    return clips, [os.path.join(folder, name) for name in files.others]
+    if outside:
+        raise ValueError(
+            f"{inside[0].clip_id} lies in a folder within its class folder and {outside[0].clip_id} does not. Put all "
+            "clips right into the class folders, or each into the folder of its person or other group."
+        )
+    return clips if len({clip.group for clip in inside}) > 1 else [replace(clip, group=None) for clip in clips]
 
 
-__all__ = ["FolderClip", "clips_of_metadata", "clips_of_tree", "find_metadata"]
+__all__ = ["SPLIT_NAMES", "FolderClip", "clips_of_tree"]

@@ -4,7 +4,9 @@ Labels are mapped by name wherever a dataset writes names. Where it writes numbe
 is found from the numbers and checked; nothing is guessed.
 """
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 
 from ...configuration_hdf import EMOTIONS
 
@@ -16,13 +18,46 @@ _OTHER_NAMES = {
     "fearful": "fear", "scared": "fear", "joy": "happiness", "contemptuous": "contempt", "anxious": "anxiety",
     "helpless": "helplessness", "disappointed": "disappointment",
 }  # fmt: skip
+_WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
 def expression_name(text: str) -> str | None:
     """Our name of an expression, whatever its case and form (`"Happy"` is `"happiness"`); `None` if it is none."""
-    name = text.strip().lower()
+    name = plain_name(text)
     name = _OTHER_NAMES.get(name, name)
     return name if name in MAFW_EXPRESSIONS else None
+
+
+def plain_name(text: str) -> str:
+    """A name without what typing varies: case, spaces around it or doubled, and composed or decomposed accents."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text writes, `"3"`, `"03"` or `"3.0"`; `None` if it is none, as `"²"`."""
+    match = _WHOLE_NUMBER.fullmatch(text.strip())
+    return int(match[1]) if match else None
+
+
+def find_name(text: str, names: Sequence[str]) -> str | None:
+    """
+    The class that a label names, of the classes `names`; `None` if it names none.
+
+    The name as it is written comes first; then without regard to case and spaces; then, of names that are numbers, by
+    value (`"3.0"` is `"3"`); then as another name of the same expression (`"Happy"` is `"happiness"`).
+
+    Raises:
+        ValueError: if it may be one of several.
+    """
+    keys: tuple[Callable[[str], str | int | None], ...] = (str.strip, plain_name, whole_number, expression_name)
+    for key in keys:
+        wanted = key(text)
+        found = [] if wanted is None else [name for name in names if key(name) == wanted]
+        if len(found) > 1:
+            raise ValueError(f"label {text!r} may be {' or '.join(map(repr, found))}; write the name as it is.")
+        if found:
+            return found[0]
+    return None
 
 
 def resolve_labels(
@@ -30,6 +65,9 @@ def resolve_labels(
 ) -> tuple[list[str], int | None]:
     """
     Class names of labels as a file writes them: names, or numbers that count from 0 or from 1.
+
+    A label that is the name of a class is that class, also if the name is a number. Only where no class is named by a
+    number do numbers count classes.
 
     Args:
         texts (`Sequence[str]`): the labels of all files that belong together, as written.
@@ -41,32 +79,54 @@ def resolve_labels(
         The name of each label, and the base (`None` if the labels are names).
 
     Raises:
-        ValueError: if a label is unknown, if names and numbers are mixed, or if the numbers fit neither base, both,
-            or not the given one.
+        ValueError: if a label is unknown or may be several classes, if names and numbers are mixed, if the numbers fit
+            neither base, both, or not the given one, or if a base is given for classes named by numbers.
     """
-    numeric = [text.strip().lstrip("-").isdigit() for text in texts]
-    if not any(numeric):
-        known = {name.lower(): name for name in names}
-        resolved = []
-        for text, place in zip(texts, places, strict=True):
-            name = known.get(text.strip().lower()) or expression_name(text)
-            if name not in names:
-                raise ValueError(f"{place}: unknown label {text!r}; the classes are {', '.join(names)}.")
-            resolved.append(name)
-        return resolved, None
-    if not all(numeric):
-        index = numeric.index(not numeric[0])
+    first = {text: place for text, place in zip(reversed(texts), reversed(places), strict=True)}
+    found = {text: _find_at(text, names, place) for text, place in first.items()}
+    if any(whole_number(name) is not None for name in names):
+        if base is not None:
+            raise ValueError(f"`label_base` has no meaning: classes are named by numbers ({', '.join(names)}).")
+        are_numbers = []
+    else:
+        are_numbers = [whole_number(text) is not None for text in texts]
+    if not any(are_numbers):
+        for text, name in found.items():
+            if name is None:
+                raise ValueError(f"{first[text]}: unknown label {text!r}; the classes are {', '.join(names)}.")
+        return [found[text] for text in texts], None
+    if not all(are_numbers):
+        index = are_numbers.index(not are_numbers[0])
         raise ValueError(f"{places[index]}: label {texts[index]!r} among labels like {texts[0]!r}: names or numbers?")
-    numbers = [int(text) for text in texts]
+    numbers = [whole_number(text) for text in texts]
     base = _label_base(numbers, places, len(names), base)
     return [names[number - base] for number in numbers], base
+
+
+def _find_at(text: str, names: Sequence[str], place: str) -> str | None:
+    try:
+        return find_name(text, names)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 def refuse_numbers(texts: Sequence[str], places: Sequence[str], reason: str) -> None:
     """Raises a `ValueError` with `reason` if a label is a number, where only names are safe."""
     for text, place in zip(texts, places, strict=True):
-        if text.strip().isdigit():
+        if whole_number(text) is not None:
             raise ValueError(f"{place}: label {text!r} is a number. {reason}")
+
+
+def spelling_notes(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """A note for each class whose labels are written in several ways."""
+    written: dict[str, set[str]] = {}
+    for text, label in zip(texts, labels, strict=True):
+        written.setdefault(label, set()).add(text)
+    return [
+        f"labels {', '.join(map(repr, sorted(ways)))} are one class, {label!r}"
+        for label, ways in written.items()
+        if len(ways) > 1
+    ]
 
 
 def _label_base(numbers: list[int], places: Sequence[str], num_classes: int, base: int | None) -> int:
@@ -84,4 +144,14 @@ def _label_base(numbers: list[int], places: Sequence[str], num_classes: int, bas
     return fitting[0] if base is None else base
 
 
-__all__ = ["EXPRESSIONS", "MAFW_EXPRESSIONS", "expression_name", "refuse_numbers", "resolve_labels"]
+__all__ = [
+    "EXPRESSIONS",
+    "MAFW_EXPRESSIONS",
+    "expression_name",
+    "find_name",
+    "plain_name",
+    "refuse_numbers",
+    "resolve_labels",
+    "spelling_notes",
+    "whole_number",
+]

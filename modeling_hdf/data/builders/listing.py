@@ -80,7 +80,9 @@ class Listing:
             with open(file, "rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())
         for clip in self.clips:
-            state.update(f"{clip.split}\0{clip.label}\0{clip.path}\0{_changed(clip.path)}\n".encode())
+            state.update(
+                f"{clip.split}\0{clip.label}\0{clip.path}\0{_changed(clip.path)}\n".encode(errors="surrogateescape")
+            )
         return state.hexdigest()[:16]
 
 

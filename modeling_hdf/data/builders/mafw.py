@@ -36,7 +36,7 @@ class MAFWConfig(ExpressionConfig):
         folders = find_folders(self.data_dir, {"split": "no_caption"})["split"]
         # The folds of clips with several labels lie beside them in `compound`.
         folders = [folder for folder in folders if os.path.basename(os.path.dirname(folder)).lower() != "compound"]
-        path = one_of([f"{folder}/set_{self.fold}/{split}.txt" for folder in folders])
+        path = one_of(folders, f"set_{self.fold}/{split}.txt")
         if path is None:
             raise FileNotFoundError(f"{self.data_dir}: holds no single/no_caption/set_{self.fold}/{split}.txt.")
         return path
@@ -48,7 +48,7 @@ class MAFWConfig(ExpressionConfig):
         reason = "The order of MAFW's classes differs between sources; use its own file, which names them."
         refuse_numbers(texts, places, reason)
         labels, _ = resolve_labels(texts, places, self.label_names)
-        roots, notes = choose_clips(self.data_dir, self.variants, self.variant, self.clips_dir)
+        roots, notes = choose_clips(self.data_dir, self.variants, self.variant, self.clips_dir, files[0])
         index = ClipIndex(roots)
         clips = []
         for (split, line), label in zip(lines, labels, strict=True):

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from ...file_kinds_hdf import VIDEO_SUFFIXES, natural_key
 from ..clip_io import left_aside, walk_files
+from ..file_names import printable
 from .checks import DatasetCheck
 from .clip_files import UNUSABLE, inspect_clips
 from .clip_folders import existing_folder
@@ -43,7 +44,7 @@ def find_clips_below(folder: str) -> tuple[list[ListedClip], list[str]]:
         found += [here] if is_clip else [os.path.join(here, name) for name in files.videos]
         left += [os.path.join(here, name) for name in files.others + ([] if is_clip else files.pictures)]
     found.sort(key=natural_key)
-    clips = [ListedClip(os.path.relpath(path, folder), "no label", "train", path, folder) for path in found]
+    clips = [ListedClip(printable(os.path.relpath(path, folder)), "no label", "train", path, folder) for path in found]
     return clips, [os.path.relpath(path, folder) for path in left]
 
 

@@ -130,6 +130,48 @@ def test_folders_unpacked_into_themselves_or_elsewhere_are_found(root, clips_at)
     check_rows(rows_of(root), expected)
 
 
+@pytest.mark.parametrize("above", ["", "DFEW", "DFEW/DFEW"])
+def test_clips_right_beside_the_split_files_are_found_however_many(root, above):
+    for number in range(1000, 1250):
+        write_frames(root / above / f"{number:05d}", ["1.jpg"])
+    expected = write_dfew(root / above, clips_at=".")
+    builder = prepare(root)
+    check_rows(builder.as_dataset(), expected)
+    assert "in no folder of a variant" in str(builder.check_result)
+
+
+def test_the_folders_looked_for_are_found_beside_many_others(root):
+    for number in range(250):
+        (root / f"film {number}").mkdir(parents=True)
+    expected = write_dfew(root, clips_at="clip_224x224")
+    check_rows(rows_of(root), expected)
+
+
+def test_all_of_it_unpacked_twice_is_found(root):
+    expected = write_dfew(root / "DFEW/DFEW", "original", clips_at="Clip/original/original")
+    folder = root / "DFEW/DFEW/EmoLabel_DataSplit"
+    shutil.move(folder, folder.with_name("new"))
+    shutil.move(folder.with_name("new"), folder / "EmoLabel_DataSplit")
+    check_rows(rows_of(root), expected)
+
+
+def test_names_of_split_files_are_found_in_any_case(root):
+    expected = write_dfew(root, spelling="{split}(Single-Labeled)", file="Set_1.CSV")
+    write_votes(root, expected).rename(root / "Annotation/Annotation.XLSX")
+    (root / "EmoLabel_DataSplit").rename(root / "emolabel_datasplit")
+    builder = prepare(root)
+    check_rows(builder.as_dataset(), expected)
+    assert builder.as_dataset(split="test")[0]["votes"] is not None
+
+
+def test_labels_that_pandas_made_floats_are_read(root):
+    expected = write_dfew(root)
+    for split in ("train", "test"):
+        path = split_csv(root, split)
+        path.write_text(path.read_text().replace("\n", ".0\n").replace("label.0", "label"))
+    check_rows(rows_of(root), expected)
+
+
 def test_of_several_forms_the_preferred_is_taken_and_said(root):
     expected = write_dfew(root, "clip_224x224_16f")
     write_dfew(root, "clip_224x224")
@@ -252,7 +294,7 @@ def test_short_clips_are_used_and_reported(root):
         ("test", "3,1", r"'3' is listed for train \(.*\) and for test"),
         ("train", "3,happy", r"line 23: label 'happy' among labels like '1'"),
         ("train", "abc,1", r"line 23: 'abc' is not the number of a clip"),
-        ("train", "3", r"line 23: expected a clip and a label"),
+        ("train", "3", r"line 23: has not as many cells as the first line names columns: 1 and 2"),
     ],
 )
 def test_a_bad_line_is_refused_with_its_place(root, split, line, message):

@@ -1,5 +1,6 @@
 """FERV39k: files without a header, labels by name, doubled folders, and validation by whole scenes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_clips_in_two_unpacked_parts_are_all_found(root):
 def test_numbers_for_classes_are_refused(root):
     write_ferv39k(root, naming=single)
     path = split_csv(root, "train")
-    path.write_text("path,id\n" + path.read_text().replace(" Happy", ",3").replace(" Sad", ",5"))
+    path.write_text("path,id\n" + re.sub(" [A-Z].*", ",3", path.read_text()))
     with pytest.raises(ValueError, match=r"train_All.csv, line 2: label '3' is a number.*two orders"):
         rows_of(root)
 

@@ -79,6 +79,63 @@ def test_a_given_validation_split_is_kept(root):
         rows_of(root, peer_protocol=True)
 
 
+@pytest.mark.parametrize("split", ["", "train", "test"])
+def test_folders_of_people_within_the_classes_are_groups(root, split):
+    for index, word in enumerate(WORDS[:2] * 6):
+        write_video(root / split / word / f"person {index // 2}" / "clip.mp4", index)
+        write_frames(root / split / word / f"person {index // 2}" / "frames", unpadded(index), index)
+    rows = prepare(root).as_dataset(split="all")
+    found = {(OURS[row["label"]], row["group"], row["clip_id"].split("/")[-1]) for row in rows}
+    assert found == {(w, f"person {p}", c) for w in OURS[:2] for p in range(6) for c in ("clip.mp4", "frames")}
+    write_video(root / split / WORDS[0] / "other.mp4")
+    with pytest.raises(
+        ValueError, match=r"person 0/clip.mp4 lies in a folder within its class .*Happy/other.mp4 does"
+    ):
+        rows_of(root)
+
+
+def test_one_folder_within_each_class_is_no_group(root):
+    for index, word in enumerate(WORDS * 4):
+        write_video(root / word / "videos" / f"{index}.mp4", index)
+    splits = rows_of(root)
+    assert set(splits["train"]["group"]) == {None}
+    assert class_counts(splits["test"]) == dict.fromkeys(OURS, 1)
+
+
+def test_class_folders_named_by_numbers_are_those_classes(root):
+    for index in range(12):
+        write_video(root / ("0", "2", "5")[index % 3] / f"{index}.mp4", index)
+    with pytest.raises(ValueError, match="Labels are numbers.*the numbers themselves, if they are the names"):
+        rows_of(root)
+    names = ("5", "0", "2")
+    for rows in rows_of(root, labels=list(names)).values():
+        assert all(row["clip_id"].split("/")[0] == names[row["label"]] for row in rows)
+
+
+def test_ways_to_write_a_class_are_one_class_and_told(root):
+    for index in range(12):
+        write_video(root / ("Pain", "pain ", "No Pain")[index % 3] / f"{index}.mp4", index)
+    builder = prepare(root, labels=["pain", "no pain"])
+    assert class_counts(builder.as_dataset(split="all")) == {"pain": 8, "no pain": 4}
+    assert "labels 'Pain', 'pain ' are one class, 'pain'" in str(builder.check_result)
+
+
+@pytest.mark.parametrize(
+    "labels", [["Pain", "pain "], ["pain", ""], ["pain"], "pain", [0, 1], ["no  pain", "No pain"]]
+)
+def test_names_of_classes_that_are_hard_to_tell_apart_are_refused(root, labels):
+    root.mkdir()
+    with pytest.raises(ValueError, match="`labels` must be"):
+        prepare(root, labels=labels)
+
+
+def test_no_split_is_cut_that_is_not_used(root):
+    write_tree(root, ("",), per_class=1)
+    with pytest.raises(ValueError, match="No test split can be cut"):
+        rows_of(root)
+    assert rows_of(root, cut_splits=()).num_rows == {"train": 7}
+
+
 def test_splits_that_are_not_given_are_cut(root):
     expected = write_tree(root, ("",), per_class=10)
     builder = prepare(root, validation_fraction=0.25)
@@ -170,7 +227,7 @@ def test_numbers_of_no_base_are_refused(root, labels):
     "text, message",
     [
         ("path,label\n", "lists no clip"),
-        ("file,label\na,happy\n", "line 2: `path` is missing"),
+        ("where,label\na,happy\n", "`path` is missing: of the columns where, label"),
         ("path,label\nclips/0,\n", "line 2: `label` is missing"),
         ("path,label\nclips/0,happy,extra\n", "line 2: has not as many cells"),
         ("path,label,split\nclips/0,happy,train\nclips/1,sad,\n", "line 3: `split` is ''"),
@@ -194,12 +251,12 @@ def test_a_bad_csv_is_refused_with_its_line(root, text, message):
 
 @pytest.mark.parametrize(
     "line, message",
-    [("{path: 1}", "line 1: is not JSON"), ("[1]", "line 1: must be an object"), ('{"label": "fear"}', "`path`")],
+    [("{path: 1}", "line 1: is not JSON"), ("[1]", "line 1: holds no JSON object"), ('{"label": "fear"}', "`path`")],
 )
 def test_bad_json_is_refused_with_its_line(root, line, message):
     path = write_list(root, clip_rows(14), "clips.jsonl")
     path.write_text(line + "\n")
-    with pytest.raises(ValueError, match=rf"clips.jsonl, {message}|clips.jsonl, line 1: {message}"):
+    with pytest.raises(ValueError, match=rf"clips.jsonl, {message}|clips.jsonl: {message}"):
         rows_of(root)
 
 

@@ -1,0 +1,160 @@
+"""Tables in text files: CSV in its dialects, with or without a first line that names the columns."""
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .text_files import read_lines
+
+PATH_COLUMNS = (
+    "path", "file", "file_name", "filename", "file_path", "filepath", "video", "video_name", "video_path", "clip",
+    "clip_name", "clip_path",
+)  # fmt: skip
+LABEL_COLUMNS = ("label", "labels", "emotion", "expression", "class", "class_name", "category")
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", " ": "space"}
+_BLANKS = " \t"
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    The cells of a text file.
+
+    Attributes:
+        columns: names of the columns, see [`column_name`]; `None` if no line names them.
+        rows: number of the line and cells of each row; where there are names, as many cells as names.
+        delimiter: what separates cells: comma, semicolon, tab or space, in words.
+    """
+
+    columns: list[str] | None
+    rows: list[tuple[int, list[str]]]
+    delimiter: str
+
+
+def column_name(text: str) -> str:
+    """Name of a column whatever its case and spaces: `" File Name"` is `"file_name"`."""
+    return re.sub(r"[ \t_-]+", "_", text.strip().lower())
+
+
+def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callable) -> Table:
+    """
+    Reads a table and finds out by its first line what separates the cells, and whether that line names the columns.
+
+    Spaces around cells, empty lines, empty cells past the last column and the column of row numbers that pandas writes
+    (without a name, or `Unnamed: 0`) are passed over. A first line `sep=;`, as Excel writes it, says the delimiter.
+
+    Args:
+        path (`str` or `Path`): the file.
+        names_columns (`Callable`): whether the cells of a first line name columns; `names_columns(["path", "label"])`.
+        is_clip (`Callable`): whether the cells of a first line are those of a clip; `is_clip(["a.mp4", "fear"])`.
+
+    Raises:
+        ValueError: if the first line is neither under any delimiter, if a row has not as many cells as there are
+            columns, if a column is named twice, or if the file is damaged; the message names file and line.
+    """
+    lines = read_lines(path)
+    delimiters = list(_DELIMITERS)
+    if lines and (said := re.fullmatch(r"sep=([,;\t ])", lines[0], re.IGNORECASE)):
+        delimiters, lines[0] = [said[1]], ""
+    start = next((index for index, line in enumerate(lines) if line.strip()), None)
+    if start is None:
+        raise ValueError(f"{path}: lists no clip.")
+    first = {each: _first_row(path, lines, start, each) for each in delimiters}
+    for delimiter, cells in first.items():
+        if names_columns(cells):
+            rows, delimiter = _rows_below(path, lines, start, delimiter)
+            return _named(path, [column_name(cell) for cell in cells], rows, delimiter)
+    for delimiter, cells in first.items():
+        if is_clip(_in_two(cells, delimiter)):
+            rows = [(number, _in_two(cells, delimiter)) for number, cells in _rows(path, lines, delimiter)]
+            for number, cells in rows:
+                if len(cells) != 2 or not all(cells):
+                    raise ValueError(
+                        f"{path}, line {number}: expected a clip and a label, separated by a "
+                        f"{_DELIMITERS[delimiter]}, got {' | '.join(cells)!r}."
+                    )
+            return Table(None, rows, _DELIMITERS[delimiter])
+    seen = max(delimiters, key=lambda each: len(first[each]))
+    cells = ", ".join(repr(cell[:80]) for cell in first[seen][:12])
+    raise ValueError(
+        f"{path}, line {start + 1}: neither names the columns nor is a clip with a known label. Cells seen, separated "
+        f"by a {_DELIMITERS[seen]}: {cells}. Write a first line that names the columns, such as `path,label`, and "
+        "name classes of your own with `labels` (`--labels`). If the file is no list of clips, move it elsewhere."
+    )
+
+
+def _rows(path: str | os.PathLike, lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line and cells of each row that holds any."""
+    text = (line.strip(_BLANKS if delimiter == " " else " ") + "\n" for line in lines)
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+    number = 1
+    try:
+        for cells in reader:
+            if any(cell.strip(_BLANKS) for cell in cells):
+                yield number, [cell.strip(_BLANKS) for cell in cells]
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {number}: cannot be read as CSV ({error}).") from error
+
+
+def _first_row(path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str) -> list[str]:
+    """Cells of the first row, or its text as one cell where its quotes do not fit the delimiter."""
+    try:
+        return next(_rows(path, lines, delimiter), (0, [lines[start]]))[1]
+    except ValueError:
+        if '"' not in lines[start]:
+            raise
+        return [lines[start]]
+
+
+def _rows_below(
+    path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows below a line that names the columns, and their delimiter, another where people added that line."""
+    below = ["" if index == start else line for index, line in enumerate(lines)]
+    rows = list(_rows(path, below, delimiter))
+    if all(len(cells) == 1 for _, cells in rows):
+        for other in _DELIMITERS:
+            found = list(_rows(path, below, other))
+            if any(len(cells) > 1 for _, cells in found):
+                return found, other
+    return rows, delimiter
+
+
+def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, list[str]]], delimiter: str) -> Table:
+    numbered = [cells[0] for _, cells in rows] == [str(index) for index in range(len(rows))]
+    if columns[0] in ("", "unnamed:_0"):
+        columns, rows = columns[1:], [(number, cells[1:]) for number, cells in rows]
+    elif delimiter == " " and numbered and all(len(cells) == len(columns) + 1 for _, cells in rows):
+        rows = [(number, cells[1:]) for number, cells in rows]  # row numbers, whose empty name spaces do not show
+    while columns and not columns[-1]:
+        columns = columns[:-1]
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: names the column {twice[0]!r} more than once.")
+    width, even = len(columns), []
+    for number, cells in rows:
+        if delimiter == " " and columns[0] in PATH_COLUMNS and len(cells) > width:
+            cells = [" ".join(cells[: len(cells) - width + 1]), *cells[len(cells) - width + 1 :]]
+        while len(cells) > width and not cells[-1]:
+            cells = cells[:-1]
+        if len(cells) != width:
+            raise ValueError(
+                f"{path}, line {number}: has not as many cells as the first line names columns: {len(cells)} and "
+                f"{width} ({', '.join(columns)}), separated by a {_DELIMITERS[delimiter]}."
+            )
+        even.append((number, cells))
+    return Table(columns, even, _DELIMITERS[delimiter])
+
+
+def _in_two(cells: list[str], delimiter: str) -> list[str]:
+    """The cells of a line without names: clip and label. Between spaces the label is the last word."""
+    while len(cells) > 2 and not cells[-1]:
+        cells = cells[:-1]
+    return [" ".join(cells[:-1]), cells[-1]] if delimiter == " " and len(cells) > 2 else cells
+
+
+__all__ = ["LABEL_COLUMNS", "PATH_COLUMNS", "Table", "column_name", "read_table"]
