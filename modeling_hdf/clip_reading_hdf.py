@@ -169,10 +169,19 @@ def read_clip(
         square, and frames of another size are scaled to that of the clip's first frame.
 
     Raises:
-        FileNotFoundError, TypeError, ValueError: as [`open_clip`], or if no frame can be decoded. Damage to a part of
-            a video is no error: the rest is used, and a warning names the file.
+        FileNotFoundError, TypeError, ValueError: as [`open_clip`], if no frame can be decoded, or if the clip is
+            above one of the [`LIMITS`]. Damage to a part of a video is no error: the rest is used, and a warning names
+            the file.
     """
-    return open_clip(clip, name, **options).read(sample)
+    source = open_clip(clip, name, **options)
+
+    def named_sample(**timeline: Any) -> np.ndarray:
+        try:
+            return sample(**timeline)
+        except ValueError as error:
+            raise ValueError(f"{source.name}: {error}") from error
+
+    return source.read(named_sample)
 
 
 __all__ = ["ClipSource", "Frame", "open_clip", "read_clip"]

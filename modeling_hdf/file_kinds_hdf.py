@@ -71,7 +71,7 @@ def _moves(path: str | os.PathLike) -> bool:
     try:
         with Image.open(path, formats=ANIMATED_FORMATS) as picture:
             return picture.is_animated
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return True
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from transformers.image_utils import ChannelDimension, is_pil_image
 from transformers.video_utils import VideoMetadata
 
 from .file_kinds_hdf import ANIMATED_FORMATS, PICTURE_FORMATS, read_head, what_it_is
+from .limits_hdf import LIMITS, LimitError, empty_clip
 from .video_reading_hdf import timeline
 
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
@@ -32,18 +34,24 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
 
     Raises:
         FileNotFoundError, PermissionError: for such a path.
-        ValueError: if the picture is empty, truncated or none, also while the block reads it; the message names it.
+        ValueError: if the picture is empty, truncated, none, or larger than [`LIMITS`] allow, also while the block
+            reads it; the message names it.
     """
     if (os.path.isfile(source) and os.path.getsize(source) == 0) if isinstance(source, str) else not source:
         raise ValueError(f"{name}: the picture is empty (0 bytes).")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=PICTURE_FORMATS) as picture:
+            LIMITS.check_frame(name, *picture.size)
             yield picture
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{name}: no such picture; was it removed after the folder was listed?") from error
-    except PermissionError:
+    except (PermissionError, LimitError):
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # raised before the size can be asked for
+        pixels = int(re.search(r"(\d+) pixels", str(error)).group(1))
+        LIMITS.refuse("frame_pixels", pixels, name, f"the picture has {pixels:,} pixels", "Scale it down")
+        raise ValueError(f"{name}: {error} Raise `PIL.Image.MAX_IMAGE_PIXELS` too.") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         # Pillow raises `SyntaxError` for broken PNG files, and errors without a file name for truncated ones.
         head = source if isinstance(source, bytes) else read_head(source)
         reason = what_it_is(head) or re.sub(r" ('.*'|<_io.*)$", "", str(error))  # without the source
@@ -157,6 +165,7 @@ class PictureFiles:
     def __init__(self, pictures: Sequence[str | bytes], name: str = "video"):
         if not len(pictures):
             raise ValueError(f"{name}: the list of frames is empty; a clip needs at least one frame.")
+        LIMITS.check_frames(name, len(pictures))
         self.name = name
         self.pictures = pictures
         # Only a single picture comes as content.
@@ -174,7 +183,7 @@ class PictureFiles:
         metadata = VideoMetadata(len(self.pictures), fps=None, duration=None, video_backend="pillow")
         indices = np.asarray(sample(metadata=metadata, timestamps=None))
         size = self._size()
-        clip = np.empty((len(indices), *size, 3), dtype=np.uint8)
+        clip = empty_clip(self.name, len(indices), size)
         for index in np.unique(indices).tolist():
             clip[indices == index] = self._frame(index, size).rgb()
         return clip, replace(metadata, height=size[0], width=size[1], frames_indices=indices.tolist())
@@ -206,15 +215,19 @@ class AnimatedPicture:
 
     def stream(self) -> Iterator[PictureFrame]:
         """All frames in order, holding one at a time."""
-        start, size = Fraction(0), None
+        start, size, taken = Fraction(0), None, 0.0
         with open_picture(self.source, self.name) as picture:
+            LIMITS.check_frames(self.name, picture.n_frames)
             for index in range(picture.n_frames):
+                before = monotonic()
                 picture.seek(index)
                 picture.load()  # WebP gives a frame's duration only then
                 seconds = float(picture.info.get("duration", 0.0)) / 1000.0
                 shortest, usual = _UNHURRIED
                 duration = Fraction(seconds if seconds >= shortest else usual).limit_denominator(1_000_000)
                 pixels = np.asarray(rgb8(picture))
+                taken += monotonic() - before
+                LIMITS.check_decoding(self.name, taken)
                 size = size or pixels.shape[:2]
                 yield PictureFrame(pixels, size, self.name, start, duration)
                 start += duration
@@ -223,7 +236,7 @@ class AnimatedPicture:
         """When frames are shown, in microseconds; see [`timeline`]. Decodes the whole file."""
         microsecond = Fraction(1, 1_000_000)
         shown = [(round(frame.start / microsecond), round(frame.duration / microsecond)) for frame in self.stream()]
-        return timeline(shown, microsecond, None, "pillow")
+        return timeline(self.name, shown, microsecond, None, "pillow")
 
     def read(self, sample: Callable[..., np.ndarray]) -> tuple[np.ndarray, VideoMetadata]:
         """Decode the frames that `sample` picks; see [`read_clip`]."""
@@ -232,7 +245,7 @@ class AnimatedPicture:
         clip = None
         for index, frame in enumerate(self.stream()):
             if clip is None:
-                clip = np.empty((len(indices), *frame.size, 3), dtype=np.uint8)
+                clip = empty_clip(self.name, len(indices), frame.size)
             clip[indices == index] = frame.rgb()
             if index == indices.max():
                 break
@@ -275,6 +288,7 @@ class FrameArray:
         """The frames that `sample` picks, a tensor `(F, H, W, 3)`, uint8 or float32; see [`read_clip`]."""
         indices = np.asarray(sample(metadata=self.metadata))
         height, width = self.frames.shape[-2:]
+        LIMITS.check_returned(self.name, len(indices), height, width, 3 * self.frames.element_size())
         metadata = replace(self.metadata, height=height, width=width, frames_indices=indices.tolist())
         return self.frames[torch.from_numpy(indices)].movedim(-3, -1), metadata
 

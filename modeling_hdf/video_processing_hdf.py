@@ -24,6 +24,7 @@ from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from .clip_reading_hdf import read_clip
+from .limits_hdf import LIMITS
 from .video_reading_hdf import all_frames
 
 logger = logging.get_logger(__name__)
@@ -194,7 +195,8 @@ class HDFVideoProcessor(BaseVideoProcessor):
             Frame indices of shape `(num_frames,)`, not decreasing.
 
         Raises:
-            ValueError: if both `num_frames` and `fps` are given, either is not positive, or the duration is not known.
+            ValueError: if both `num_frames` and `fps` are given, either is not positive, the duration is not known, or
+                more frames are asked for than [`LIMITS`] allow.
         """
         if fps is not None:
             if num_frames is not None:
@@ -203,16 +205,20 @@ class HDFVideoProcessor(BaseVideoProcessor):
             if fps <= 0 or duration <= 0:
                 raise ValueError(f"Sampling by fps={fps} needs a rate above 0 and a video of known duration.")
             num_frames = max(1, int(duration * fps))
+            what = f"{duration:,.0f} seconds at fps={fps} are {num_frames:,} frames"
+            LIMITS.refuse("frames", num_frames, "sampling", what, "Ask for fewer frames")
         num_frames = self.num_frames if num_frames is None else num_frames
         if num_frames < 1:
             raise ValueError(f"`num_frames` must be at least 1, got {num_frames}.")
 
         # Integers keep centres that fall on the start of a frame exact: all times are multiplied by 2 * num_frames.
-        odd = 2 * np.arange(num_frames, dtype=np.int64) + 1
+        length = metadata.total_num_frames if timestamps is None else int(timestamps[-1]) - int(timestamps[0])
+        exact = np.int64 if length * 2 * num_frames < 1 << 63 else object
+        odd = 2 * np.arange(num_frames, dtype=exact) + 1
         if timestamps is None:
             return odd * metadata.total_num_frames // (2 * num_frames)
-        starts = (timestamps[:-1] - timestamps[0]) * (2 * num_frames)
-        return np.searchsorted(starts, odd * (timestamps[-1] - timestamps[0]), side="right") - 1
+        starts = (timestamps[:-1] - timestamps[0]).astype(exact) * (2 * num_frames)
+        return np.searchsorted(starts, odd * length, side="right") - 1
 
     def fetch_videos(self, video_url_or_urls: Any, sample_indices_fn: Callable[..., np.ndarray] | None = None) -> Any:
         """Read one video, or a list; all frames unless `sample_indices_fn` picks some.

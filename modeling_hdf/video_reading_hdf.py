@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import SEEK_END, BytesIO
+from time import monotonic
 from typing import BinaryIO
 
 import av
@@ -20,6 +21,8 @@ from transformers.utils import logging
 from transformers.video_utils import VideoMetadata
 
 from .file_kinds_hdf import HEAD, read_head, what_it_is
+from .limits_hdf import LIMITS, empty_clip
+from .mp4_index_hdf import count_index_entries
 
 logger = logging.get_logger(__name__)
 
@@ -32,6 +35,7 @@ _FORMATS = (
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 # Share of the declared duration, and seconds, by which the pictures may end before it: it also counts the audio track.
 _MISSING_SHARE, _MISSING_SECONDS = 0.1, 0.5
+_MOST_STREAMS = 64  # of a file; only these are told how large a frame may be
 _MOST_STRETCHED = 16  # a pixel whose sides differ by more is no pixel but a fault of the file
 
 
@@ -51,19 +55,23 @@ def presentation_times(
 
 
 def timeline(
-    shown: Sequence[tuple[int | None, int | None]], time_base: Fraction, rate: Fraction | None, backend: str
+    name: str, shown: Sequence[tuple[int | None, int | None]], time_base: Fraction, rate: Fraction | None, backend: str
 ) -> tuple[VideoMetadata, np.ndarray | None]:
     """Metadata and timestamps from the `(start, duration)` of each frame, in presentation order.
 
     The timestamps, of shape `(num_frames + 1,)`, are those of [`presentation_times`] as integers, in units of
     `time_base` seconds.
+
+    Raises:
+        ValueError: for a clip that lasts longer than [`LIMITS`] allow; the message calls it `name`.
     """
     times = presentation_times([start for start, _ in shown], shown[-1][1] if shown else None)
     timestamps, duration = None, float(len(shown) / rate) if rate else None
     if times is not None:
         times[-1] = max(round(times[-1]), times[-2] + 1)
-        timestamps = np.array(times, dtype=np.int64)
         duration = float((times[-1] - times[0]) * time_base)
+        LIMITS.check_duration(name, duration)
+        timestamps = np.array(times, dtype=np.int64)
     fps = len(shown) / duration if duration else None
     return VideoMetadata(len(shown), fps=fps, duration=duration, video_backend=backend), timestamps
 
@@ -198,13 +206,17 @@ class VideoFile:
             if source.seek(0, SEEK_END) == 0:
                 raise ValueError(f"{self.name}: the video is empty (0 bytes).")
             source.seek(0)
+        LIMITS.check_index(self.name, count_index_entries(self.source))
+        codec_options = {"max_pixels": str(LIMITS.frame_pixels)}
         try:
-            container = av.open(source, metadata_errors="replace", options=dict(_OPTIONS))
+            container = _open_container(source, codec_options)
         except av.FFmpegError as error:
             reason = what_it_is(self._head()) or f"{error.strerror}; the file is damaged or of an unknown kind"
             raise ValueError(f"{self.name}: cannot be read as a video: {reason}.") from error
         with container:
             stream = self._best_stream(container)
+            LIMITS.check_frame(self.name, stream.codec_context.width, stream.codec_context.height)
+            stream.codec_context.options = codec_options  # the size may change midway
             # Matroska counts from zero, others from the first frame: without the start, no file declares too much.
             declared = (container.duration or 0) / av.time_base - max(container.start_time or 0, 0) / av.time_base
             of_stream = float(stream.duration * stream.time_base) if stream.duration else declared
@@ -235,7 +247,8 @@ class VideoFile:
         """Packets of `stream`, then one that flushes the decoder; a read error ends the stream and is noted."""
         self.damage.clear()
         try:
-            for packet in container.demux(stream):
+            for count, packet in enumerate(container.demux(stream)):
+                LIMITS.check_frames(self.name, count, "packets")
                 # An empty packet amid the others stands for a skipped frame; a decoder takes it for the end.
                 if packet.size or packet.pts is None:
                     yield packet
@@ -245,20 +258,27 @@ class VideoFile:
 
     def _frames(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
         """Decoded frames of `stream` in presentation order; a packet that cannot be decoded is skipped and noted."""
-        count = 0
+        count, seconds = 0, 0.0
         for packet in self._packets(container, stream):
+            before = monotonic()
             try:
                 frames = stream.codec_context.decode(packet)
             except av.FFmpegError as error:
                 self.damage.append(error.strerror)
                 continue
+            finally:
+                seconds += monotonic() - before
+                LIMITS.check_decoding(self.name, seconds)
             for frame in frames:
                 if frame.is_corrupt:
                     self.damage.append("frame marked as corrupt")
                 count += 1
                 yield frame
         if not count:
-            raise ValueError(f"{self.name}: no frame can be decoded ({[*self.damage, 'zero frames'][0]}).")
+            reason = [*self.damage, "zero frames"][0]
+            if not stream.codec_context.width:  # FFmpeg forgets a size above the limit
+                reason = f"they have no size, or more pixels than the limit of {LIMITS.frame_pixels:,}"
+            raise ValueError(f"{self.name}: no frame can be decoded ({reason}).")
 
     def timeline_of_packets(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """When frames are shown according to the packet headers; see [`timeline`]. Decodes nothing."""
@@ -267,13 +287,17 @@ class VideoFile:
             shown = [(packet.pts, packet.duration) for packet in packets if not packet.is_discard]
             if None not in (pts for pts, _ in shown):
                 shown.sort()  # packets come in decoding order
-            return timeline(shown, stream.time_base, stream.average_rate or stream.guessed_rate, "pyav")
+            return self._timeline(shown, stream)
 
     def timeline_of_frames(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """When frames are shown according to the decoder. Decodes the whole file, holding one frame at a time."""
         with self._open() as (container, stream):
             shown = [(frame.pts, frame.duration) for frame in self._frames(container, stream)]
-            return timeline(shown, stream.time_base, stream.average_rate or stream.guessed_rate, "pyav")
+            return self._timeline(shown, stream)
+
+    def _timeline(self, shown: list, stream: av.VideoStream) -> tuple[VideoMetadata, np.ndarray | None]:
+        rate = stream.average_rate or stream.guessed_rate
+        return timeline(self.name, shown, stream.time_base, rate, "pyav")
 
     def stream(self) -> Iterator[StreamedFrame]:
         """All frames in presentation order, holding one at a time.
@@ -283,7 +307,9 @@ class VideoFile:
         converters, display = {}, None
         with self._open() as (container, stream):
             for frame in self._frames(container, stream):
-                display = display or _Display.of(frame, stream.sample_aspect_ratio)
+                if display is None:
+                    display = _Display.of(frame, stream.sample_aspect_ratio)
+                    LIMITS.check_frame(self.name, display.width, display.height)
                 yield StreamedFrame(frame, display, converters)
 
     def decode(self, indices: np.ndarray, expected: np.ndarray | None) -> np.ndarray | None:
@@ -300,7 +326,7 @@ class VideoFile:
                 slots = np.flatnonzero(indices == index)
                 if slots.size:
                     if clip is None:
-                        clip = np.empty((len(indices), *frame.size, 3), dtype=np.uint8)
+                        clip = empty_clip(self.name, len(indices), frame.size)
                     clip[slots] = frame.rgb()
                 if index == last:
                     return clip
@@ -340,6 +366,19 @@ class VideoFile:
                 "the frames are sampled from those that are there."
             )
         return problems
+
+
+def _open_container(source: str | BinaryIO, codec_options: dict[str, str]) -> av.container.InputContainer:
+    """Open a container. `codec_options` are for its video streams: FFmpeg decodes the first frames already here."""
+    options = {"metadata_errors": "replace", "options": dict(_OPTIONS)}
+    try:
+        return av.open(source, stream_options=[dict(codec_options) for _ in range(_MOST_STREAMS)], **options)
+    except av.FFmpegError:
+        raise
+    except ValueError:  # MPEG and FLV files tell their streams too late for options
+        if not isinstance(source, str):
+            source.seek(0)
+        return av.open(source, **options)
 
 
 def _checked_path(path: str) -> str:

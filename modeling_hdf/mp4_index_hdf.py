@@ -1,0 +1,86 @@
+"""How many packets the index of an MP4 or QuickTime file lists, counted before FFmpeg makes room for each of them.
+
+The index of a track may say "50 million packets of one size" in 20 bytes. See ISO/IEC 14496-12, section 8.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import SEEK_END
+from typing import BinaryIO
+
+_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
+_OF_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
+
+
+@dataclass
+class _Track:
+    handler: bytes = b""
+    packets: int = 0
+    is_one_tick_each: bool = False
+
+    @property
+    def entries(self) -> int:
+        # Of uncompressed sound each number counts as a packet of one tick; FFmpeg takes them by chunks.
+        return 0 if self.handler == b"soun" and self.is_one_tick_each else self.packets
+
+
+def count_index_entries(source: str | BinaryIO) -> int:
+    """Packets that the boxes `stsz`, `stz2` and `trun` announce, of all tracks; 0 for a file of another kind.
+
+    `source` is a path, or a file object that can seek, which is left at its start.
+    """
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            return count_index_entries(file)
+    source.seek(4)
+    count = _count(source) if source.read(4) in _FIRST else 0
+    source.seek(0)
+    return count
+
+
+def _count(file: BinaryIO) -> int:
+    tracks = [_Track()]
+    for kind, start, size in _boxes(file, 0, file.seek(0, SEEK_END)):
+        if kind in (b"trak", b"traf"):
+            tracks.append(_Track())
+        track = tracks[-1]
+        if kind in (b"stsz", b"stz2", b"trun", b"hdlr", b"stts"):
+            file.seek(start)
+            numbers = struct.unpack(">4I", file.read(min(size, 16)).ljust(16, b"\0"))
+            if kind == b"hdlr":
+                track.handler = track.handler or struct.pack(">I", numbers[2])  # QuickTime has another, of the data
+            elif kind == b"stts":
+                track.is_one_tick_each = numbers[1] == 1 and numbers[3] == 1
+            else:
+                track.packets += numbers[1 if kind == b"trun" else 2]
+    return sum(track.entries for track in tracks)
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and size of the content of each box, those inside others too."""
+    ends = [end]
+    while ends:
+        if start + 8 > ends[-1]:
+            start = ends.pop()
+            continue
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        header = 8
+        if size == 1:
+            size, header = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0], 16
+        if size == 0:
+            size = ends[-1] - start
+        if size < header:  # damaged; FFmpeg stops here too
+            start = ends.pop()
+            continue
+        size = min(size, ends[-1] - start)
+        yield kind, start + header, size - header
+        if kind in _OF_BOXES:
+            ends.append(start + size)
+            start += header
+        else:
+            start += size
+
+
+__all__ = ["count_index_entries"]
