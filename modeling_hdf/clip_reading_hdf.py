@@ -8,15 +8,13 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
-from huggingface_hub.utils import httpx
 from transformers.image_utils import ChannelDimension, is_pil_image
 from transformers.video_utils import VideoMetadata
 
+from .downloading_hdf import download
 from .file_kinds_hdf import HEAD, PICTURE_SUFFIXES, frame_files, has_suffix, is_picture, read_head
 from .frame_reading_hdf import AnimatedPicture, FrameArray, PictureFiles, is_animation, open_picture
 from .video_reading_hdf import VideoFile
-
-_DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
 
 
 class Frame(Protocol):
@@ -72,7 +70,7 @@ def open_clip(
     Raises:
         FileNotFoundError: if there is no such file.
         TypeError: for a kind that holds no clip, or a file object in text mode.
-        ValueError: if the clip is empty, cannot be downloaded or is no clip.
+        ValueError: if the clip is empty, is no clip, or cannot be downloaded within limits; see [`download`].
     """
     if isinstance(clip, Mapping):
         return _open_row(clip, name)
@@ -105,7 +103,7 @@ def _open_row(row: Mapping[str, Any], name: str) -> ClipSource:
 
 def _open_path(path: str) -> ClipSource:
     if path.lower().startswith(("http://", "https://")):
-        return _open_content(_download(path), path)
+        return _open_file_object(download(path), path)
     if os.path.isdir(path):
         frames = frame_files(path)
         if not frames:
@@ -141,15 +139,6 @@ def _open_picture(source: str | bytes, name: str) -> ClipSource:
 
 def _open_frames(paths: list[str]) -> ClipSource:
     return PictureFiles(paths, os.path.dirname(paths[0]) or paths[0])
-
-
-def _download(url: str) -> bytes:
-    try:
-        response = httpx.get(url, follow_redirects=True, timeout=_DOWNLOAD_TIMEOUT)
-        response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ValueError(f"{url}: could not be downloaded ({error}).") from error
-    return response.content
 
 
 def read_clip(

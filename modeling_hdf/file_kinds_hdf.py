@@ -65,6 +65,8 @@ def file_kind(path: str | os.PathLike) -> Literal["video", "picture"] | None:
 
 
 def _moves(path: str | os.PathLike) -> bool:
+    if not os.path.isfile(path):  # a pipe would wait
+        return True
     if has_suffix(path, (".webp",)):  # Pillow would read the whole file
         head = read_head(path)
         return head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 2)

@@ -39,6 +39,8 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
     """
     if (os.path.isfile(source) and os.path.getsize(source) == 0) if isinstance(source, str) else not source:
         raise ValueError(f"{name}: the picture is empty (0 bytes).")
+    if isinstance(source, str) and os.path.exists(source) and not os.path.isfile(source):
+        raise ValueError(f"{name}: is no regular file but a folder, a device or a pipe.")  # which may never end
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=PICTURE_FORMATS) as picture:
             LIMITS.check_frame(name, *picture.size)

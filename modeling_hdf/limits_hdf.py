@@ -25,6 +25,8 @@ class Limits:
         returned_bytes: bytes of the frames that are returned together.
         duration: seconds from the start of the first frame to the end of the last.
         decoding_seconds: seconds that the decoder may take for one pass over the clip.
+        downloaded_bytes: bytes of a download, unpacked.
+        download_seconds: seconds that a download may take in all.
     """
 
     frame_pixels: int = 8192 * 8192
@@ -33,6 +35,8 @@ class Limits:
     returned_bytes: int = 4 << 30
     duration: float = 7 * 24 * 3600.0
     decoding_seconds: float = 4 * 3600.0
+    downloaded_bytes: int = 2 << 30
+    download_seconds: float = 600.0
 
     def refuse(self, limit: str, found: float, name: str, what: str, advice: str) -> None:
         """Raise a [`LimitError`] if `found` is above the attribute `limit`. It names the clip, and says what to do."""
@@ -72,6 +76,16 @@ class Limits:
         """Refuse to decode for too long."""
         what = f"decoding has taken {seconds:,.0f} seconds"
         self.refuse("decoding_seconds", seconds, name, what, "Cut it into shorter clips or scale it down")
+
+    def check_downloaded(self, name: str, count: int) -> None:
+        """Refuse a download that is too long."""
+        what = f"its download has {count:,} bytes or more"
+        self.refuse("downloaded_bytes", count, name, what, "Download it yourself")
+
+    def check_download(self, name: str, seconds: float) -> None:
+        """Refuse to download for too long."""
+        what = f"its download has taken {seconds:,.0f} seconds"
+        self.refuse("download_seconds", seconds, name, what, "Download it yourself")
 
 
 LIMITS = Limits()

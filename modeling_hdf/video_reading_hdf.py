@@ -370,7 +370,7 @@ class VideoFile:
 
 def _open_container(source: str | BinaryIO, codec_options: dict[str, str]) -> av.container.InputContainer:
     """Open a container. `codec_options` are for its video streams: FFmpeg decodes the first frames already here."""
-    options = {"metadata_errors": "replace", "options": dict(_OPTIONS)}
+    options = {"mode": "r", "metadata_errors": "replace", "options": dict(_OPTIONS)}
     try:
         return av.open(source, stream_options=[dict(codec_options) for _ in range(_MOST_STREAMS)], **options)
     except av.FFmpegError:

@@ -4,6 +4,7 @@ TRAVELLING_FILES = {
     "clip_reading_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
+    "downloading_hdf.py",
     "file_kinds_hdf.py",
     "frame_reading_hdf.py",
     "limits_hdf.py",

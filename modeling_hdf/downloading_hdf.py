@@ -1,0 +1,126 @@
+"""Downloading a clip, within limits of size and time, and never from the internet into a private network."""
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO
+from urllib.request import getproxies
+
+from huggingface_hub.utils import httpx
+
+from .limits_hdf import LIMITS
+
+_MOST_SILENT_SECONDS = 30.0
+_MOST_REDIRECTS = 10
+_BYTES_IN_MEMORY = 64 << 20  # what is longer lies on disk
+
+
+class _Refused(Exception):
+    """The download breaks off; the text says why."""
+
+
+def download(url: str) -> BinaryIO:
+    """
+    Downloads a file.
+
+    Args:
+        url (`str`): http(s) address. It may be one of a private network, as a local file server's is; but an address
+            of the internet may not redirect to one.
+
+    Returns:
+        A temporary file at its start, which is gone once it is closed.
+
+    Raises:
+        LimitError: if it is longer than 2 GiB, also once it is unpacked, or takes longer than 10 minutes; see [`LIMITS`].
+        ValueError: if it cannot be downloaded, or is redirected to a private, loopback or link-local address; the
+            message names the URL.
+    """
+    file = SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY)
+    try:
+        _run(_fetch(url, file))
+    except (httpx.HTTPError, httpx.InvalidURL, _Refused) as error:
+        raise ValueError(f"{url}: could not be downloaded ({str(error) or type(error).__name__}).") from error
+    file.seek(0)
+    return file
+
+
+def _run(work: Coroutine) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:  # in a notebook a loop runs already
+        thread.submit(asyncio.run, work).result()
+
+
+async def _fetch(url: str, file: BinaryIO) -> None:
+    start = time.monotonic()
+    try:
+        # A limit on the whole, since a server may send a byte now and then for ever, of the headers too.
+        async with asyncio.timeout(LIMITS.download_seconds), httpx.AsyncClient(timeout=_MOST_SILENT_SECONDS) as client:
+            # Packed content may unpack to a thousand times its size; videos are packed already.
+            request = client.build_request("GET", url, headers={"Accept-Encoding": "identity"})
+            came_from_internet = False
+            for _ in range(_MOST_REDIRECTS + 1):
+                is_public = await _is_public(request.url.host)
+                if came_from_internet and not is_public:
+                    raise _Refused(f"it redirects to {request.url.host}, an address of a private network")
+                response = await client.send(request, stream=True)
+                try:
+                    if came_from_internet and not _peer_is_public(response):
+                        raise _Refused(f"it redirects to {request.url.host}, an address of a private network")
+                    if response.next_request is None:
+                        await _save(response, file, url)
+                        return
+                finally:
+                    await response.aclose()
+                request, came_from_internet = response.next_request, came_from_internet or is_public
+            raise _Refused(f"more than {_MOST_REDIRECTS} redirects")
+    except TimeoutError:
+        LIMITS.check_download(url, time.monotonic() - start)
+        raise
+
+
+async def _save(response: httpx.Response, file: BinaryIO, url: str) -> None:
+    response.raise_for_status()
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", "gzip", "deflate"):
+        # Each block of these unpacks to a thousand times its size at most; of others, or one in another, to far more.
+        raise _Refused(f"it is packed as {response.headers['Content-Encoding']!r}")
+    LIMITS.check_downloaded(url, int(response.headers.get("Content-Length", "0")))
+    async for block in response.aiter_bytes():
+        LIMITS.check_downloaded(url, file.tell() + len(block))
+        file.write(block)
+
+
+async def _is_public(host: str) -> bool:
+    """Whether all addresses of a host are of the internet. One that has none is left to a proxy, if there is one."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return True
+    return all(is_public_address(address[0]) for *_, address in found)
+
+
+def _peer_is_public(response: httpx.Response) -> bool:
+    """Whether the answer came from the internet: a name may have another address by now than when it was looked up."""
+    if any(getproxies().get(kind) for kind in ("http", "https", "all")):
+        return True  # the address is that of the proxy
+    stream = response.extensions.get("network_stream")
+    peer = stream.get_extra_info("server_addr") if stream is not None else None
+    return peer is None or is_public_address(peer[0])
+
+
+def is_public_address(address: str) -> bool:
+    """Whether an IP address is one of the internet: not private, loopback, link-local, multicast or reserved."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    ip = inner or ip
+    return ip.is_global and not ip.is_multicast
+
+
+__all__ = ["download"]
