@@ -26,7 +26,7 @@ from modeling_hdf.data.builders.clip_files import inspect_clip
 from modeling_hdf.data.builders.folder import VideoFolderConfig
 from modeling_hdf.evaluation.predictions import PREFIX, read_predictions, write_predictions
 from modeling_hdf.evaluation.results import read_results
-from modeling_hdf.faces.folders import Journal
+from modeling_hdf.faces.journal import Journal
 from modeling_hdf.inference.classifier import load_classifier
 from modeling_hdf.pretrained import TINY_SYNTHETIC
 from modeling_hdf.training.recipes import parse_with_recipe
