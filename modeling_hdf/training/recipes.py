@@ -53,10 +53,13 @@ def parse_with_recipe(parser: HfArgumentParser, kind: str, arguments: Sequence[s
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=parser.get_default("recipe"))
     name = first.parse_known_args(arguments)[0].recipe
-    recipe = yaml.safe_load(configuration_path(kind, name).read_text(encoding="utf-8"))
+    try:
+        recipe = yaml.safe_load(configuration_path(kind, name).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        parser.error(f"recipe {name!r} is no YAML file: {' '.join(str(error).split())}")
     if not isinstance(recipe, dict):
         parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
-    unknown = sorted(set(recipe) - {action.dest for action in parser._actions})
+    unknown = sorted(map(str, set(recipe) - {action.dest for action in parser._actions}))
     if unknown:
         parser.error(f"recipe {name!r} has unknown arguments {unknown}")
     parser.set_defaults(**recipe)
