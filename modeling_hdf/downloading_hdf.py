@@ -35,7 +35,7 @@ def download(url: str) -> BinaryIO:
         A temporary file at its start, which is gone once it is closed.
 
     Raises:
-        LimitError: if it is longer than 2 GiB, also once it is unpacked, or takes longer than 10 minutes; see [`LIMITS`].
+        LimitError: if it is longer than 2 GiB (also once unpacked) or takes more than 10 minutes; see [`LIMITS`].
         ValueError: if it cannot be downloaded, or is redirected to a private, loopback or link-local address; the
             message names the URL.
     """
