@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -73,7 +74,7 @@ def _moves(path: str | os.PathLike) -> bool:
     try:
         with Image.open(path, formats=ANIMATED_FORMATS) as picture:
             return picture.is_animated
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, IndexError, struct.error, Image.DecompressionBombError):
         return True
 
 

@@ -6,6 +6,7 @@ Deeper pictures are scaled to 8 bits; transparency is dropped, as for videos.
 
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,8 +54,9 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
         pixels = int(re.search(r"(\d+) pixels", str(error)).group(1))
         LIMITS.refuse("frame_pixels", pixels, name, f"the picture has {pixels:,} pixels", "Scale it down")
         raise ValueError(f"{name}: {error} Raise `PIL.Image.MAX_IMAGE_PIXELS` too.") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        # Pillow raises `SyntaxError` for broken PNG files, and errors without a file name for truncated ones.
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error) as error:
+        # Pillow raises `SyntaxError` for broken PNG files, `IndexError` for GIF files, and errors without a file name
+        # for truncated ones.
         head = source if isinstance(source, bytes) else read_head(source)
         reason = what_it_is(head) or re.sub(r" ('.*'|<_io.*)$", "", str(error))  # without the source
         raise ValueError(f"{name}: cannot be read as a picture: {reason}.") from error

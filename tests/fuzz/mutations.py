@@ -105,8 +105,7 @@ def damage_yaml(content: bytes, random: Random) -> bytes:
 def damage_json_lines(content: bytes, random: Random) -> bytes:
     """As [`damage_json`], in some of the lines."""
     lines = content.splitlines()
-    for _ in range(random.randint(1, 2)):
-        index = random.randrange(len(lines))
+    for index in random.sample(range(len(lines)), random.randint(1, 2)):
         lines[index] = damage_json(lines[index], random)
     return b"\n".join(lines) + b"\n"
 
