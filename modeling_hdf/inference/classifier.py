@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import checkpoint_path
@@ -24,9 +23,10 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
     try:
         model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)
         processor = HDFVideoProcessor.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # the last two: shapes, a cut file
+    except Exception as error:  # a damaged file of a model raises whatever its reader meets
         place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
-        raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{error}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{reason}") from error
     if info["missing_keys"]:
         names = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"Model {name_or_path} has no weights for {names}: it is no trained classifier.")

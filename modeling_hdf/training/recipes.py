@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
@@ -20,7 +21,16 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
     """Shows the defaults, and the lines of the description as they are."""
 
 
-def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | None = None) -> HfArgumentParser:
+class RecipeParser(HfArgumentParser):
+    """`HfArgumentParser` whose errors name the recipe, which may hold the value that is wrong."""
+
+    recipe: str | None = None
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message if self.recipe is None else f"{message} (recipe {self.recipe})")
+
+
+def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | None = None) -> RecipeParser:
     """
     The parser of a command that takes a recipe.
 
@@ -29,7 +39,7 @@ def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | Non
         dataclasses (`Sequence[type]`): as for [`~transformers.HfArgumentParser`]; one has a field `recipe`.
         description (`str`, *optional*): for `--help`.
     """
-    return HfArgumentParser(
+    return RecipeParser(
         dataclasses,
         prog=f"hdf {kind}",
         description=description,
@@ -38,12 +48,12 @@ def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | Non
     )
 
 
-def parse_with_recipe(parser: HfArgumentParser, kind: str, arguments: Sequence[str]) -> tuple:
+def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str]) -> tuple:
     """
     Parses the command line into dataclasses; a recipe's values take the place of their defaults.
 
     Args:
-        parser (`HfArgumentParser`): see [`recipe_parser`].
+        parser ([`RecipeParser`]): see [`recipe_parser`].
         kind (`str`): `"train"` or `"pretrain"`.
         arguments (`Sequence[str]`): the command line after the name of the command.
 
@@ -62,8 +72,12 @@ def parse_with_recipe(parser: HfArgumentParser, kind: str, arguments: Sequence[s
     unknown = sorted(map(str, set(recipe) - {action.dest for action in parser._actions}))
     if unknown:
         parser.error(f"recipe {name!r} has unknown arguments {unknown}")
+    parser.recipe = name
     parser.set_defaults(**recipe)
-    return parser.parse_args_into_dataclasses(arguments)
+    try:
+        return parser.parse_args_into_dataclasses(arguments)
+    except ValueError as error:
+        raise ValueError(f"{error} (recipe {name})") from error
 
 
 def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
@@ -118,6 +132,7 @@ def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
 
 
 __all__ = [
+    "RecipeParser",
     "as_fields",
     "build_processor",
     "deciding_arguments",

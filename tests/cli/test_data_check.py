@@ -167,7 +167,7 @@ def test_own_data_are_checked_too(tmp_path, capsys):
     assert code == 0
     assert [line.split()[0] for line in output.splitlines() if line.startswith(("a ", "b "))] == ["b", "a"]
     code, output = check(capsys, "folder", "--data-dir", tmp_path)
-    assert code == 1 and "Unknown classes 'a', 'b'" in output
+    assert code == 1 and "unknown classes 'a', 'b'" in output
 
 
 @pytest.mark.parametrize(

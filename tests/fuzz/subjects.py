@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 from mutations import damage_bytes, damage_json, damage_json_lines, damage_safetensors, damage_yaml
 from video_files import numbered_frame, write_video
 
-from modeling_hdf import HDFConfig, HDFVideoProcessor
+from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.cli.train import training_parser
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import load_clip
@@ -104,9 +104,7 @@ SUBJECTS = (
     Subject("list, JSON lines", "jsonl/clips.jsonl", damage_json_lines, _read_list),
     Subject("metrics.json", "metrics/metrics.json", damage_json, lambda path: read_results(path.parent)),
     Subject("faces.jsonl", "faces/faces.jsonl", damage_json_lines, _read_journal),
-    Subject(
-        "config.json", "config/config.json", damage_json, lambda path: HDFConfig.from_pretrained(path.parent), True
-    ),
+    Subject("config.json", "model/config.json", damage_json, lambda path: load_classifier(str(path.parent)), True),
     Subject("recipe", "recipe.yaml", damage_yaml, _read_recipe),
     Subject("predictions.csv", "predictions.csv", damage_bytes, read_predictions),
     Subject(
@@ -136,7 +134,7 @@ def write_sound_files(folder: Path) -> None:
     pictures[0].save(folder / "clip.apng", save_all=True, append_images=pictures[1:], duration=40)
     pictures[5].save(folder / "photo.png")
     pictures[5].save(folder / "photo.jpg")
-    for name in ("frames", "csv", "jsonl", "metrics", "faces", "config"):
+    for name in ("frames", "csv", "jsonl", "metrics", "faces"):
         (folder / name).mkdir()
     for number, picture in enumerate(pictures):
         picture.save(folder / "frames" / f"{number}.png")
@@ -152,7 +150,6 @@ def write_sound_files(folder: Path) -> None:
     journal = "".join(json.dumps(record | {"clip": f"a/{index}.mp4"}) + "\n" for index in range(4))
     (folder / "faces" / "faces.jsonl").write_text(journal)
     shutil.copy(Path(TINY_SYNTHETIC) / "metrics.json", folder / "metrics")
-    shutil.copy(Path(TINY_SYNTHETIC) / "config.json", folder / "config")
     shutil.copy(configuration_path("train", "synthetic"), folder / "recipe.yaml")
     _write_predictions(folder / "predictions.csv")
     shutil.copytree(TINY_SYNTHETIC, folder / "model")

@@ -84,7 +84,7 @@ class VideoFolderConfig(ExpressionConfig):
         else:
             found, others = clips_of_tree(self.data_dir)
             notes = ["clips: folders by class", *left_aside([os.path.relpath(path, self.data_dir) for path in others])]
-        names = self.labels or _expressions([clip.label for clip in found])
+        names = self.labels or _expressions([clip.label for clip in found], files[0] if files else self.data_dir)
         texts, places = [clip.label for clip in found], [clip.place for clip in found]
         labels, base = resolve_labels(texts, places, names, self.label_base)
         notes += spelling_notes(texts, labels) if base is None else [f"labels count from {base}"]
@@ -114,18 +114,18 @@ def _checked_names(labels: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _expressions(texts: list[str]) -> tuple[str, ...]:
-    """Our classes, for labels that are all names of them or all numbers of the seven."""
+def _expressions(texts: list[str], place: str) -> tuple[str, ...]:
+    """Our classes, for labels that are all names of them or all numbers of the seven; `place` is for messages."""
     if any(whole_number(text) is not None for text in texts):
         raise ValueError(
-            "Labels are numbers: name the classes they stand for, in order, with `labels` (`--labels`); the numbers "
-            "themselves, if they are the names."
+            f"{place}: labels are numbers: name the classes they stand for, in order, with `labels` (`--labels`); the "
+            "numbers themselves, if they are the names."
         )
     unknown = sorted({text for text in texts if expression_name(text) is None})
     if unknown:
         raise ValueError(
-            f"Unknown classes {', '.join(map(repr, unknown[:5]))}: the expressions are {', '.join(MAFW_EXPRESSIONS)}. "
-            "Name classes of your own, in order, with `labels` (`--labels`)."
+            f"{place}: unknown classes {', '.join(map(repr, unknown[:5]))}: the expressions are "
+            f"{', '.join(MAFW_EXPRESSIONS)}. Name classes of your own, in order, with `labels` (`--labels`)."
         )
     return EXPRESSIONS if all(expression_name(text) in EXPRESSIONS for text in texts) else MAFW_EXPRESSIONS
 

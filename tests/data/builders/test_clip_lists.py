@@ -177,7 +177,7 @@ def test_columns_read_and_not_read_are_told(root):
         (b"clips/a.mp4,happy\nclips/f.mp4,sad,x\n", r"line 2: expected a clip and a label, separated by a comma"),
         (b"path,label\nclips/a.mp4,happy\nclips/f.mp4\n", r"line 3: has not as many cells"),
         (b"path,label,fold\nclips/a.mp4,happy,\xc2\xb2\n", r"line 2: `fold` must be a number"),
-        (b"path,label\nclips/a.mp4,\xc2\xb2\nclips/f.mp4,1\n", r"Labels are numbers"),
+        (b"path,label\nclips/a.mp4,\xc2\xb2\nclips/f.mp4,1\n", r"labels are numbers"),
         (b"\n\n", "lists no clip"),
     ],
 )
