@@ -125,7 +125,8 @@ def _rows_below(
 
 
 def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, list[str]]], delimiter: str) -> Table:
-    numbered = [cells[0] for _, cells in rows] == [str(index) for index in range(len(rows))]
+    first = [cells[0] for _, cells in rows]
+    numbered = any(first == [str(index + start) for index in range(len(first))] for start in (0, 1))  # pandas, R
     if columns[0] in ("", "unnamed:_0"):
         columns, rows = columns[1:], [(number, cells[1:]) for number, cells in rows]
     elif delimiter == " " and numbered and all(len(cells) == len(columns) + 1 for _, cells in rows):

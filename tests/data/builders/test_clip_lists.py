@@ -56,6 +56,12 @@ def test_delimiters_with_and_without_a_line_of_names(root, delimiter, header):
     assert found(root) == dict(ROWS)
 
 
+def test_the_row_names_of_r_are_no_column(root):
+    lines = [f'"{number}" "{path}" "{label}"' for number, (path, label) in enumerate(ROWS, start=1)]
+    (root / "clips.csv").write_text("\n".join(['"path" "label"', *lines]))
+    assert found(root) == dict(ROWS)
+
+
 def test_spaces_separate_though_paths_have_some(root):
     (root / "clips.csv").write_text("\n".join(f"{path} {label}" for path, label in ROWS))
     assert found(root) == dict(ROWS)
