@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .files import write_json
+
 LOCK_FILE = ".hdf-run.lock"
 HOLDER_FILE = ".hdf-run.json"  # beside the lock, which cannot be read on every system while it is held
 
@@ -51,8 +53,7 @@ def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
         ) from None
     try:
         about = {"command": command, "process": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        holder.unlink(missing_ok=True)  # a link would be written through
-        holder.write_text(json.dumps(about), encoding="utf-8")
+        write_json(holder, about)
         yield
     finally:
         # Removed while the lock is held. A process that waits for the removed file sees that it is gone, and fails.

@@ -18,6 +18,7 @@ from modeling_hdf.data.files import (
     read_json,
     refuse_filled,
     remove_parts,
+    remove_parts_of,
     whole_or_absent,
     write_bytes,
     write_json,
@@ -105,6 +106,44 @@ def test_a_killed_writer_leaves_the_earlier_file_and_what_can_be_cleared(tmp_pat
     assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=120).returncode == 9
     assert path.read_text() == "earlier" and len(names(path.parent)) == 2
     assert remove_parts(tmp_path) == 1 and names(path.parent) == ["file"]
+
+
+KILLED_WHILE_REPLACING = """
+import os, sys
+from modeling_hdf.data.files import whole_or_absent
+replace = os.replace
+def killed(source, target):  # when the earlier folder is aside, and the new one not yet in its place
+    os._exit(9) if ".hdf-part" in str(source) else replace(source, target)
+with whole_or_absent(sys.argv[1]) as part:
+    part.mkdir()
+    os.replace = killed
+"""
+
+
+def test_what_a_killed_writer_had_put_aside_comes_back(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "earlier").touch()
+    run = subprocess.run([sys.executable, "-c", KILLED_WHILE_REPLACING, str(folder)], timeout=120)
+    assert run.returncode == 9 and not folder.exists()
+    assert remove_parts_of(tmp_path / "other") == 0 and not folder.exists()
+    assert remove_parts_of(folder) == 1 and names(folder) == ["earlier"] and names(tmp_path) == ["out"]
+
+
+def test_only_what_dead_writers_of_this_file_left_is_removed(tmp_path):
+    (tmp_path / ".dead.hdf-part" / "out").mkdir(parents=True)
+    (tmp_path / ".other.hdf-part" / "else").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "out").mkdir(parents=True)
+    (tmp_path / "file.hdf-part").touch()
+    if sys.platform != "win32":
+        (tmp_path / ".link.hdf-part").symlink_to("elsewhere")
+    kept = {"elsewhere", "file.hdf-part", ".other.hdf-part", ".link.hdf-part"} & set(names(tmp_path))
+    with whole_or_absent(tmp_path / "out") as at_work:
+        at_work.mkdir()
+        assert remove_parts_of(tmp_path / "out") == 1
+        assert set(names(tmp_path)) == kept | {at_work.parent.name} and at_work.is_dir()
+        assert remove_parts(tmp_path) == 1 and at_work.is_dir()  # that of the other
+    assert (tmp_path / "out").is_dir() and names(tmp_path / "elsewhere") == ["out"]
 
 
 def test_a_folder_takes_the_place_of_an_earlier_one_as_a_whole(tmp_path):
