@@ -104,9 +104,18 @@ def clip_groups(column: pd.Series) -> pd.Series:
     else:
         edges = np.unique(np.nanquantile(column, [0, 0.25, 0.5, 0.75, 1]))
         numbers = pd.Series(np.searchsorted(edges[1:-1], column, side="left"), column.index).where(column.notna())
-        names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        names = _range_names(edges)
     codes = numbers.fillna(len(names)).astype(int)
     return pd.Series(pd.Categorical.from_codes(codes, [*names, "unknown"], ordered=True), column.index)
+
+
+def _range_names(edges: np.ndarray) -> list[str]:
+    """Names of the bins between `edges`, of three significant digits, or as many as tell the bins apart."""
+    for digits in range(3, 18):
+        names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        if len({f"{edge:.{digits}g}" for edge in edges}) == len(edges):
+            break
+    return names
 
 
 def _group_scores(table: pd.DataFrame, factor: str, unit: str, options: dict) -> dict:

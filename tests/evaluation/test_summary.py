@@ -152,12 +152,19 @@ def test_numbers_are_binned_at_their_quartiles_and_few_values_are_groups():
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     expected = [0 if v <= low else 1 if v <= middle else 2 if v <= high else 3 for v in values]
     assert groups.cat.codes.tolist() == expected
-    assert groups[values.argmin()] == f"{values.min():.4g} to {low:.4g}"
-    assert groups[values.argmax()] == f"{high:.4g} to {values.max():.4g}"
+    assert groups[values.argmin()] == f"{values.min():.3g} to {low:.3g}"
+    assert groups[values.argmax()] == f"{high:.3g} to {values.max():.3g}"
     assert clip_groups(pd.Series([2, 0, 1, 2])).tolist() == ["2", "0", "1", "2"]
     # Most clips at one value: equal quartiles are one.
     silent = clip_groups(pd.Series([0.0] * 6 + [0.1, 0.2, 0.3, 0.4]))
     assert silent.nunique() == 2 and silent.notna().all()
+
+
+def test_bins_that_three_digits_do_not_tell_apart_get_more():
+    groups = clip_groups(pd.Series([1.0001, 1.0002, 1.0003, 1.0004, 1.0005])).tolist()
+    bins = ["1.0001 to 1.0002", "1.0002 to 1.0003", "1.0003 to 1.0004", "1.0004 to 1.0005"]
+    assert groups == [bins[0], *bins]
+
 
 
 def test_a_missing_value_is_a_group_of_its_own():
