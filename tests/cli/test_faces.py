@@ -343,8 +343,9 @@ def test_a_killed_run_leaves_no_half_file_and_is_finished_by_the_next(tmp_path, 
         time.sleep(0.05)
     assert not _group_is_alive(run.pid)  # the workers end with their parent
 
-    (out / "deep").mkdir()
-    (out / "deep" / ".clip.mp4.hdf-part").write_bytes(b"half")
+    part = out / "deep" / ".x.hdf-part"
+    part.mkdir(parents=True)
+    (part / "clip.mp4").write_bytes(b"half")
     assert hdf(source, out) == 0
     assert tree(out) == sorted([f"{index:02d}.mp4" for index in range(12)] + ["faces.jsonl"])
     assert len({(out / f"{index:02d}.mp4").read_bytes() for index in range(12)}) == 1
