@@ -221,7 +221,7 @@ def test_numbers_that_json_lacks_are_named(tmp_path, value, name):
         (b"", "is not JSON"),
         (b'{"a": ', "is not JSON"),
         (b"\xff\xfe{", "is not UTF-8 text"),
-        (b"[1]", "holds no JSON object"),
+        (b"[1]", "is not a JSON object"),
         (b"[" * 100_000, "is not JSON"),
     ],
 )

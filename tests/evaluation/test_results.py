@@ -172,7 +172,7 @@ def test_nan_in_an_unknown_field_is_not_written(tmp_path):
     [
         (b'{"war": 0.5', "is not JSON"),
         (b"", "is not JSON"),
-        (b"[0.5]", "holds no JSON object"),
+        (b"[0.5]", "is not a JSON object"),
         ('{"model": "\u00e4"}'.encode("latin-1"), "is not UTF-8"),
     ],
 )
