@@ -174,7 +174,7 @@ def test_a_missing_value_is_a_group_of_its_own():
 def test_an_unknown_factor_and_a_damaged_table_are_named():
     with pytest.raises(ValueError, match="no column colour to group by; their factors: scene"):
         evaluate_predictions(build_table(scene=["a", "b"] * 30), ["colour"])
-    with pytest.raises(ValueError, match="no probabilities"):
+    with pytest.raises(ValueError, match="invalid probabilities"):
         evaluate_predictions(build_table().assign(probability_sad=np.nan))
 
 
