@@ -12,10 +12,10 @@ def configuration_path(kind: str, name: str) -> Path:
     Args:
         kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`), `"train"` or `"pretrain"` (recipes of
             `examples/train.py` and `examples/pretrain.py`), or `"accelerate"` (for `accelerate launch --config_file`).
-        name (`str`): name of the file without its ending, such as `"tiny"`; or the path of a file of your own.
+        name (`str`): name of the file without its suffix, such as `"tiny"`; or the path of your own file.
 
     Raises:
-        FileNotFoundError: if there is neither; the message lists the names that ship.
+        FileNotFoundError: if no such file exists; the message lists the shipped names.
     """
     folder, ending = Path(__file__).parent / kind, _FOLDERS[kind]
     for path in (folder / f"{name}{ending}", Path(name)):

@@ -1,4 +1,4 @@
-"""Anything that holds a clip, opened by one function: for training, prediction and face cropping alike."""
+"""One function opens every kind of clip, for training, prediction and face cropping."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ class Frame(Protocol):
 
 
 class ClipSource(Protocol):
-    """A clip that can be gone through again and again. `name` is what messages call it."""
+    """A clip that can be read several times. Messages call it by its `name`."""
 
     name: str
 
@@ -42,7 +42,7 @@ class ClipSource(Protocol):
         """All frames in order, holding one at a time."""
 
     def problems(self, duration: float | None) -> list[str]:
-        """What was wrong with the file in the last pass, though it could be read."""
+        """Faults of the file that the last pass met and could read past."""
 
 
 def open_clip(
@@ -63,14 +63,14 @@ def open_clip(
             - a dataset row's `{"bytes", "path"}` or `{"path", "frames"}`;
             - an array or tensor of shape `(F, H, W, 3)` or `(F, 3, H, W)`, a list of PIL images or 3-D arrays, or one
               PIL image.
-        name: what messages call a clip that has neither path nor URL.
-        input_data_format: of frames in memory: `"channels_first"` or `"channels_last"`; inferred if `None`.
-        metadata: of frames in memory; gives `fps` and `duration`.
+        name: name in messages for a clip without path or URL.
+        input_data_format: `"channels_first"` or `"channels_last"` for frames in memory; inferred if `None`.
+        metadata: `fps` and `duration` of frames in memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TypeError: for a kind that holds no clip, or a file object in text mode.
-        ValueError: if the clip is empty, is no clip, or cannot be downloaded within limits; see [`download`].
+        TypeError: for an object of another kind, or a file object in text mode.
+        ValueError: if the clip is empty, cannot be read, or cannot be downloaded within limits; see [`download`].
     """
     if isinstance(clip, Mapping):
         return _open_row(clip, name)
@@ -92,7 +92,7 @@ def _open_row(row: Mapping[str, Any], name: str) -> ClipSource:
     content, path, frames = (row.get(key) for key in ("bytes", "path", "frames"))
     if frames is not None:
         if path is not None or content is not None:
-            raise ValueError(f"{path or name}: the clip sets both a video and frames; it must be one of them.")
+            raise ValueError(f"{path or name}: the clip sets both a video and frames; set only one of them.")
         if not len(frames):
             raise ValueError(f"{name}: the clip's list of frames is empty; a clip needs at least one frame.")
         return _open_frames(list(frames))
@@ -111,7 +111,7 @@ def _open_path(path: str) -> ClipSource:
         return PictureFiles(frames, path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file; pass the path of a clip or an http(s) URL.")
-    # A stream of JPEG pictures starts as one of them does, and its name alone tells them apart.
+    # A stream of JPEG pictures starts with the same bytes as one JPEG picture. Only the name tells them apart.
     begins_as_picture = is_picture(read_head(path)) and not has_suffix(path, (".mjpeg", ".mjpg"))
     return _open_picture(path, path) if begins_as_picture or has_suffix(path, PICTURE_SUFFIXES) else VideoFile(path)
 
@@ -147,20 +147,20 @@ def read_clip(
     """Read the frames of a clip that `sample` picks.
 
     Args:
-        clip: any kind of clip, see [`open_clip`], which `name` and `options` go to.
+        clip: any kind of clip, see [`open_clip`], which also gets `name` and `options`.
         sample: called as `sample(metadata=..., timestamps=...)`, see [`HDFVideoProcessor.sample_frames`]; returns the
-            indices of the frames in presentation order. `timestamps` is `None` for what carries no times.
+            indices of the frames in presentation order. `timestamps` is `None` for a clip without times.
 
     Returns:
         The frames as they are shown, uint8 RGB of shape `(num_frames, height, width, 3)` (for frames in memory, a
         tensor of their own type), and the metadata: `total_num_frames`, mean `fps`, `duration` in seconds, displayed
-        `height` and `width`, `frames_indices`. Videos and pictures are turned and mirrored as they say, pixels are
-        square, and frames of another size are scaled to that of the clip's first frame.
+        `height` and `width`, `frames_indices`. Frames are turned and mirrored as the file asks, their pixels are
+        square, and all have the size of the clip's first frame.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: as [`open_clip`], if no frame can be decoded, or if the clip is
-            above one of the [`LIMITS`]. Damage to a part of a video is no error: the rest is used, and a warning names
-            the file.
+            above one of the [`LIMITS`]. Damage to a part of a video raises no error: the rest is used, and a warning
+            names the file.
     """
     source = open_clip(clip, name, **options)
 

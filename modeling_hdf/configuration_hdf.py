@@ -19,7 +19,7 @@ BACKBONES = {"videomae": VideoMAEBackbone}
 # The classes, in DFEW's order.
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 
-# Fields of the backbone that HDF shows, and takes, at the top level as well.
+# Fields of the backbone that can also be read and set on `HDFConfig` itself.
 _SHARED_FIELDS = ("num_frames", "image_size")
 
 
@@ -54,8 +54,8 @@ class HDFConfig(PreTrainedConfig):
             `"release"` compares channel bins, as the authors' published fragment does.
         dam_init (`"identity"` or `"paper"`, *optional*, defaults to `"identity"`):
             `"identity"` starts every DAM as `y = x`, so that a pretrained backbone keeps its predictions; `"paper"`
-            starts at about `y = 0.83 x`. On the validation split of `benchmarks/ablation.py --tune` (2 seeds, UAR
-            beside no DAM) they gained 2.8 and 1.2 points.
+            starts at about `y = 0.83 x`. On the validation split of `benchmarks/ablation.py --tune` (2 seeds), they
+            raised UAR by 2.8 and 1.2 points over a model without DAM.
         dam_temporal (`bool`, *optional*, defaults to `True`):
             Whether DAM has its temporal branch.
         dam_frequency (`bool`, *optional*, defaults to `True`):
@@ -66,12 +66,12 @@ class HDFConfig(PreTrainedConfig):
             Dropout probability before the classifier, 0 to 1.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
             Stochastic depth (https://arxiv.org/abs/1603.09382) of the backbone while training, 0 to 1: probability
-            that a sample skips the attention, or the MLP, of the last layer. It grows evenly from 0 at the first.
-            MAE-DFER fine-tunes with 0.1.
+            that a sample skips the attention, or the MLP, of the last layer. The probability grows evenly from 0 at
+            the first layer. MAE-DFER fine-tunes with 0.1.
         calibration_temperature (`float`, *optional*, defaults to 1.0):
-            What the logits are divided by outside training, above 0: the calibration of Guo et al. 2017
-            (https://arxiv.org/abs/1706.04599), fitted on validation by `hdf calibrate`. It changes how sure the model
-            is, never which class it chooses.
+            Divisor of the logits outside training, above 0 (calibration of Guo et al. 2017,
+            https://arxiv.org/abs/1706.04599). `hdf calibrate` fits it on validation clips. It changes the
+            probabilities but never the predicted class.
         id2label (`dict[int, str]`, *optional*):
             Names of the classes. Defaults to happiness, sadness, neutral, anger, surprise, disgust, fear (DFEW's
             order).
@@ -80,7 +80,7 @@ class HDFConfig(PreTrainedConfig):
         ValueError: for a backbone that is not supported, two different values of `num_frames` or `image_size`, and
             unknown fields that start with `dam_`.
         huggingface_hub.errors.StrictDataclassError: for values of a wrong type or out of range, frames, sizes or
-            DAM layers that do not fit the backbone, and a `problem_type` of more than one class per clip or of none.
+            DAM layers that do not fit the backbone, and a `problem_type` other than one class per clip.
 
     Example:
 
@@ -95,7 +95,7 @@ class HDFConfig(PreTrainedConfig):
 
     model_type = "hdf"
     sub_configs = {"backbone_config": AutoConfig}
-    # Not predictions: keeps `Trainer.predict` to the logits.
+    # `Trainer.predict` returns the logits alone.
     keys_to_ignore_at_inference = ["features", "hidden_states", "attentions"]
 
     backbone_config: dict | PreTrainedConfig | None = None
@@ -131,8 +131,8 @@ class HDFConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs) -> "HDFConfig":
-        """As [`~transformers.PreTrainedConfig.from_dict`], but refuses another model's configuration and unknown DAM
-        fields instead of passing over them."""
+        """Like [`~transformers.PreTrainedConfig.from_dict`], but raises an error for another model's configuration and
+        for unknown DAM fields."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(
@@ -158,7 +158,7 @@ class HDFConfig(PreTrainedConfig):
                 f"`backbone_config` has model_type {model_type!r}; supported backbones are {sorted(BACKBONES)}."
             )
         if isinstance(backbone, PreTrainedConfig):
-            # An object cannot tell which values its user set: those that differ from the defaults count as set.
+            # An object does not record which values its user set: values that differ from the defaults count as set.
             defaults = type(backbone)()
             explicit = {n: getattr(backbone, n) for n in given if getattr(backbone, n) != getattr(defaults, n)}
             backbone = copy.deepcopy(backbone)
@@ -170,7 +170,7 @@ class HDFConfig(PreTrainedConfig):
                 continue
             if _comparable(explicit.get(name, value)) != _comparable(value):
                 raise ValueError(
-                    f"`{name}` is {value}, but `backbone_config` says {explicit[name]}; give it in one of the two."
+                    f"`{name}` is {value}, but `backbone_config` says {explicit[name]}; set it in one place only."
                 )
             if isinstance(backbone, PreTrainedConfig):
                 setattr(backbone, name, value)
@@ -181,7 +181,7 @@ class HDFConfig(PreTrainedConfig):
         self.backbone_config = backbone
 
     def validate_architecture(self):
-        """Checks that backbone, clip and DAM settings fit together."""
+        """Checks that the settings of backbone, clip and DAM fit together."""
         super().validate_architecture()
         BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
         if self.dam_layers is None:
@@ -194,7 +194,7 @@ class HDFConfig(PreTrainedConfig):
             )
         if self.dam_layers and not (self.dam_temporal or self.dam_frequency):
             raise ValueError(
-                "`dam_temporal` and `dam_frequency` are both off; set `dam_layers=[]` for a model without."
+                "`dam_temporal` and `dam_frequency` are both off; set `dam_layers=[]` for a model without DAM."
             )
         if not 1 <= self.dam_reduction <= 49:
             raise ValueError(f"`dam_reduction` is {self.dam_reduction}; it must be between 1 and 49.")

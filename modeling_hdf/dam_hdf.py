@@ -3,8 +3,8 @@
 Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Recognition via Distributionally Robust
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.2 and the overview figure.
 
-DAM multiplies a feature map with a gate made of one number per frame and one per place, so it fits after any stage of
-any video backbone. Plain PyTorch: usable without the rest of the package.
+DAM multiplies a feature map by a gate with one number per frame and one per position, so it fits after any stage of
+any video backbone. This file needs only PyTorch, not the rest of the package.
 """
 
 import math
@@ -36,7 +36,7 @@ def dct_bank() -> torch.Tensor:
 
 class DAMTemporalBranch(nn.Module):
     """
-    Temporal branch: a gate per frame from how far each frame lies from the clip's distribution.
+    Temporal branch: one gate per frame, computed from the frame's distance to the clip's distribution.
 
     With `x (B, T, h, w, C)`, the channels in K = T bins, k one bin and c one channel:
 
@@ -49,8 +49,8 @@ class DAMTemporalBranch(nn.Module):
         H        = softmax(query key^T / sqrt(K)) value, all three linear in S'                 (B, T, K)
         g_t      = sigmoid(mean_k H)                                                            (B, T)
 
-    `variant="release"` takes both terms along the bins of one frame: `W[b,t] = || A[b,t,:] - mean_k A[b,t,k] ||_2` and
-    `D[b,t,k] = | A[b,t,k] - A[b,t,k-1] |`, `D[b,t,0] = 0`.
+    `variant="release"` computes both terms along the bins of one frame:
+    `W[b,t] = || A[b,t,:] - mean_k A[b,t,k] ||_2` and `D[b,t,k] = | A[b,t,k] - A[b,t,k-1] |`, `D[b,t,0] = 0`.
 
     | symbol | parameter | shape | start |
     |---|---|---|---|
@@ -85,7 +85,7 @@ class DAMTemporalBranch(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Puts the parameters at their start values."""
+        """Sets the parameters to their start values."""
         nn.init.constant_(self.average_weight, 0.5)
         nn.init.constant_(self.max_weight, 0.5)
         nn.init.ones_(self.pooled_gain)
@@ -127,7 +127,7 @@ class DAMTemporalBranch(nn.Module):
 
 class DAMFrequencyBranch(nn.Module):
     """
-    Frequency branch: a gate per place from DCT responses made robust inside a small ball around them.
+    Frequency branch: one gate per position, computed from DCT responses that are perturbed within a small ball.
 
     With `x (B, T, h, w, C)` and i one of 49 filters:
 
@@ -141,7 +141,7 @@ class DAMFrequencyBranch(nn.Module):
         f_i      = tanh(c / (std_i(e) + 1e-6) * e_i) * gain_i + bias_i                          (B, 49, h, w)
         g_s      = sigmoid(conv7x7(f))                                                          (B, h, w)
 
-    `std_i(e)` is `sqrt(var_i(e) + 1e-6)` with the unbiased variance over the 49 responses of a place, `(B, 1, h, w)`.
+    `std_i(e)` is `sqrt(var_i(e) + 1e-6)`, with the unbiased variance over a position's 49 responses, `(B, 1, h, w)`.
     With `reduction` r > 1 the last convolution becomes `conv7x7(relu(conv7x7(f)))`, 49 -> 49 // r -> 1 channels.
 
     | symbol | parameter | shape | start |
@@ -161,7 +161,7 @@ class DAMFrequencyBranch(nn.Module):
     def __init__(self, reduction: int, init: str):
         super().__init__()
         self.init = init
-        # Not persistent: it is a formula. `reset_parameters` fills it, also after a load from the meta device.
+        # Not saved, because a formula gives it. `reset_parameters` fills it, also after a load from the meta device.
         self.register_buffer("dct_bank", torch.empty(_NUM_FILTERS, 1, _DCT_SIZE, _DCT_SIZE), persistent=False)
         self.noise = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
         self.noise_gain = nn.Parameter(torch.empty(_NUM_FILTERS, 1, 1))
@@ -179,7 +179,7 @@ class DAMFrequencyBranch(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Puts the parameters and the DCT bank at their start values."""
+        """Sets the parameters and the DCT bank to their start values."""
         with torch.no_grad():
             self.dct_bank.copy_(dct_bank())
         nn.init.normal_(self.noise, std=0.1)
@@ -198,7 +198,7 @@ class DAMFrequencyBranch(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, h, w)`, between 0 and 1."""
-        # Every channel meets the same filters, so the sum over channels may come first.
+        # All channels use the same filters, so the sum over channels can come first.
         pooled = x.sum(-1, dtype=_gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
         response = self._filter(pooled, self.dct_bank)  # (B, 49, h, w)
         deviation = response - response.mean((2, 3), keepdim=True)
@@ -228,12 +228,12 @@ class DAM(nn.Module):
             frames, as the paper says; `"release"` compares channel bins, as the authors' published fragment does.
         init (`"identity"` or `"paper"`): `"identity"` starts as `y = x`; `"paper"` with w_t 0.8 and w_s 0.3.
         temporal (`bool`): whether to build the temporal branch g_t.
-        frequency (`bool`): whether to build the frequency branch g_s. With one branch off, the other alone gives
+        frequency (`bool`): whether to build the frequency branch g_s. With one branch alone,
             `y = x * w * (1 + g)`.
         reduction (`int`): channel reduction of the frequency attention, 1 to 49.
 
     Raises:
-        ValueError: for values outside these ranges, and in `forward` for a map of another shape.
+        ValueError: for arguments outside these ranges, and in `forward` for a map of another shape.
 
     Example:
 
@@ -265,7 +265,7 @@ class DAM(nn.Module):
         if init not in INITS:
             raise ValueError(f"`init` is {init!r}; choose one of {INITS}.")
         if not (temporal or frequency):
-            raise ValueError("`temporal` and `frequency` are both off, which leaves nothing of DAM.")
+            raise ValueError("`temporal` and `frequency` are both off; turn on at least one branch.")
         if not 1 <= reduction <= _NUM_FILTERS:
             raise ValueError(f"`reduction` is {reduction}; it must be between 1 and {_NUM_FILTERS}.")
         self.num_steps = num_steps
@@ -277,7 +277,7 @@ class DAM(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Puts `w_t` and `w_s` at their start values; the branches look after their own."""
+        """Sets `w_t` and `w_s` to their start values; each branch sets its own parameters."""
         identity = self.init == "identity"
         if self.temporal_weight is not None:
             nn.init.constant_(self.temporal_weight, 2 / 3 if identity else 0.8)
@@ -287,7 +287,7 @@ class DAM(nn.Module):
     def gates(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """
         Gates g_t `(B, T)` and g_s `(B, h, w)` of the map `x` `(B, T, h, w, C)`; None for a branch that is off. In
-        float32 at least, whatever the dtype of map and parameters: sums over a map leave the range of half precision.
+        At least float32, because sums over a feature map overflow half precision.
         """
         with torch.autocast(x.device.type, enabled=False):
             return (

@@ -1,4 +1,4 @@
-"""Downloading a clip, within limits of size and time, and never from the internet into a private network."""
+"""Downloads a clip within limits of size and time, and refuses redirects from the internet to a private network."""
 
 import asyncio
 import ipaddress
@@ -16,11 +16,11 @@ from .limits_hdf import LIMITS
 
 _MOST_SILENT_SECONDS = 30.0
 _MOST_REDIRECTS = 10
-_BYTES_IN_MEMORY = 64 << 20  # what is longer lies on disk
+_BYTES_IN_MEMORY = 64 << 20  # longer downloads go to disk
 
 
 class _Refused(Exception):
-    """The download breaks off; the text says why."""
+    """Ends a download; the text gives the reason."""
 
 
 def download(url: str) -> BinaryIO:
@@ -28,16 +28,16 @@ def download(url: str) -> BinaryIO:
     Downloads a file.
 
     Args:
-        url (`str`): http(s) address. It may be one of a private network, as a local file server's is; but an address
-            of the internet may not redirect to one.
+        url (`str`): http(s) address. It may lie in a private network, such as a local file server. But an internet
+            address may not redirect to a private network.
 
     Returns:
-        A temporary file at its start, which is gone once it is closed.
+        A temporary file at its start, which is deleted when it is closed.
 
     Raises:
-        LimitError: if it is longer than 2 GiB (also once unpacked) or takes more than 10 minutes; see [`LIMITS`].
-        ValueError: if it cannot be downloaded, or is redirected to a private, loopback or link-local address; the
-            message names the URL.
+        LimitError: if it is longer than 2 GiB (also unpacked) or takes more than 10 minutes; see [`LIMITS`].
+        ValueError: if it cannot be downloaded, or redirects to a private, loopback or link-local address; the message
+            names the URL.
     """
     file = SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY)
     try:
@@ -54,16 +54,16 @@ def _run(work: Coroutine) -> None:
     except RuntimeError:
         asyncio.run(work)
         return
-    with ThreadPoolExecutor(max_workers=1) as thread:  # in a notebook a loop runs already
+    with ThreadPoolExecutor(max_workers=1) as thread:  # a notebook already runs an event loop
         thread.submit(asyncio.run, work).result()
 
 
 async def _fetch(url: str, file: BinaryIO) -> None:
     start = time.monotonic()
     try:
-        # A limit on the whole, since a server may send a byte now and then for ever, of the headers too.
+        # A limit on the total time, since a server can send single bytes, also of the headers, without end.
         async with asyncio.timeout(LIMITS.download_seconds), httpx.AsyncClient(timeout=_MOST_SILENT_SECONDS) as client:
-            # Packed content may unpack to a thousand times its size; videos are packed already.
+            # Compressed content may unpack to a thousand times its size; videos are already compressed.
             request = client.build_request("GET", url, headers={"Accept-Encoding": "identity"})
             came_from_internet = False
             for _ in range(_MOST_REDIRECTS + 1):
@@ -89,7 +89,7 @@ async def _fetch(url: str, file: BinaryIO) -> None:
 async def _save(response: httpx.Response, file: BinaryIO, url: str) -> None:
     response.raise_for_status()
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", "gzip", "deflate"):
-        # Each block of these unpacks to a thousand times its size at most; of others, or one in another, to far more.
+        # These encodings unpack to at most a thousand times the size. Other or nested encodings unpack to far more.
         raise _Refused(f"it is packed as {response.headers['Content-Encoding']!r}")
     LIMITS.check_downloaded(url, int(response.headers.get("Content-Length", "0")))
     async for block in response.aiter_bytes():
@@ -98,7 +98,7 @@ async def _save(response: httpx.Response, file: BinaryIO, url: str) -> None:
 
 
 async def _is_public(host: str) -> bool:
-    """Whether all addresses of a host are of the internet. One that has none is left to a proxy, if there is one."""
+    """Whether all addresses of a host are internet addresses. True for no address: a proxy may know it."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -107,16 +107,16 @@ async def _is_public(host: str) -> bool:
 
 
 def _peer_is_public(response: httpx.Response) -> bool:
-    """Whether the answer came from the internet: a name may have another address by now than when it was looked up."""
+    """Whether the answer came from the internet. The address of a name may have changed since it was looked up."""
     if any(getproxies().get(kind) for kind in ("http", "https", "all")):
-        return True  # the address is that of the proxy
+        return True  # the address belongs to the proxy
     stream = response.extensions.get("network_stream")
     peer = stream.get_extra_info("server_addr") if stream is not None else None
     return peer is None or is_public_address(peer[0])
 
 
 def is_public_address(address: str) -> bool:
-    """Whether an IP address is one of the internet: not private, loopback, link-local, multicast or reserved."""
+    """Whether an IP address is an internet address: not private, loopback, link-local, multicast or reserved."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
     ip = inner or ip

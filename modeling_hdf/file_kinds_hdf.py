@@ -1,4 +1,4 @@
-"""What a file is, by its name and its first bytes, and in which order the files of a folder are shown."""
+"""The kind of a file, from its name and its first bytes, and the order of the files in a folder."""
 
 import os
 import re
@@ -16,17 +16,17 @@ VIDEO_SUFFIXES = tuple(
 )
 PICTURE_SUFFIXES = tuple(
     ".apng .bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)  # of these, GIF, WebP and APNG may move, and are then clips
+)  # GIF, WebP and APNG files may be animations, and are then clips
 
-# What Pillow may take a file for. Others of its readers start other programs (EPS) or guess (TGA).
+# The formats that Pillow may open. Some of its other readers start programs (EPS) or guess (TGA).
 PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")  # an MPO or a TIFF of several pictures is no animation
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF.{4}WEBP", re.DOTALL
 )
-HEAD = 4096  # bytes; as many tell what a file is
+HEAD = 4096  # bytes, enough to find the kind of a file
 
-# What file servers, archives and operating systems leave in folders, besides hidden files; in small letters.
+# Files, besides hidden ones, that file servers, archives and operating systems leave in folders; in lower case.
 _CLUTTER = frozenset(
     ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "lost+found")
     + ("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
@@ -34,29 +34,29 @@ _CLUTTER = frozenset(
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name is passed over: hidden, or left there by a system and not by a person."""
+    """Whether to ignore a file or folder of this name, because it is hidden or a system wrote it."""
     return name.startswith(".") or name.lower() in _CLUTTER
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Sorts numbers in names by their value: `2.jpg` before `10.jpg`, `00001_00009.jpg` before `00001_00010.jpg`.
+    """Sort key that orders numbers in names by value: `2.jpg` before `10.jpg`.
 
-    Names that differ in zeros alone, such as `1` and `01`, have equal first entries.
+    Names that differ only in leading zeros, such as `1` and `01`, have equal first entries.
     """
     parts = re.split(r"(\d+)", name)
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
 
 
 def has_suffix(path: str | os.PathLike, suffixes: Iterable[str]) -> bool:
-    """Whether the name ends in one of `suffixes`, in small or capital letters."""
+    """Whether the name ends in one of `suffixes`, in lower or upper case."""
     return Path(path).suffix.lower() in suffixes
 
 
 def file_kind(path: str | os.PathLike) -> Literal["video", "picture"] | None:
-    """What a file in a folder of clips is: `"video"` for all that moves, `"picture"` for a still, `None` for neither.
+    """The kind of a file in a folder of clips: `"video"` (animations too), `"picture"`, or `None` for other files.
 
-    The suffix decides. Only GIF, WebP and APNG files are opened, to see whether they move; a GIF or APNG that cannot
-    be read counts as one that does.
+    The suffix decides. Only GIF, WebP and APNG files are opened, to see whether they are animations; an unreadable GIF
+    or APNG counts as an animation.
     """
     if has_suffix(path, VIDEO_SUFFIXES):
         return "video"
@@ -81,19 +81,18 @@ def _moves(path: str | os.PathLike) -> bool:
 def frame_files(folder: str | os.PathLike) -> list[str]:
     """The frame files of a clip's folder, in natural order.
 
-    Clutter and files that are no pictures are passed over. A folder that holds nothing but a folder of its own name,
-    as unpacking twice leaves it, stands for that one.
+    Clutter and files that are not pictures are ignored. If the folder holds only a folder of the same name, as
+    unpacking twice leaves it, the inner folder is read.
 
     Args:
         folder: the clip's folder.
 
     Returns:
-        Paths; none if there is no frame.
+        Paths; an empty list if there is no frame.
 
     Raises:
         OSError: if the folder cannot be read.
-        ValueError: if two files carry the same frame number, such as `1.jpg` and `01.jpg`: their order, or which of
-            them counts, is not known.
+        ValueError: if two files carry the same frame number, such as `1.jpg` and `01.jpg`.
     """
     folder = os.fspath(folder)
     names = [name for name in os.listdir(folder) if not is_clutter(name)]
@@ -115,17 +114,17 @@ def read_head(path: str | os.PathLike) -> bytes:
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether a file starts as a picture does, still or moving."""
+    """Whether a file starts like a still or animated picture."""
     return _SIGNATURES.match(head) is not None
 
 
 def what_it_is(head: bytes) -> str | None:
-    """What a file is that is neither video nor picture, and what to do; `None` if its first bytes do not say."""
+    """Says what a file is that is neither video nor picture, and what to do; `None` for unknown first bytes."""
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
     head = head[:HEAD]
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", head, re.IGNORECASE):
-        return "it is an HTML page, perhaps one that asks to log in: download the file anew"
+        return "it is an HTML page, perhaps a login page: download the file again"
     text = head.decode("utf-8", errors="replace").rstrip("\ufffd")  # a character may be cut off at the end
     if text and all(character.isprintable() or character.isspace() for character in text) and "\ufffd" not in text:
         return "it is a text file or playlist"

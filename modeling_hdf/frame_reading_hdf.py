@@ -1,7 +1,7 @@
-"""Clips that are no video files: pictures, folders of pictures, animated pictures, and frames in memory.
+"""Clips that are not video files: pictures, folders of pictures, animated pictures, and frames in memory.
 
-A picture is shown as viewers show it, turned by its EXIF orientation, in 8 bits for each of red, green and blue.
-Deeper pictures are scaled to 8 bits; transparency is dropped, as for videos.
+Pictures are turned by their EXIF orientation and converted to RGB with 8 bits per channel. Deeper pictures are scaled
+to 8 bits; transparency is dropped, as for videos.
 """
 
 import os
@@ -26,7 +26,7 @@ from .limits_hdf import LIMITS, LimitError, empty_clip
 from .video_reading_hdf import timeline
 
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
-_UNHURRIED = 0.02, 0.1  # seconds; browsers show animated frames of less than the first for the second
+_UNHURRIED = 0.02, 0.1  # seconds; browsers show animated frames shorter than the first number for the second
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
 
     Raises:
         FileNotFoundError, PermissionError: for such a path.
-        ValueError: if the picture is empty, truncated, none, or larger than [`LIMITS`] allow, also while the block
-            reads it; the message names it.
+        ValueError: if the file is empty, truncated, not a picture, or larger than [`LIMITS`] allow, also while the
+            `with` block reads it; the message names the file.
     """
     if (os.path.isfile(source) and os.path.getsize(source) == 0) if isinstance(source, str) else not source:
         raise ValueError(f"{name}: the picture is empty (0 bytes).")
     if isinstance(source, str) and os.path.exists(source) and not os.path.isfile(source):
-        raise ValueError(f"{name}: is no regular file but a folder, a device or a pipe.")  # which may never end
+        raise ValueError(f"{name}: is a folder, a device or a pipe; expected a regular file.")  # which may never end
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=PICTURE_FORMATS) as picture:
             LIMITS.check_frame(name, *picture.size)
@@ -50,7 +50,7 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
         raise FileNotFoundError(f"{name}: no such picture; was it removed after the folder was listed?") from error
     except (PermissionError, LimitError):
         raise
-    except Image.DecompressionBombError as error:  # raised before the size can be asked for
+    except Image.DecompressionBombError as error:  # raised before the size is known
         pixels = int(re.search(r"(\d+) pixels", str(error)).group(1))
         LIMITS.refuse("frame_pixels", pixels, name, f"the picture has {pixels:,} pixels", "Scale it down")
         raise ValueError(f"{name}: {error} Raise `PIL.Image.MAX_IMAGE_PIXELS` too.") from error
@@ -63,7 +63,7 @@ def open_picture(source: str | bytes, name: str) -> Iterator[Image.Image]:
 
 
 def is_animation(picture: Image.Image) -> bool:
-    """Whether a picture moves. Several pictures in one TIFF or camera JPEG (MPO) are no animation."""
+    """Whether a picture is an animation. Several pictures in one TIFF or camera JPEG (MPO) are not."""
     return picture.format in ANIMATED_FORMATS and picture.is_animated
 
 
@@ -71,9 +71,9 @@ def rgb8(picture: Image.Image) -> Image.Image:
     """A picture as 8-bit RGB, upright. Grey, palette, CMYK and deeper pictures are converted, transparency is dropped.
 
     Raises:
-        ValueError: for numbers below 0, and for floats above 1: which of them is white is not known.
+        ValueError: for numbers below 0, and for floats above 1, because their white level is unknown.
     """
-    tags = getattr(picture, "tag_v2", {})  # of TIFF; a turned copy has none
+    tags = getattr(picture, "tag_v2", {})  # TIFF tags; a turned copy has no tags
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("F", "I") or picture.mode.startswith("I;16"):
         picture = Image.fromarray(_eight_bits(picture, tags))
@@ -83,7 +83,8 @@ def rgb8(picture: Image.Image) -> Image.Image:
 def _eight_bits(picture: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
     """The grey values `(height, width)` of a picture of 16 or 32 bits, scaled to 8 bits by the range of its type.
 
-    Numbers of 32 bits that all fit into 16 are taken for 16 bits: by their own range they would all be black.
+    Numbers of 32 bits that all fit into 16 bits are read as 16 bits: scaled by the 32-bit range they would all be
+    black.
     """
     pixels = np.asarray(picture)
     if picture.mode == "F":
@@ -112,11 +113,11 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
 
 
 class PictureFrame:
-    """A frame that is an array `(height, width, 3)` uint8, or a picture file, read when its pixels are asked for.
+    """A frame that is an array `(height, width, 3)` uint8, or a picture file, read when `rgb` is called.
 
     Attributes:
-        size: height and width in pixels to which it is scaled.
-        start, duration: when and how long it is shown, in seconds; `None` where that is not known.
+        size: height and width in pixels after scaling.
+        start, duration: start and duration in seconds; `None` if unknown.
     """
 
     def __init__(
@@ -141,10 +142,12 @@ class PictureFrame:
         else:
             with open_picture(self._content, self._name) as opened:
                 if is_animation(opened):
-                    raise ValueError(f"it is an animation of {opened.n_frames} frames, and a frame must be still")
+                    raise ValueError(
+                        f"it is an animation of {opened.n_frames} frames; a frame must be a still picture"
+                    )
                 if scale < 1.0:
                     longer = max(width, height)
-                    opened.draft("RGB", (longer, longer))  # JPEG decodes to 1/2, 1/4 or 1/8 of its size in less time
+                    opened.draft("RGB", (longer, longer))  # JPEG decodes faster to 1/2, 1/4 or 1/8 of its size
                 picture = rgb8(opened)
         if picture.size != (width, height):
             picture = picture.resize(
@@ -154,16 +157,16 @@ class PictureFrame:
 
 
 class PictureFiles:
-    """A clip of picture files, in order. Carries no times.
+    """A clip of picture files, in order, without times.
 
-    Frames of another size are scaled to that of the first frame (bilinear).
+    All frames are scaled to the size of the first frame (bilinear).
 
     Args:
-        pictures: path or content of each.
-        name: what errors call the clip, and pictures that have no path.
+        pictures: path or content of each picture.
+        name: name in errors for the clip, and for pictures without a path.
 
     Raises:
-        ValueError: if there is no picture; when they are read, see [`open_picture`].
+        ValueError: if there is no picture; reading raises as [`open_picture`].
     """
 
     def __init__(self, pictures: Sequence[str | bytes], name: str = "video"):
@@ -183,7 +186,7 @@ class PictureFiles:
             return _upright_size(picture)
 
     def read(self, sample: Callable[..., np.ndarray]) -> tuple[np.ndarray, VideoMetadata]:
-        """Read the frames that `sample` picks, each distinct one once; see [`read_clip`]."""
+        """Read the frames that `sample` picks, each picture once; see [`read_clip`]."""
         metadata = VideoMetadata(len(self.pictures), fps=None, duration=None, video_backend="pillow")
         indices = np.asarray(sample(metadata=metadata, timestamps=None))
         size = self._size()
@@ -193,12 +196,12 @@ class PictureFiles:
         return clip, replace(metadata, height=size[0], width=size[1], frames_indices=indices.tolist())
 
     def stream(self) -> Iterator[PictureFrame]:
-        """All frames in order; a file is read only when its pixels are asked for."""
+        """All frames in order; a file is read only when its frame's `rgb` is called."""
         size = self._size()
         return (self._frame(index, size) for index in range(len(self.pictures)))
 
     def problems(self, duration: float | None) -> list[str]:
-        """None: a picture is read whole or not at all."""
+        """Always empty: a picture is read whole or not at all."""
         return []
 
 
@@ -207,10 +210,10 @@ class AnimatedPicture:
 
     Args:
         source: path or content of the file.
-        name: what errors call it.
+        name: name of the clip in errors.
 
     Raises:
-        ValueError: when it is read, see [`open_picture`].
+        ValueError: reading raises as [`open_picture`].
     """
 
     def __init__(self, source: str | bytes, name: str):
@@ -225,7 +228,7 @@ class AnimatedPicture:
             for index in range(picture.n_frames):
                 before = monotonic()
                 picture.seek(index)
-                picture.load()  # WebP gives a frame's duration only then
+                picture.load()  # WebP gives a frame's duration only after loading
                 seconds = float(picture.info.get("duration", 0.0)) / 1000.0
                 shortest, usual = _UNHURRIED
                 duration = Fraction(seconds if seconds >= shortest else usual).limit_denominator(1_000_000)
@@ -237,7 +240,7 @@ class AnimatedPicture:
                 start += duration
 
     def timeline_of_frames(self) -> tuple[VideoMetadata, np.ndarray]:
-        """When frames are shown, in microseconds; see [`timeline`]. Decodes the whole file."""
+        """Presentation times of the frames in microseconds; see [`timeline`]. Decodes the whole file."""
         microsecond = Fraction(1, 1_000_000)
         shown = [(round(frame.start / microsecond), round(frame.duration / microsecond)) for frame in self.stream()]
         return timeline(self.name, shown, microsecond, None, "pillow")
@@ -257,18 +260,18 @@ class AnimatedPicture:
         return clip, replace(metadata, height=height, width=width, frames_indices=indices.tolist())
 
     def problems(self, duration: float | None) -> list[str]:
-        """None: an animation is read whole or not at all."""
+        """Always empty: an animation is read whole or not at all."""
         return []
 
 
 class FrameArray:
-    """A clip of frames in memory; see [`frames_to_tensor`] for what it may be made of. Carries no times.
+    """A clip of frames in memory, without times; see [`frames_to_tensor`] for the kinds of frames.
 
     Args:
         frames: the frames.
-        name: what errors call the clip.
+        name: name of the clip in errors.
         input_data_format: `"channels_first"` or `"channels_last"`; inferred if `None`.
-        metadata: its `fps` and `duration` say how fast the frames were taken.
+        metadata: `fps` and `duration` of the frames.
     """
 
     def __init__(
@@ -304,14 +307,14 @@ class FrameArray:
         return (PictureFrame(frame, frame.shape[:2], self.name) for frame in pixels)
 
     def problems(self, duration: float | None) -> list[str]:
-        """None: what is in memory is there."""
+        """Always empty: frames in memory are complete."""
         return []
 
 
 def _channels_first(
     pixels: Any, input_data_format: str | ChannelDimension | None, name: str, ndim: int
 ) -> torch.Tensor:
-    """Check one frame (`ndim` 3) or one video (`ndim` 4) of pixels; return it as `(..., 3, height, width)`."""
+    """Check the pixels of a frame (`ndim` 3) or video (`ndim` 4) and return them as `(..., 3, height, width)`."""
     if is_pil_image(pixels):
         # A PIL mode says what the channels mean, so grey, palette and alpha images convert without guessing.
         pixels, input_data_format = np.array(rgb8(pixels)), ChannelDimension.LAST

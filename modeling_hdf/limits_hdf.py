@@ -1,8 +1,8 @@
-"""How much of a clip is read at most. No real video comes near; a damaged or hostile file is refused before it fills
-the memory.
+"""Limits on the size of a clip. Real videos stay far below them; they stop damaged or hostile files from filling the
+memory.
 
-Small files can ask for much: a black video of 140 kB decodes to gigabytes, and a picture of 100 bytes may say that it
-is 60,000 pixels wide. All readers of clips measure by [`LIMITS`], before they allocate or decode.
+Small files can need much memory: a black video of 140 kB decodes to gigabytes, and a picture of 100 bytes can declare
+a width of 60,000 pixels. All readers of clips check [`LIMITS`] before they allocate or decode.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ import numpy as np
 
 
 class LimitError(ValueError):
-    """A clip asks for more than one of the [`LIMITS`]. The message names the clip, the limit and what was found."""
+    """A clip exceeds one of the [`LIMITS`]. The message names the clip, the limit and the value found."""
 
 
 @dataclass
 class Limits:
-    """The limits of one clip. Set an attribute of [`LIMITS`] to change one for the whole process.
+    """The limits of one clip. Set an attribute of [`LIMITS`] to change a limit for the whole process.
 
     Attributes:
         frame_pixels: pixels of one frame, as stored and as shown.
-        frames: frames of a clip, and frames that are sampled from it.
-        index_entries: packets that the index of an MP4 file lists, of all its tracks.
-        returned_bytes: bytes of the frames that are returned together.
-        duration: seconds from the start of the first frame to the end of the last.
-        decoding_seconds: seconds that the decoder may take for one pass over the clip.
+        frames: frames of a clip, and frames sampled from it.
+        index_entries: packets in the index of an MP4 file, of all tracks.
+        returned_bytes: bytes of the frames that one call returns.
+        duration: seconds from the start of the first frame to the end of the last frame.
+        decoding_seconds: seconds that one decoding pass over the clip may take.
         downloaded_bytes: bytes of a download, unpacked.
-        download_seconds: seconds that a download may take in all.
+        download_seconds: seconds that a whole download may take.
     """
 
     frame_pixels: int = 8192 * 8192
@@ -39,7 +39,7 @@ class Limits:
     download_seconds: float = 600.0
 
     def refuse(self, limit: str, found: float, name: str, what: str, advice: str) -> None:
-        """Raise a [`LimitError`] if `found` is above the attribute `limit`. It names the clip, and says what to do."""
+        """Raise a [`LimitError`] if `found` is above the attribute `limit`."""
         most = getattr(self, limit)
         if found > most:
             raise LimitError(
@@ -59,7 +59,7 @@ class Limits:
     def check_index(self, name: str, count: int) -> None:
         """Refuse an index that takes too much memory."""
         what = f"its index lists {count:,} packets"
-        self.refuse("index_entries", count, name, what, "Cut it into shorter clips or write it anew")
+        self.refuse("index_entries", count, name, what, "Cut it into shorter clips or re-encode it")
 
     def check_returned(self, name: str, num_frames: int, height: int, width: int, bytes_of_pixel: int = 3) -> None:
         """Refuse to return too many pixels."""
@@ -69,8 +69,8 @@ class Limits:
 
     def check_duration(self, name: str, seconds: float) -> None:
         """Refuse time stamps that jump."""
-        what = f"by its time stamps it lasts {seconds:,.0f} seconds"
-        self.refuse("duration", seconds, name, what, "Write it anew with time stamps that do not jump")
+        what = f"its time stamps span {seconds:,.0f} seconds"
+        self.refuse("duration", seconds, name, what, "Re-encode it with time stamps that do not jump")
 
     def check_decoding(self, name: str, seconds: float) -> None:
         """Refuse to decode for too long."""
@@ -78,12 +78,12 @@ class Limits:
         self.refuse("decoding_seconds", seconds, name, what, "Cut it into shorter clips or scale it down")
 
     def check_downloaded(self, name: str, count: int) -> None:
-        """Refuse a download that is too long."""
+        """Refuse a download of too many bytes."""
         what = f"its download has {count:,} bytes or more"
         self.refuse("downloaded_bytes", count, name, what, "Download it yourself")
 
     def check_download(self, name: str, seconds: float) -> None:
-        """Refuse to download for too long."""
+        """Refuse a download that takes too long."""
         what = f"its download has taken {seconds:,.0f} seconds"
         self.refuse("download_seconds", seconds, name, what, "Download it yourself")
 
@@ -92,7 +92,7 @@ LIMITS = Limits()
 
 
 def empty_clip(name: str, num_frames: int, size: tuple[int, int]) -> np.ndarray:
-    """An array `(num_frames, height, width, 3)` uint8 to be filled with frames. `size` is height and width."""
+    """An uninitialised array `(num_frames, height, width, 3)` uint8. `size` is height and width."""
     LIMITS.check_returned(name, num_frames, *size)
     return np.empty((num_frames, *size, 3), dtype=np.uint8)
 

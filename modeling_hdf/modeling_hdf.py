@@ -16,7 +16,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from .configuration_hdf import BACKBONES, HDFConfig
 from .dam_hdf import DAM, DAMFrequencyBranch, DAMTemporalBranch
 
-# Arguments of `from_pretrained` that say where a checkpoint lies; the configuration is read with them too.
+# Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
@@ -55,7 +55,7 @@ class HDFPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("video",)
     supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is a mean over the batch, so gradient accumulation has to average it
+    accepts_loss_kwargs = False  # the loss is a mean over the batch, so gradient accumulation must average it
     _no_split_modules = ["DAM", *{name for backbone in BACKBONES.values() for name in backbone.no_split_modules}]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -65,7 +65,7 @@ class HDFPreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"attentions": OutputRecorder(nn.Module, layer_name="backbone")}
 
     def _init_weights(self, module: nn.Module) -> None:
-        # The backbone initialises itself. Loaded parameters are left alone: transformers guards `torch.nn.init`.
+        # The backbone initialises itself. transformers guards `torch.nn.init`, so loaded parameters stay unchanged.
         if isinstance(module, (DAM, DAMTemporalBranch, DAMFrequencyBranch)):
             module.reset_parameters()
         elif isinstance(module, nn.Linear) and module is getattr(self, "classifier", None):
@@ -76,30 +76,33 @@ class HDFPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
 
     def save_pretrained(self, save_directory, *, save_original_format: bool = False, **kwargs) -> None:
-        """As [`~transformers.PreTrainedModel.save_pretrained`], but under the names of the parameters.
+        """Like [`~transformers.PreTrainedModel.save_pretrained`], but saves weights under the names of the parameters.
 
-        transformers would write a backbone's weights under names of its older checkpoints, which the Trainer does not
-        find again when it resumes or loads the best checkpoint: the query and value biases would be lost.
+        transformers would write a backbone's weights under the names of older checkpoints. The Trainer does not find
+        these names when it resumes or loads the best checkpoint, and would lose the query and value biases.
         """
         super().save_pretrained(save_directory, save_original_format=save_original_format, **kwargs)
 
     @classmethod
     def from_backbone_pretrained(cls, name_or_path: str, **kwargs) -> "HDFPreTrainedModel":
         """
-        Builds a model on the weights of a backbone checkpoint; DAM, and the head where there is none, start fresh.
+        Builds a model on the weights of a backbone checkpoint. DAM starts fresh; so does a head that the checkpoint
+        lacks.
 
         A checkpoint of the backbone's own classifier keeps its head and labels, unless `id2label` or `num_labels` is
-        given; any other checkpoint gets the seven emotions, or the labels given, on the mean of all tokens.
+        given. Any other checkpoint gets a new head on the mean of all tokens, for the given labels or the seven
+        emotions.
 
         Args:
             name_or_path (`str`): folder or Hub repository of a VideoMAE checkpoint (pretraining, base or
                 classification).
-            kwargs: fields of [`HDFConfig`], with `backbone_config` a `dict` of changes to the backbone's; everything
-                else goes to `from_pretrained` (`dtype`, `revision`, `attn_implementation`, ...).
+            kwargs: fields of [`HDFConfig`], where `backbone_config` is a `dict` of changes to the backbone's
+                configuration; other arguments go to `from_pretrained` (`dtype`, `revision`, `attn_implementation`,
+                ...).
 
         Raises:
-            ValueError: if the checkpoint is not of a supported backbone, a field does not fit it, or `device_map` is
-                given: the model is built on the CPU.
+            ValueError: if the backbone is not supported, a field does not fit the checkpoint, or `device_map` is given
+                (the model is built on the CPU).
 
         Example:
 
@@ -109,7 +112,7 @@ class HDFPreTrainedModel(PreTrainedModel):
         >>> model = HDFForVideoClassification.from_backbone_pretrained("MCG-NJU/videomae-base", image_size=160)
         ```"""
         if "device_map" in kwargs:
-            raise ValueError("`from_backbone_pretrained` builds on the CPU: leave `device_map` out, then move it.")
+            raise ValueError("`from_backbone_pretrained` builds on the CPU: omit `device_map`, then move the model.")
         hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         backbone_config = AutoConfig.from_pretrained(name_or_path, **hub_arguments)
         if backbone_config.model_type not in BACKBONES:
@@ -134,7 +137,7 @@ class HDFPreTrainedModel(PreTrainedModel):
         source_class = kind.classifier_class if has_head else kind.model_class
         source = source_class.from_pretrained(name_or_path, config=backbone_config, **kwargs)
         model = cls._from_config(config, dtype=source.dtype, attn_implementation=source.config._attn_implementation)
-        model.config.backbone_config._name_or_path = ""  # it would go to the Hub with the path of a local folder
+        model.config.backbone_config._name_or_path = ""  # otherwise the path of a local folder would go to the Hub
         model.base_model.backbone.load_state_dict(source.base_model.state_dict())
         if has_head and isinstance(model, HDFForVideoClassification):
             model.load_head(source, with_classifier=keeps_labels)
@@ -257,7 +260,8 @@ class HDFForVideoClassification(HDFPreTrainedModel):
         self.post_init()
 
     def load_head(self, source: PreTrainedModel, with_classifier: bool) -> None:
-        """Copies the pooling norm, and the classifier if asked for, of the backbone's own classification model."""
+        """Copies the pooling norm of the backbone's own classification model, and its classifier if
+        `with_classifier`."""
         if self.fc_norm is not None:
             self.fc_norm.load_state_dict(source.fc_norm.state_dict())
         if with_classifier:
@@ -279,14 +283,14 @@ class HDFForVideoClassification(HDFPreTrainedModel):
                 [`HDFTrainer`].
 
         Raises:
-            ValueError: if `pixel_values` has another shape than the configuration asks for, or a label lies outside
-                the range (checked on the CPU; on a GPU the check would stall it).
+            ValueError: if `pixel_values` has another shape than the configuration asks for, or, on the CPU, a label
+                lies outside the range (on a GPU the check would stall the device).
         """
         outputs: BaseModelOutput = self.hdf(pixel_values, **kwargs)
         features = self.hdf.backbone_kind.pool(self.fc_norm, outputs.last_hidden_state)  # (B, C)
         logits = self.classifier(self.dropout(features))  # (B, num_labels)
         if not self.training:
-            # Here, and not where probabilities are made: pipelines apply a plain softmax to the logits.
+            # Pipelines apply a plain softmax to the logits, so the logits are divided here.
             logits = logits / self.config.calibration_temperature
 
         loss = None

@@ -1,6 +1,6 @@
-"""How many packets the index of an MP4 or QuickTime file lists, counted before FFmpeg makes room for each of them.
+"""Counts the packets in the index of an MP4 or QuickTime file before FFmpeg allocates memory for them.
 
-The index of a track may say "50 million packets of one size" in 20 bytes. See ISO/IEC 14496-12, section 8.
+The index of a track can declare 50 million packets in 20 bytes. See ISO/IEC 14496-12, section 8.
 """
 
 import struct
@@ -21,14 +21,14 @@ class _Track:
 
     @property
     def entries(self) -> int:
-        # Of uncompressed sound each number counts as a packet of one tick; FFmpeg takes them by chunks.
+        # In uncompressed sound each sample is a packet of one tick, which FFmpeg reads in chunks.
         return 0 if self.handler == b"soun" and self.is_one_tick_each else self.packets
 
 
 def count_index_entries(source: str | BinaryIO) -> int:
-    """Packets that the boxes `stsz`, `stz2` and `trun` announce, of all tracks; 0 for a file of another kind.
+    """Packets that the boxes `stsz`, `stz2` and `trun` of all tracks declare; 0 for a file of another kind.
 
-    `source` is a path, or a file object that can seek, which is left at its start.
+    `source` is a path, or a file object that can seek and ends at its start.
     """
     if isinstance(source, str):
         with open(source, "rb") as file:
@@ -49,7 +49,9 @@ def _count(file: BinaryIO) -> int:
             file.seek(start)
             numbers = struct.unpack(">4I", file.read(min(size, 16)).ljust(16, b"\0"))
             if kind == b"hdlr":
-                track.handler = track.handler or struct.pack(">I", numbers[2])  # QuickTime has another, of the data
+                track.handler = track.handler or struct.pack(
+                    ">I", numbers[2]
+                )  # QuickTime has a second handler for the data
             elif kind == b"stts":
                 track.is_one_tick_each = numbers[1] == 1 and numbers[3] == 1
             else:
@@ -58,7 +60,7 @@ def _count(file: BinaryIO) -> int:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and size of the content of each box, those inside others too."""
+    """Kind, start and size of the content of each box, also of nested boxes."""
     ends = [end]
     while ends:
         if start + 8 > ends[-1]:
@@ -71,7 +73,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
             size, header = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0], 16
         if size == 0:
             size = ends[-1] - start
-        if size < header:  # damaged; FFmpeg stops here too
+        if size < header:  # damaged; FFmpeg also stops here
             start = ends.pop()
             continue
         size = min(size, ends[-1] - start)

@@ -1,9 +1,9 @@
-"""Its import refuses a transformers that is too old, in words that say what to do."""
+"""Importing this module raises an error if transformers is too old."""
 
 import transformers
 from packaging.version import Version
 
-# The lower bound in pyproject.toml: before it, transformers leaves the biases of VideoMAE's queries and values random.
+# Same bound as in pyproject.toml. Older versions leave the biases of VideoMAE's queries and values random.
 LOWEST_TRANSFORMERS = "5.18"
 
 if Version(transformers.__version__) < Version(LOWEST_TRANSFORMERS):

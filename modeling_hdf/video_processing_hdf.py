@@ -38,16 +38,15 @@ class HDFVideoProcessor(BaseVideoProcessor):
     A video is a path, an http(s) URL, the bytes of a file or a binary file object; a folder of frames; a dataset row's
     `{"bytes", "path"}`; an array or tensor of shape `(num_frames, height, width, 3)` or
     `(num_frames, 3, height, width)`; or a list of PIL images or 3-D arrays. Files are videos, animated pictures, or
-    still pictures, which are clips of one frame. A list of videos of any of these kinds, mixed or not, or a 5-D array,
-    is a batch.
+    still pictures, which are clips of one frame. A batch is a list of videos, also of different kinds, or a 5-D array.
 
     Sampling divides the presentation interval, from the start of the first frame to the end of the last, into
     `num_frames` equal parts and takes the frame shown at the centre of each: the last that starts at or before it.
-    Without timestamps (frame arrays, raw streams) the same is done on frame indices: frame
-    `floor((i + 0.5) * total / num_frames)`. Nothing is random, and frames repeat in clips shorter than `num_frames`.
+    Without timestamps (frame arrays, raw streams) it takes the frames `floor((i + 0.5) * total / num_frames)`.
+    Sampling is deterministic, and frames repeat in clips shorter than `num_frames`.
 
-    Pixels, of integer or float dtype alike, are expected within 0..255 and divided by 255; pass `do_rescale=False` for
-    floats within 0..1 (a warning reports floats that look rescaled already).
+    Integer and float pixels must lie within 0..255 and are divided by 255; pass `do_rescale=False` for floats within
+    0..1 (a warning reports floats that look already rescaled).
 
     Args:
         num_frames (`int`, defaults to 16): Frames per clip.
@@ -55,7 +54,7 @@ class HDFVideoProcessor(BaseVideoProcessor):
         crop_size (`dict[str, int]`, defaults to `{"height": 224, "width": 224}`): Size of the centre crop, in pixels.
         do_sample_frames (`bool`, defaults to `True`): Whether to sample; otherwise all frames are used unchanged.
         kwargs: The other options of [`~transformers.BaseVideoProcessor`]: `do_resize`, `resample`, `do_center_crop`,
-            `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` (defaults: those of ImageNet).
+            `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` (default: ImageNet values).
 
     Example:
 
@@ -96,7 +95,7 @@ class HDFVideoProcessor(BaseVideoProcessor):
 
         Args:
             videos: one video or a list of videos, see the class.
-            kwargs: any option of the class, for this call alone; `fps` (frames per second to sample in place of
+            kwargs: any option of the class, for this call only; `fps` (frames per second to sample, instead of
                 `num_frames`); `video_metadata` of frame arrays; `return_metadata`; `return_tensors`; `device`.
 
         Returns:
@@ -112,7 +111,7 @@ class HDFVideoProcessor(BaseVideoProcessor):
         given_metadata = kwargs.pop("video_metadata", None)
         do_sample_frames = kwargs.pop("do_sample_frames", self.do_sample_frames)
         if kwargs.get("fps") is not None:
-            kwargs.setdefault("num_frames", None)  # an `fps` in the call takes the place of the stored `num_frames`
+            kwargs.setdefault("num_frames", None)  # an `fps` in the call replaces the stored `num_frames`
 
         videos = split_batch(videos)
         given = [None] * len(videos) if given_metadata is None else make_batched_metadata(videos, given_metadata)
@@ -157,18 +156,18 @@ class HDFVideoProcessor(BaseVideoProcessor):
 
         Args:
             video: one video, see the class.
-            num_frames: frames to sample; `None` takes that of the processor.
-            fps: frames per second to sample in place of `num_frames`.
+            num_frames: frames to sample; `None` takes the processor's number.
+            fps: frames per second to sample, instead of `num_frames`.
             do_sample_frames: whether to sample; otherwise all frames are returned.
             input_data_format: `"channels_first"` or `"channels_last"`, for frame arrays; inferred if `None`.
-            metadata: of frame arrays; gives the `fps` and `duration` that sampling by `fps` needs.
-            name: what errors call a video that has neither path nor URL.
+            metadata: metadata of frame arrays; sampling by `fps` needs its `fps` and `duration`.
+            name: name in errors for a video without path or URL.
 
         Returns:
             The frames, of shape `(num_frames, 3, height, width)`, uint8 (float32 for float arrays), and the metadata.
 
         Raises:
-            as [`~HDFVideoProcessor.preprocess`].
+            The errors of [`~HDFVideoProcessor.preprocess`].
         """
         sample = partial(self.sample_frames, num_frames=num_frames, fps=fps) if do_sample_frames else all_frames
         frames, metadata = read_clip(video, sample, name, input_data_format=input_data_format, metadata=metadata)
@@ -185,9 +184,9 @@ class HDFVideoProcessor(BaseVideoProcessor):
         """Indices of the frames shown at the centres of equal intervals.
 
         Args:
-            metadata: gives `total_num_frames`, and `fps` or `duration` (in seconds) if `fps` is asked for.
-            num_frames: frames to sample; `None` takes that of the processor.
-            fps: frames per second to sample in place of `num_frames`, at least one frame.
+            metadata: gives `total_num_frames`, and `fps` or `duration` (in seconds) for sampling by `fps`.
+            num_frames: frames to sample; `None` takes the processor's number.
+            fps: frames per second to sample, instead of `num_frames`; at least one frame is sampled.
             timestamps: integers of shape `(total_num_frames + 1,)`, the start of each frame in presentation order and
                 the end of the last, in any unit; `None` samples by frame index.
 
@@ -195,8 +194,8 @@ class HDFVideoProcessor(BaseVideoProcessor):
             Frame indices of shape `(num_frames,)`, not decreasing.
 
         Raises:
-            ValueError: if both `num_frames` and `fps` are given, either is not positive, the duration is not known, or
-                more frames are asked for than [`LIMITS`] allow.
+            ValueError: if both `num_frames` and `fps` are given, one is not positive, the duration is unknown, or more
+                frames are requested than [`LIMITS`] allow.
         """
         if fps is not None:
             if num_frames is not None:
@@ -211,7 +210,7 @@ class HDFVideoProcessor(BaseVideoProcessor):
         if num_frames < 1:
             raise ValueError(f"`num_frames` must be at least 1, got {num_frames}.")
 
-        # Integers keep centres that fall on the start of a frame exact: all times are multiplied by 2 * num_frames.
+        # All times are multiplied by 2 * num_frames: integers stay exact where a centre is the start of a frame.
         length = metadata.total_num_frames if timestamps is None else int(timestamps[-1]) - int(timestamps[0])
         exact = np.int64 if length * 2 * num_frames < 1 << 63 else object
         odd = 2 * np.arange(num_frames, dtype=exact) + 1
@@ -241,7 +240,7 @@ def split_batch(videos: Any) -> list:
     """Flatten a video, or nested lists of videos, to a list of videos. A list of frames is one video."""
     if isinstance(videos, (list, tuple)):
         if not videos:
-            raise ValueError("`videos` is or holds an empty list: zero frames, where a video needs at least one.")
+            raise ValueError("`videos` is or holds an empty list: zero frames; a video needs at least one frame.")
         if all(_is_frame(item) for item in videos):
             return [videos]
         return [video for item in videos for video in split_batch(item)]

@@ -1,8 +1,8 @@
 """Reading video files with PyAV.
 
-A file is read in two passes. The first reads packet headers only and yields when each frame is shown; the second
-decodes, converts the sampled frames alone to RGB and stops at the last of them, so that memory grows with the number
-of sampled frames and not with the length of the video.
+A file is read in two passes. The first reads the presentation times from the packet headers. The second decodes,
+converts only the sampled frames to RGB and stops after the last sampled frame. Memory grows with the number of sampled
+frames, not with the length of the video.
 """
 
 import os
@@ -26,26 +26,27 @@ from .mp4_index_hdf import count_index_entries
 
 logger = logging.get_logger(__name__)
 
-# What FFmpeg may take a file for, and what it may open: playlists and descriptions of streams, which would read other
-# files or addresses than the one given, and demuxers that draw any text as pictures are left out.
+# The formats and protocols that FFmpeg may use. Playlists and stream descriptions are left out because they read other
+# files and addresses; so are demuxers that draw any text as pictures.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h263,h264,hevc,m4v,mjpeg,nut,mxf,gxf,"
     "rm,dv,ivf,obu,av1,vc1,dirac,yuv4mpegpipe,wtv,nsv"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-# Share of the declared duration, and seconds, by which the pictures may end before it: it also counts the audio track.
+# The pictures may end earlier than the declared duration, which also counts the audio track: by this share, or by
+# these seconds.
 _MISSING_SHARE, _MISSING_SECONDS = 0.1, 0.5
-_MOST_STREAMS = 64  # of a file; only these are told how large a frame may be
-_MOST_STRETCHED = 16  # a pixel whose sides differ by more is no pixel but a fault of the file
+_MOST_STREAMS = 64  # streams of a file; the limit on the frame size is set only for these
+_MOST_STRETCHED = 16  # a larger ratio of a pixel's sides is a fault of the file
 
 
 def presentation_times(
     starts: Sequence[int | Fraction | None], last_duration: int | Fraction | None
 ) -> list[int | Fraction] | None:
-    """The start of each frame and the end of the last, in the unit of `starts`, which are in presentation order.
+    """The start of each frame and the end of the last frame, in the unit of `starts`, which are in presentation order.
 
-    `None` where the times say nothing: some are missing, they run backwards, as AVI has them for B-frames, or all are
-    one. Only the order of the frames is then known.
+    `None` if times are missing, run backwards (as in AVI with B-frames) or are all equal. Only the order of the frames
+    is then known.
     """
     if not starts or None in starts or list(starts) != sorted(starts) or (len(starts) > 1 and starts[0] == starts[-1]):
         return None
@@ -59,11 +60,11 @@ def timeline(
 ) -> tuple[VideoMetadata, np.ndarray | None]:
     """Metadata and timestamps from the `(start, duration)` of each frame, in presentation order.
 
-    The timestamps, of shape `(num_frames + 1,)`, are those of [`presentation_times`] as integers, in units of
-    `time_base` seconds.
+    The timestamps, of shape `(num_frames + 1,)`, are the [`presentation_times`] as integers, in units of `time_base`
+    seconds.
 
     Raises:
-        ValueError: for a clip that lasts longer than [`LIMITS`] allow; the message calls it `name`.
+        ValueError: for a clip longer than [`LIMITS`] allow; the message calls it `name`.
     """
     times = presentation_times([start for start, _ in shown], shown[-1][1] if shown else None)
     timestamps, duration = None, float(len(shown) / rate) if rate else None
@@ -77,17 +78,17 @@ def timeline(
 
 
 def all_frames(metadata: VideoMetadata, timestamps: np.ndarray | None = None) -> np.ndarray:
-    """Indices of all frames: the `sample` of [`read_clip`] that does not sample."""
+    """Indices of all frames; as `sample` of [`read_clip`] it reads the whole clip."""
     return np.arange(metadata.total_num_frames)
 
 
 @dataclass(frozen=True)
 class _Display:
-    """How the pictures of a video are shown. What its first frame says holds for all, as in players.
+    """Size and rotation of the displayed pictures. As in players, the first frame sets both for the whole video.
 
     Attributes:
-        width, height: of the stored picture, made of square pixels.
-        matrix: the numbers a, b, c, d of FFmpeg's display matrix, which maps a stored point to the displayed one by
+        width, height: size of the stored picture with square pixels.
+        matrix: the numbers a, b, c, d of FFmpeg's display matrix, which maps a stored point to the displayed point by
             `x' = a x + c y`, `y' = b x + d y`, with y downwards.
     """
 
@@ -103,7 +104,7 @@ class _Display:
 
     @property
     def is_on_its_side(self) -> bool:
-        """Whether the matrix makes columns of rows."""
+        """Whether the matrix turns rows into columns."""
         a, b, c, d = self.matrix
         return abs(b) + abs(c) > abs(a) + abs(d)
 
@@ -120,8 +121,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
-        # Beside the matrix lies data of a kind that PyAV does not know, as newer cameras write it. PyAV then gives the
-        # angle of the turn alone.
+        # Newer cameras write data beside the matrix that PyAV does not know. PyAV then gives only the rotation angle.
         angle = np.deg2rad(frame.rotation)
         cosine, sine = float(np.cos(angle)), float(np.sin(angle))
         return cosine, -sine, sine, cosine
@@ -133,25 +133,25 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
 
 @dataclass
 class StreamedFrame:
-    """A frame of [`VideoFile.stream`], converted to RGB only when asked for."""
+    """A frame of [`VideoFile.stream`]; only `rgb` converts it to RGB."""
 
     _frame: av.VideoFrame
     _display: _Display
-    _converters: dict[tuple[int, int], VideoReformatter]  # one for each size, shared by the frames of a pass
+    _converters: dict[tuple[int, int], VideoReformatter]  # one per size, shared by the frames of a pass
 
     @property
     def ticks(self) -> int | None:
-        """When it is shown, in units of the stream's time base; `None` if the file does not say."""
+        """Start in units of the stream's time base; `None` if the file does not give it."""
         return self._frame.pts
 
     @property
     def start(self) -> Fraction | None:
-        """When it is shown, in seconds; `None` if the file does not say."""
+        """Start in seconds; `None` if the file does not give it."""
         return None if self._frame.pts is None else self._frame.pts * self._frame.time_base
 
     @property
     def duration(self) -> Fraction | None:
-        """How long it is shown, in seconds; `None` if the file does not say."""
+        """Duration in seconds; `None` if the file does not give it."""
         return self._frame.duration * self._frame.time_base if self._frame.duration else None
 
     @property
@@ -175,21 +175,21 @@ class StreamedFrame:
 
 
 class VideoFile:
-    """A video file, opened anew for each pass over it.
+    """A video file, opened again for each pass over it.
 
     Args:
         video: path, content, or binary file object that can seek (read from its start) of a video file.
-        name: what errors call a video that has no path.
+        name: name in errors for a video without a path.
 
     Raises:
         FileNotFoundError, IsADirectoryError: for a path that is not a file.
-        ValueError: here or when it is read, if it is empty, is no video, has no video stream, or no frame of it can be
-            decoded.
+        ValueError: here or while reading, if the file is empty, is not a video, has no video stream, or no frame can
+            be decoded.
     """
 
     def __init__(self, video: str | os.PathLike | bytes | BinaryIO, name: str = "video"):
-        self.damage: list[str] = []  # what the last pass over the packets met
-        self.declared_duration = 0.0  # seconds; 0 if the file declares none
+        self.damage: list[str] = []  # errors of the last pass over the packets
+        self.declared_duration = 0.0  # seconds; 0 if the file declares no duration
         if isinstance(video, (str, os.PathLike)):
             self.name, self.source = os.fspath(video), _checked_path(os.fspath(video))
         else:
@@ -200,7 +200,7 @@ class VideoFile:
     def _open(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         """Open the container and its best video stream."""
         if isinstance(self.source, str):
-            source = f"file:{self.source}"  # without "file:" a colon in the name would be taken for a protocol
+            source = f"file:{self.source}"  # without "file:", FFmpeg would read a colon in the name as a protocol
         else:
             source = self.source
             if source.seek(0, SEEK_END) == 0:
@@ -217,10 +217,11 @@ class VideoFile:
             stream = self._best_stream(container)
             LIMITS.check_frame(self.name, stream.codec_context.width, stream.codec_context.height)
             stream.codec_context.options = codec_options  # the size may change midway
-            # Matroska counts from zero, others from the first frame: without the start, no file declares too much.
+            # Matroska counts the duration from zero, other formats from the first frame. Subtracting the start keeps
+            # the declared duration from being too long.
             declared = (container.duration or 0) / av.time_base - max(container.start_time or 0, 0) / av.time_base
             of_stream = float(stream.duration * stream.time_base) if stream.duration else declared
-            # The file may count a longer audio track, and the stream frames that an edit list hides.
+            # The file may count a longer audio track. The stream may count frames that an edit list hides.
             self.declared_duration = min(declared, of_stream)
             yield container, stream
 
@@ -231,7 +232,7 @@ class VideoFile:
         return self.source.read(HEAD)
 
     def _best_stream(self, container: av.container.InputContainer) -> av.VideoStream:
-        """The video stream that players show: the default one, or the best; no cover picture."""
+        """The video stream that players show: the default stream or the best stream, but no cover picture."""
         cover, default = av.stream.Disposition.attached_pic, av.stream.Disposition.default
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         streams = [stream for stream in streams if stream.codec_context is not None]  # it has a decoder
@@ -244,12 +245,12 @@ class VideoFile:
         return best
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
-        """Packets of `stream`, then one that flushes the decoder; a read error ends the stream and is noted."""
+        """Packets of `stream`, then a packet that flushes the decoder; a read error ends the stream and is noted."""
         self.damage.clear()
         try:
             for count, packet in enumerate(container.demux(stream)):
                 LIMITS.check_frames(self.name, count, "packets")
-                # An empty packet amid the others stands for a skipped frame; a decoder takes it for the end.
+                # An empty packet between others marks a skipped frame; a decoder would take it for the end.
                 if packet.size or packet.pts is None:
                     yield packet
         except av.FFmpegError as error:
@@ -281,7 +282,7 @@ class VideoFile:
             raise ValueError(f"{self.name}: no frame can be decoded ({reason}).")
 
     def timeline_of_packets(self) -> tuple[VideoMetadata, np.ndarray | None]:
-        """When frames are shown according to the packet headers; see [`timeline`]. Decodes nothing."""
+        """Presentation times from the packet headers, without decoding; see [`timeline`]."""
         with self._open() as (container, stream):
             packets = (packet for packet in self._packets(container, stream) if packet is not None and packet.size)
             shown = [(packet.pts, packet.duration) for packet in packets if not packet.is_discard]
@@ -290,7 +291,7 @@ class VideoFile:
             return self._timeline(shown, stream)
 
     def timeline_of_frames(self) -> tuple[VideoMetadata, np.ndarray | None]:
-        """When frames are shown according to the decoder. Decodes the whole file, holding one frame at a time."""
+        """Presentation times from the decoder. Decodes the whole file, holding one frame at a time."""
         with self._open() as (container, stream):
             shown = [(frame.pts, frame.duration) for frame in self._frames(container, stream)]
             return self._timeline(shown, stream)
@@ -302,7 +303,7 @@ class VideoFile:
     def stream(self) -> Iterator[StreamedFrame]:
         """All frames in presentation order, holding one at a time.
 
-        A resolution that changes midway is scaled to that of the first frame, as players do.
+        If the resolution changes midway, frames are scaled to the size of the first frame, as in players.
         """
         converters, display = {}, None
         with self._open() as (container, stream):
@@ -313,10 +314,10 @@ class VideoFile:
                 yield StreamedFrame(frame, display, converters)
 
     def decode(self, indices: np.ndarray, expected: np.ndarray | None) -> np.ndarray | None:
-        """Decode the frames at `indices` (positions in presentation order, repeated or not) and stop.
+        """Decode the frames at `indices` (positions in presentation order, may repeat) and stop.
 
-        Returns uint8 RGB of shape `(len(indices), height, width, 3)`, upright; `None` if the frames do not start at
-        the ticks `expected`, one after the other, or are too few.
+        Returns uint8 RGB of shape `(len(indices), height, width, 3)`, upright; `None` if there are too few frames or
+        the frames do not start at the ticks `expected`.
         """
         clip, last = None, int(indices.max())
         with closing(self.stream()) as frames:
@@ -340,7 +341,7 @@ class VideoFile:
             indices = sample(metadata=metadata, timestamps=timestamps)
             clip = self.decode(indices, expected=timestamps)
         if clip is None:
-            # The headers do not say what the decoder gives (no timestamps, hidden or undecodable frames): ask it.
+            # The headers do not match the decoder's frames (no timestamps, hidden or undecodable frames).
             metadata, timestamps = self.timeline_of_frames()
             indices = sample(metadata=metadata, timestamps=timestamps)
             clip = self.decode(indices, expected=None)
@@ -352,30 +353,30 @@ class VideoFile:
         return clip, replace(metadata, height=height, width=width, frames_indices=indices.tolist())
 
     def problems(self, duration: float | None) -> list[str]:
-        """Damage met in the last pass, and pictures that end after `duration` seconds, before the declared end."""
+        """Damage in the last pass, and pictures that end (after `duration` seconds) before the declared end."""
         problems = []
         if self.damage:
             problems.append(
-                f"{self.name}: {len(self.damage)} packets or frames are damaged ({self.damage[0]}); what cannot be "
-                "decoded is left out, and the frame before it is taken in its place."
+                f"{self.name}: {len(self.damage)} packets or frames are damaged ({self.damage[0]}); the frame before "
+                "replaces each frame that cannot be decoded."
             )
         missing = self.declared_duration - (duration or self.declared_duration)
         if missing > 0 and missing >= min(_MISSING_SECONDS, _MISSING_SHARE * self.declared_duration):
             problems.append(
                 f"{self.name}: declares {self.declared_duration:.2f} s, but its pictures end {missing:.2f} s earlier; "
-                "the frames are sampled from those that are there."
+                "frames are sampled from the existing pictures."
             )
         return problems
 
 
 def _open_container(source: str | BinaryIO, codec_options: dict[str, str]) -> av.container.InputContainer:
-    """Open a container. `codec_options` are for its video streams: FFmpeg decodes the first frames already here."""
+    """Open a container. Video streams need `codec_options` now: FFmpeg already decodes the first frames."""
     options = {"mode": "r", "metadata_errors": "replace", "options": dict(_OPTIONS)}
     try:
         return av.open(source, stream_options=[dict(codec_options) for _ in range(_MOST_STREAMS)], **options)
     except av.FFmpegError:
         raise
-    except ValueError:  # MPEG and FLV files tell their streams too late for options
+    except ValueError:  # MPEG and FLV files list their streams too late for options
         if not isinstance(source, str):
             source.seek(0)
         return av.open(source, **options)

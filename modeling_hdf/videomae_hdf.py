@@ -1,8 +1,8 @@
-"""VideoMAE as a backbone: everything HDF knows about it, in one place.
+"""VideoMAE as a backbone: all code that is specific to VideoMAE.
 
-A backbone turns a clip into a feature map of shape `(B, T, h, w, C)` in several steps ("layers"); HDF runs the
-backbone's own modules and puts a DAM between some of them. A further backbone is one more file like this one and one
-more entry in `BACKBONES` of `configuration_hdf.py`.
+A backbone turns a clip into a feature map of shape `(B, T, h, w, C)` in several layers. HDF runs the backbone's own
+modules and puts a DAM between some of them. To add a backbone, add a file like this one and an entry in `BACKBONES` of
+`configuration_hdf.py`.
 """
 
 import torch
@@ -11,7 +11,7 @@ from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMA
 
 
 def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tuple[int, int]:
-    """`(height, width)` of an image or patch size given as one positive whole number or as two.
+    """`(height, width)` from an image or patch size given as one or two positive whole numbers.
 
     Raises:
         ValueError: for anything else.
@@ -24,8 +24,9 @@ def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tupl
 
 class DropPath(nn.Module):
     """
-    Stochastic depth (https://arxiv.org/abs/1603.09382): while training, sets each sample of a residual branch to zero
-    with probability `rate` (at least 0, below 1) and divides the others by `1 - rate`; the identity otherwise.
+    Stochastic depth (https://arxiv.org/abs/1603.09382): in training, sets each sample of a residual branch to zero
+    with probability `rate` (at least 0, below 1) and divides the other samples by `1 - rate`. The identity in
+    evaluation.
     """
 
     def __init__(self, rate: float):
@@ -33,7 +34,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: torch.Tensor) -> torch.Tensor:
-        """A branch `(B, ...)` to one of the same shape."""
+        """Maps a branch `(B, ...)` to the same shape."""
         if not self.training:
             return branch
         kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(1 - self.rate)
@@ -55,7 +56,7 @@ class VideoMAEBackbone:
         """Size `(T, h, w)` of the feature map.
 
         Raises:
-            ValueError: if the frames are not a multiple of the tubelet, or the image of the patch.
+            ValueError: if `num_frames` is not a multiple of `tubelet_size`, or `image_size` of `patch_size`.
         """
         if config.tubelet_size < 1:
             raise ValueError(f"`tubelet_size` is {config.tubelet_size}; it must be at least 1.")
@@ -74,8 +75,8 @@ class VideoMAEBackbone:
 
     @staticmethod
     def prepare_for_new_head(config: VideoMAEConfig) -> None:
-        """Changes what a pretraining checkpoint says of pooling: its published ones would classify by one token, a
-        corner of the first frames. Fine-tuning VideoMAE pools the mean of all tokens."""
+        """Sets the pooling to the mean of all tokens, as VideoMAE is fine-tuned. The published pretraining checkpoints
+        would classify by one token, a corner of the first frames."""
         config.use_mean_pooling = True
 
     @staticmethod
@@ -91,12 +92,12 @@ class VideoMAEBackbone:
 
     @staticmethod
     def stem(backbone: VideoMAEModel) -> nn.Module:
-        """The module with all weights of [`~VideoMAEBackbone.embed`], those below the first layer."""
+        """The module below the first layer, with all weights of [`~VideoMAEBackbone.embed`]."""
         return backbone.embeddings
 
     @staticmethod
     def embed(backbone: VideoMAEModel, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Clips `(B, F, 3, H, W)` to tokens `(B, T*h*w, C)`, the order in which a view is `(B, T, h, w, C)`."""
+        """Clips `(B, F, 3, H, W)` to tokens `(B, T*h*w, C)`, ordered so that they view as `(B, T, h, w, C)`."""
         return backbone.embeddings(pixel_values, None)
 
     @staticmethod
@@ -115,7 +116,7 @@ class VideoMAEBackbone:
 
     @staticmethod
     def finish(backbone: VideoMAEModel, hidden_states: torch.Tensor) -> torch.Tensor:
-        """What the backbone does after its last layer: tokens `(B, T*h*w, C)` to tokens of the same shape."""
+        """The backbone's step after its last layer: tokens `(B, T*h*w, C)` to tokens of the same shape."""
         return hidden_states if backbone.layernorm is None else backbone.layernorm(hidden_states)
 
     @staticmethod

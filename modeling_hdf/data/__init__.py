@@ -1,10 +1,10 @@
 """
-Data: builders of Hugging Face `datasets`, and the way from their rows to training batches.
+Data: builders of Hugging Face `datasets`, and the code that turns their rows into training batches.
 
-- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`VideoFolder`] (videos of your own), [`UnlabelledClips`] and
-  [`SyntheticFaces`]. All give rows with a `clip` and a `clip_id`, and all but the unlabelled ones with a `label`.
+- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`VideoFolder`] (your own videos), [`UnlabelledClips`] and
+  [`SyntheticFaces`]. Rows have a `clip`, a `clip_id` and, except for [`UnlabelledClips`], a `label`.
 - [`load_clip`]: the frames of a row.
-- [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: which frames are shown, and how.
+- [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
 - [`ClipDataset`], [`ClipCollator`]: torch dataset and collator.
 - [`BalancedSampler`], [`PerClassSampler`]: the order of training clips.
 """

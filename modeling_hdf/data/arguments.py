@@ -1,4 +1,4 @@
-"""The data of a training run as a recipe describes it: the dataset, its clips per split, and the collator."""
+"""The data of a training run, set by a recipe: the dataset, the clips of each split, and the collator."""
 
 import dataclasses
 import os
@@ -22,14 +22,14 @@ from .transforms import build_augmentation
 from .votes import vote_targets
 
 BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
-# The name of the dataset, by that of its builder, where a licence forbids handing clips on.
+# Datasets whose licence forbids sharing clips: builder name -> dataset name.
 GATED_DATASETS = {
     name: builder.BUILDER_CONFIG_CLASS.dataset
     for name, builder in BUILDERS.items()
     if issubclass(builder.BUILDER_CONFIG_CLASS, ExpressionConfig) and builder.BUILDER_CONFIG_CLASS.is_gated
 }
 
-# Fields of a builder that are no overrides: those of `datasets`, and those that are arguments of their own here.
+# Builder fields that `dataset_overrides` cannot set: fields of `datasets`, and arguments below.
 _NO_OVERRIDES = (
     "name",
     "version",
@@ -45,45 +45,46 @@ _NO_OVERRIDES = (
 @dataclass
 class DataArguments:
     """
-    Which data, and how clips are shown. For [`~transformers.HfArgumentParser`]; a recipe sets these fields.
+    The data of a run and how clips are sampled and augmented. [`~transformers.HfArgumentParser`] and recipes set these
+    fields.
 
     Args:
-        dataset: `"synthetic"`, `"dfew"`, `"ferv39k"`, `"mafw"` or `"folder"` (videos of your own).
-        data_dir: folder of the dataset, as it was unpacked; not for synthetic faces.
-        fold: number of the fold, from 1, of a dataset that has folds.
-        peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result says so.
+        dataset: `"synthetic"`, `"dfew"`, `"ferv39k"`, `"mafw"` or `"folder"` (your own videos).
+        data_dir: unpacked folder of the dataset; not for synthetic faces.
+        fold: number of the fold, from 1, for a dataset with folds.
+        peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result records it.
         max_missing: listed clips that may be missing: a number (`5`) or a share (`0.05`).
-        dataset_overrides: further fields of the builder, as JSON.
+        dataset_overrides: other fields of the builder, as JSON.
         cache_clips: keep decoded clips in memory; not for random frames.
         temporal_sampling, sampling_stride: kind and stride of [`TemporalSampling`].
         augmentation: name for [`build_augmentation`].
-        mixup_alpha, cutmix_alpha: of [`ClipMixing`]; 0 is off. Half of each batch is mixed beside DSM, all of it
-            without.
-        vote_labels: train on the shares of DFEW's votes in place of the classes; see [`vote_targets`]. Cross-entropy
-            takes them, the contrastive loss, validation and test the classes.
+        mixup_alpha, cutmix_alpha: arguments of [`ClipMixing`]; 0 is off. With DSM, half of each batch is mixed;
+            without DSM, the whole batch.
+        vote_labels: use the shares of DFEW's votes as targets of the cross-entropy; see [`vote_targets`]. The
+            contrastive loss, validation and test still use the classes.
         num_views: temporal views of each test clip; see [`predict_views`].
 
     Raises:
-        ValueError: for an unknown dataset, values out of range, or arguments that the dataset has no use for.
+        ValueError: for an unknown dataset, values out of range, or arguments that the dataset does not use.
     """
 
     dataset: str = field(default="synthetic", metadata={"help": f"Dataset: {', '.join(BUILDERS)}."})
-    data_dir: str | None = field(default=None, metadata={"help": "Folder of the dataset, as it was unpacked."})
-    fold: int | None = field(default=None, metadata={"help": "Fold, from 1, of a dataset that has folds."})
+    data_dir: str | None = field(default=None, metadata={"help": "Unpacked folder of the dataset."})
+    fold: int | None = field(default=None, metadata={"help": "Fold, from 1, for a dataset with folds."})
     peer_protocol: bool = field(
-        default=False, metadata={"help": "Select on the test split, as the literature does; every result says so."}
+        default=False, metadata={"help": "Select on the test split, as the literature does; every result records it."}
     )
     max_missing: str = field(
         default="0", metadata={"help": "Listed clips that may be missing: a number (5) or a share (0.05)."}
     )
     dataset_overrides: str = field(default="{}", metadata={"help": "Builder fields, as JSON."})
     cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
-    temporal_sampling: str = field(default="uniform", metadata={"help": "Frames: uniform, segments or dense."})
-    sampling_stride: int = field(default=1, metadata={"help": "Distance of the frames of dense sampling."})
+    temporal_sampling: str = field(default="uniform", metadata={"help": "Frame sampling: uniform, segments or dense."})
+    sampling_stride: int = field(default=1, metadata={"help": "Distance between frames of dense sampling."})
     augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard or strong."})
-    mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. Beside DSM, half of each batch."})
-    cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. Beside DSM, half of each batch."})
-    vote_labels: bool = field(default=False, metadata={"help": "Train on the shares of DFEW's votes."})
+    mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. With DSM, half of each batch."})
+    cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. With DSM, half of each batch."})
+    vote_labels: bool = field(default=False, metadata={"help": "Use the shares of DFEW's votes as targets."})
     num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
 
     def __post_init__(self):
@@ -103,12 +104,14 @@ class DataArguments:
                     raise ValueError(f"`{name}` has no meaning for the synthetic faces.")
             return
         if self.data_dir is None:
-            raise ValueError(f"`data_dir` is missing: the folder that holds {self.dataset}, as it was unpacked.")
+            raise ValueError(f"`data_dir` is missing; set it to the unpacked folder of {self.dataset}.")
         folds = BUILDERS[self.dataset].BUILDER_CONFIG_CLASS.folds
         names = folds if "fold1" in folds else ("None",)
         if (f"fold{self.fold}" if self.fold is not None else "None") not in names:
-            choices = "one from 1 to " + str(len(folds)) if "fold1" in folds else "none: it has a single split"
-            raise ValueError(f"`fold` is {self.fold}; {self.dataset} takes {choices}.")
+            choices = (
+                "has folds 1 to " + str(len(folds)) if "fold1" in folds else "has a single split: leave `fold` out"
+            )
+            raise ValueError(f"`fold` is {self.fold}; {self.dataset} {choices}.")
 
     def _missing_limit(self) -> int | float:
         limit = str(self.max_missing)
@@ -120,10 +123,14 @@ class DataArguments:
             ) from None
 
     def builder(self, overrides: dict, training: bool = True, split: str | None = None) -> datasets.DatasetBuilder:
-        """The builder; `overrides` are the parsed `dataset_overrides`. Where `split` is the only one to be read, or
-        `"all"`, no split is cut for which it has no use. Raises as the builder does, a `ValueError` for overrides that
-        it does not take, and, for `training`, if there are no training clips, and a `FileNotFoundError` if there are
-        no votes to train on."""
+        """The builder; `overrides` are the parsed `dataset_overrides`. With `split`, only this split (or `"all"`
+        clips) will be read, and splits that it does not need are not cut.
+
+        Raises:
+            ValueError: for unknown overrides, or, if `training`, if there are no training clips.
+            FileNotFoundError: if `vote_labels` is set and there are no votes.
+            The errors of the builder.
+        """
         builder = BUILDERS[self.dataset]
         _check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
         if self.dataset == "synthetic":
@@ -141,14 +148,14 @@ class DataArguments:
             raise ValueError(f"{self.data_dir}: the annotation lists no clip for train.")
         if self.vote_labels and built.config.votes_file() is None:
             raise FileNotFoundError(
-                f"{self.data_dir}: holds no Annotation/annotation.xlsx, whose votes `vote_labels` takes: put DFEW's "
+                f"{self.data_dir}: holds no Annotation/annotation.xlsx, which `vote_labels` reads: put DFEW's "
                 "workbook there, or train with `vote_labels=False`."
             )
         return built
 
     def described(self, overrides: dict) -> dict:
-        """What `metrics.json` says of the data, to read them in the same way again; places of this machine are left
-        out. `overrides` are the parsed `dataset_overrides`."""
+        """The entry of `metrics.json` that lets a user read the data in the same way again, without paths of this
+        machine. `overrides` are the parsed `dataset_overrides`."""
         names = ("dataset", "fold", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views")
         told = {
             name: value
@@ -160,7 +167,7 @@ class DataArguments:
     def clips(
         self, splits: dict[str, datasets.Dataset], processor: HDFVideoProcessor, seed: int
     ) -> dict[str, ClipDataset]:
-        """The clips of each split: `"train"` random and augmented, the others one fixed view."""
+        """The clips of each split: `"train"` is random and augmented, the other splits show one fixed view."""
         sampling = TemporalSampling(self.temporal_sampling, processor.num_frames, self.sampling_stride)
         training = {
             "training": True,
@@ -179,7 +186,7 @@ class DataArguments:
         }
 
     def collator(self, processor: HDFVideoProcessor, num_labels: int, dsm: bool) -> ClipCollator:
-        """The collator of training and evaluation; `dsm` says whether the loss needs clips of a single class."""
+        """The collator of training and evaluation; with `dsm`, half of each batch stays unmixed."""
         if self.mixup_alpha == self.cutmix_alpha == 0:
             return ClipCollator(processor, num_labels)
         share = 0.5 if dsm else 1.0
@@ -201,7 +208,7 @@ def _check_overrides(config: type, dataset: str, overrides: dict) -> None:
 
 
 def _is_of(value: object, kind: type) -> bool:
-    """Whether a value of JSON can be one of a type: whole numbers are floats too, lists are tuples of strings."""
+    """Whether a JSON value fits a type: a whole number fits a float, a list fits a tuple of strings."""
     if typing.get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
     if isinstance(value, bool):

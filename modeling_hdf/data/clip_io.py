@@ -1,4 +1,4 @@
-"""The frames of one clip of a dataset, however it is stored, and the clips that lie in a folder."""
+"""Loading the frames of a dataset's clip, and finding the clips in a folder."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ _MOST_NAMED = 20
 
 def load_clip(row: dict[str, Any], sample: Callable[..., np.ndarray] | None = None) -> np.ndarray:
     """
-    Decodes the clip of a row of any of our datasets.
+    Decodes the clip of a dataset row.
 
     Args:
         row (`dict`): a row whose `clip` is `{"path", "frames"}` (a file, or the ordered frame files; exactly one is
@@ -28,13 +28,13 @@ def load_clip(row: dict[str, Any], sample: Callable[..., np.ndarray] | None = No
             `timestamps` is `None`. Without it, all frames are decoded.
 
     Returns:
-        `np.ndarray` of shape `(F, H, W, 3)`: RGB frames, uint8, the same that [`HDFVideoProcessor`] samples. Frames
-        that change size within a clip are resized to that of its first frame.
+        `np.ndarray` of shape `(F, H, W, 3)`: RGB frames, uint8, the same that [`HDFVideoProcessor`] samples. All
+        frames are resized to the size of the clip's first frame.
 
     Raises:
-        FileNotFoundError: if a file has gone.
-        ValueError: if the video or a frame is truncated or cannot be read; the message names the path. A video of
-            which a part can be decoded does not raise: a warning names it, see [`read_clip`].
+        FileNotFoundError: if a file is missing.
+        ValueError: if the video or a frame is truncated or cannot be read; the message names the path. A video that
+            can be decoded in part does not raise: a warning names it, see [`read_clip`].
 
     Example:
 
@@ -52,7 +52,7 @@ def load_clip(row: dict[str, Any], sample: Callable[..., np.ndarray] | None = No
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """The files of one folder by kind, as names in natural order; clutter is passed over. See [`file_kind`]."""
+    """The names of the files of one folder by kind, in natural order, without clutter. See [`file_kind`]."""
 
     videos: list[str]
     pictures: list[str]
@@ -71,29 +71,29 @@ def walk_files(
     folder: str | os.PathLike, onerror: Callable[[OSError], None], leave_out: Sequence[str | os.PathLike] = ()
 ) -> Iterator[tuple[str, FoundFiles]]:
     """
-    The folders of a tree with their files. Links to folders are followed, once each; clutter is passed over.
+    The folders of a tree with their files, without clutter. Each link to a folder is followed once.
 
     Args:
         folder (`str` or `Path`): the tree.
         onerror (`Callable`): called with the error of a folder that cannot be listed.
-        leave_out (`Sequence[str]`, *optional*): folders not to enter.
+        leave_out (`Sequence[str]`, *optional*): folders to skip.
     """
     visited = {os.path.realpath(other) for other in (folder, *leave_out)}
     for here, subfolders, names in os.walk(folder, onerror=onerror, followlinks=True):
         fresh = {name: os.path.realpath(os.path.join(here, name)) for name in subfolders if not is_clutter(name)}
-        subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # a link may lead in a circle
+        subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # links may form a cycle
         visited.update(fresh.values())
         yield here, FoundFiles.among(here, names)
 
 
 def left_aside(paths: Sequence[str]) -> list[str]:
-    """A note on files that are no clips and no part of one, if there are any."""
+    """A list with one note on the files that belong to no clip; empty if there are no such files."""
     if not paths:
         return []
     named = ", ".join(map(printable, paths[:_MOST_NAMED])) + (
         f" and {len(paths) - _MOST_NAMED} more" * (len(paths) > _MOST_NAMED)
     )
-    return [f"{len(paths)} files are no clips and are left aside: {named}"]
+    return [f"{len(paths)} files are not clips and are ignored: {named}"]
 
 
 __all__ = ["FoundFiles", "left_aside", "load_clip", "walk_files"]

@@ -1,7 +1,7 @@
-"""Samplers of training clips for imbalanced classes: class-balanced, and M clips per class drawn.
+"""Samplers of training clips for imbalanced classes: balanced classes, or groups of M clips of one class.
 
-Both give the order of a whole epoch for all processes: a function of the seed and the epoch alone, so that processes
-agree without talking. `accelerate` then gives whole batches to the processes in turn, which keeps the groups of
+Both give the order of a whole epoch for all processes. The order depends only on the seed and the epoch, so processes
+need no communication. `accelerate` then gives whole batches to the processes in turn, which keeps the groups of
 [`PerClassSampler`] together.
 """
 
@@ -16,8 +16,8 @@ SAMPLERS = ("random", "balanced", "per_class")
 
 class Draw(int):
     """
-    An index with the number of times it came up before in this epoch, so that the random transforms of a repeated
-    clip differ: see [`ClipDataset`].
+    An index with the number of its earlier draws in this epoch, which gives each repetition of a clip other random
+    transforms: see [`ClipDataset`].
     """
 
     occurrence: int = 0
@@ -43,7 +43,7 @@ class _EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next pass; without it every pass has the same one."""
+        """Sets the epoch that decides the next order; without it every pass has the same order."""
         self.epoch = epoch
 
     def _generator(self) -> np.random.Generator:
@@ -52,12 +52,12 @@ class _EpochSampler(Sampler[int]):
 
 class BalancedSampler(_EpochSampler):
     """
-    Draws clips with replacement, each with a probability of one over the size of its class, so that the classes
-    present come up equally often on average.
+    Draws clips with replacement. The probability of a clip is proportional to 1 / (size of its class), so all classes
+    with clips are equally frequent on average.
 
     Args:
         labels (`Sequence[int]` of length N): class of each clip.
-        seed (`int`, *optional*, defaults to 0): of the order.
+        seed (`int`, *optional*, defaults to 0): seed of the order.
 
     Yields N indices per epoch. Raises a `ValueError` without labels.
     """
@@ -73,7 +73,7 @@ class BalancedSampler(_EpochSampler):
 
 
 class _Rounds:
-    """Draws without replacement, round after round; what is drawn at once differs, unless there is too little."""
+    """Draws items without replacement, round after round; one draw has no repetition unless items are too few."""
 
     def __init__(self, items: np.ndarray, generator: np.random.Generator):
         self.items = items
@@ -83,7 +83,7 @@ class _Rounds:
     def draw(self, count: int) -> list[int]:
         while len(self.rest) < count:
             fresh = self.generator.permutation(self.items)
-            # What is left of the last round comes last, or it might be drawn twice at once.
+            # Items left from the last round go to the end of the new round, so that one draw does not repeat them.
             is_left = np.isin(fresh, self.rest)
             self.rest = np.concatenate([self.rest, fresh[~is_left], fresh[is_left]])
         drawn, self.rest = self.rest[:count], self.rest[count:]
@@ -92,29 +92,31 @@ class _Rounds:
 
 class PerClassSampler(_EpochSampler):
     """
-    Draws classes in turn, and `clips_per_class` clips of each: a contrastive loss then finds positives for every
-    class, the rare ones too.
+    Draws classes in turn, and `clips_per_class` clips of each class, so that a contrastive loss finds positives for
+    rare classes too.
 
-    Every class present comes up equally often, in an order shuffled for each round over the classes. No clip of a
-    class comes again before all others of it have, and the clips of one group differ unless the class is smaller than
-    the group.
+    All classes with clips are equally frequent. Each round over the classes has a new random order. A clip repeats
+    only after all other clips of its class were drawn, and the clips of a group differ unless the class is smaller
+    than the group.
 
     Args:
         labels (`Sequence[int]` of length N): class of each clip.
-        clips_per_class (`int`): clips in a group, at least 2. The batch size must be a multiple of it, or a group
-            would be cut in two.
-        seed (`int`, *optional*, defaults to 0): of the order.
+        clips_per_class (`int`): clips in a group, at least 2. The batch size must be a multiple of it, so that groups
+            stay whole.
+        seed (`int`, *optional*, defaults to 0): seed of the order.
 
     Yields N indices per epoch, rounded up to whole groups.
 
     Raises:
-        ValueError: without labels, or for groups of less than 2.
+        ValueError: without labels, or for groups of fewer than 2 clips.
     """
 
     def __init__(self, labels: Sequence[int], clips_per_class: int, seed: int = 0):
         super().__init__(labels, seed)
         if clips_per_class < 2:
-            raise ValueError(f"`clips_per_class` is {clips_per_class}; a clip needs a partner: at least 2.")
+            raise ValueError(
+                f"`clips_per_class` is {clips_per_class}; it must be at least 2, because a clip needs a positive."
+            )
         self.clips_per_class = clips_per_class
 
     def __len__(self) -> int:

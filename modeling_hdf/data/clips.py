@@ -26,31 +26,30 @@ class ClipDataset(Dataset):
     Args:
         rows (`Dataset` or `Sequence[dict]`): rows that [`load_clip`] reads, `label` an integer from 0.
         processor ([`HDFVideoProcessor`]): its `num_frames` is the length of a clip.
-        sampling ([`TemporalSampling`], *optional*): which frames; uniform, as the processor samples, by default.
-        training (`bool`, *optional*, defaults to `False`): whether frames and augmentation are random. Without it an
+        sampling ([`TemporalSampling`], *optional*): frame sampling; by default uniform, as in the processor.
+        training (`bool`, *optional*, defaults to `False`): whether frames and augmentation are random. Otherwise an
             item is one fixed view of its clip.
-        augmentation (`Callable`, *optional*): what [`build_augmentation`] gives: from a decoded clip to one of the
-            model's size, random by torch's global generator. For training only; by default [`fit_clip`].
+        augmentation (`Callable`, *optional*): result of [`build_augmentation`], which maps a decoded clip to the
+            model's size with torch's global generator. For training only; by default [`fit_clip`].
         frame_order (`str`, *optional*, defaults to `"shown"`): `"first"` repeats the first frame, `"shuffled"` puts
-            the frames in a fixed random order per clip: controls of what a model learns from a single frame and from
-            order.
-        soft_labels (`torch.Tensor` of shape `(len(rows), num_labels)`, *optional*): targets of training in place of
-            the classes, rows adding up to 1: [`vote_targets`].
+            the frames in a fixed random order per clip. They measure how much a model learns from a single frame and
+            from the order.
+        soft_labels (`torch.Tensor` of shape `(len(rows), num_labels)`, *optional*): targets of training instead of
+            the classes, see [`vote_targets`]; each row sums to 1.
         cache (`bool`, *optional*, defaults to `False`): whether to keep every decoded clip in memory
-            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process; our
-            trainers keep worker processes, and with them their clips, from epoch to epoch. Not for random frames.
-        seed (`int`, *optional*, defaults to 0): of everything random.
+            (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Our
+            trainers keep worker processes and their clips from epoch to epoch. Not for random frames.
+        seed (`int`, *optional*, defaults to 0): seed of all random choices.
 
     Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's
-    size, and in training `"seed"`, which [`ClipMixing`] draws from, and the clip's row of `soft_labels` as
-    `"soft_label"`. What is random is a function of `seed`, the epoch
-    ([`~ClipDataset.set_epoch`]), the index, and how often a [`Draw`] came up before: the same in whichever worker
-    process an item is made, and after a resume. The clip itself is never replaced by another; one that cannot be read
-    raises, see [`load_clip`].
+    size. In training it also has `"seed"`, the seed of [`ClipMixing`], and the clip's row of `soft_labels` as
+    `"soft_label"`. Random choices depend only on `seed`, the epoch ([`~ClipDataset.set_epoch`]), the index and the
+    number of earlier draws ([`Draw`]). They are the same in every worker process and after a resume. A clip that
+    cannot be read raises an error and is never replaced by another clip, see [`load_clip`].
 
     Raises:
-        ValueError: for an unknown frame order, an augmentation or soft labels outside training, a cache of random
-            frames, or a sampling of another length than the processor's.
+        ValueError: for an unknown frame order, augmentation or soft labels without `training`, a cache of random
+            frames, or a sampling whose `num_frames` differs from the processor's.
     """
 
     def __init__(
@@ -70,11 +69,13 @@ class ClipDataset(Dataset):
         if frame_order not in ("shown", "first", "shuffled"):
             raise ValueError(f"`frame_order` is {frame_order!r}; choose 'shown', 'first' or 'shuffled'.")
         if augmentation is not None and not training:
-            raise ValueError("`augmentation` is for training: pass `training=True` with it.")
+            raise ValueError("`augmentation` is for training: also pass `training=True`.")
         if soft_labels is not None and not training:
-            raise ValueError("`soft_labels` are for training: pass `training=True` with them.")
+            raise ValueError("`soft_labels` are for training: also pass `training=True`.")
         if cache and training and sampling.is_random:
-            raise ValueError(f"`cache` keeps the frames of a clip, and {sampling.kind!r} sampling takes new ones.")
+            raise ValueError(
+                f"`cache` keeps the same frames, but {sampling.kind!r} sampling takes new frames: turn it off."
+            )
         if sampling.num_frames != processor.num_frames:
             raise ValueError(f"`sampling` takes {sampling.num_frames} frames, `processor` {processor.num_frames}.")
         self.rows = rows
@@ -87,7 +88,7 @@ class ClipDataset(Dataset):
         self.seed = seed
         self.cache: dict[int, tuple[torch.Tensor, int]] | None = {} if cache else None
         self._view = (0, 1)
-        # Shared with worker processes, which may outlive an epoch.
+        # Shared with worker processes, which may live longer than an epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
@@ -95,17 +96,17 @@ class ClipDataset(Dataset):
 
     @property
     def labels(self) -> list[int]:
-        """Class of each clip; decodes nothing."""
+        """Class of each clip, without decoding."""
         if isinstance(self.rows, datasets.Dataset):
             return self.rows["label"][:]
         return [row["label"] for row in self.rows]
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses what is random in the items to come; reaches worker processes that already run."""
+        """Sets the epoch of the random choices, also in worker processes that already run."""
         self._epoch.fill_(epoch)
 
     def with_view(self, number: int, num_views: int) -> "ClipDataset":
-        """The same clips in another view of [`TemporalSampling.view`], without cache; not while training."""
+        """The same clips in another view of [`TemporalSampling.view`], without cache; for evaluation only."""
         if self.training:
             raise ValueError("Views belong to evaluation; this dataset is for training.")
         viewed = copy.copy(self)
@@ -140,7 +141,7 @@ class ClipDataset(Dataset):
         if self.cache is not None and index in self.cache:
             return self.cache[index]
         row = self.rows[int(index)]
-        # The layout (F, H, W, 3) stays in memory: torchvision resizes it faster than (F, 3, H, W).
+        # The memory layout stays (F, H, W, 3), which torchvision resizes faster than (F, 3, H, W).
         clip = torch.from_numpy(load_clip(row, sample=sample)).movedim(-1, -3)
         if self.cache is not None:
             self.cache[index] = (clip, row["label"])
@@ -152,13 +153,13 @@ class ClipCollator:
     Batches the items of [`ClipDataset`], normalised by the video processor.
 
     Args:
-        processor ([`HDFVideoProcessor`]): the processor that inference uses too.
+        processor ([`HDFVideoProcessor`]): the processor that inference also uses.
         num_labels (`int`): number of classes; a label outside `0 ... num_labels - 1` raises a `ValueError`.
-        mixing ([`ClipMixing`], *optional*): mixes training batches; those of evaluation, without seeds, never.
+        mixing ([`ClipMixing`], *optional*): mixes training batches; evaluation batches have no seeds and stay unmixed.
 
-    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, with soft labels
-    `"soft_labels": (B, num_labels) float32`, and what [`ClipMixing`] adds.
-    Safe in worker processes: it keeps no state, and what is random follows from the seeds of the items.
+    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, with soft labels also
+    `"soft_labels": (B, num_labels) float32`, and the entries of [`ClipMixing`]. The collator is safe in worker
+    processes: it keeps no state, and random choices depend only on the seeds of the items.
     """
 
     def __init__(self, processor: BaseVideoProcessor, num_labels: int, mixing: ClipMixing | None = None):

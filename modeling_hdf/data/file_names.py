@@ -1,4 +1,4 @@
-"""Names of files: what of them can be written into a table, and the file that a list means."""
+"""Makes names of files printable, and finds the files that a list names."""
 
 import os
 import unicodedata
@@ -30,8 +30,8 @@ class ListedPaths:
         r"""
         The path that a list means, which may not exist.
 
-        A path that exists as it is written is that one. Else backslashes are taken for slashes, and accents are found
-        whether they are composed or not: macOS and Linux write them differently.
+        An existing path is returned unchanged. Otherwise backslashes become slashes, and composed and decomposed
+        accents match each other, because macOS and Linux write them differently.
         """
         exact = os.path.join(self.root, written)
         if os.path.exists(exact):
@@ -46,7 +46,7 @@ class ListedPaths:
         return here if os.path.exists(here) else path
 
     def _alike(self, folder: str, name: str) -> str:
-        """The entry of a folder that is `name`, or the only one that is `name` in other code points."""
+        """The entry `name` of a folder, or the only entry that spells `name` with other code points."""
         if os.path.lexists(os.path.join(folder, name)) or name.isascii():
             return name
         if folder not in self._names:

@@ -1,8 +1,8 @@
-"""Writing and reading files: a file or a folder is there whole or not at all.
+"""Writing and reading files. A file or folder is written completely or not at all.
 
-What is written lies under a hidden name beside its place until it is complete, and then takes the place in one step.
-Where the disk is full or the process is killed, the earlier file stays, or none. A killed process leaves at most such
-hidden folders, which [`remove_parts`] and [`remove_parts_of`] clear away: a writer that lives holds a lock in its own.
+Output is first written under a hidden name in the same folder. When it is complete, one step renames it. If the disk
+is full or the process is killed, an earlier file stays unchanged. A killed process leaves only hidden folders, which
+[`remove_parts`] and [`remove_parts_of`] remove. A running writer holds a lock in its hidden folder.
 """
 
 import json
@@ -22,24 +22,24 @@ _LOCK, _EARLIER = ".lock", ".earlier"
 
 
 class OutputError(OSError):
-    """The output cannot be written: no room, no permission. `filename` is the file that was asked for."""
+    """The output cannot be written, for example because the disk is full. `filename` is the requested file."""
 
 
 @contextmanager
 def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
     """
-    Gives a temporary path beside `path`, of the same name, to be made a file or a folder. It takes the place of `path`
-    if the block succeeds, and is removed if it does not. Folders above it are made.
+    Gives a temporary path with the name of `path`, where the block writes a file or a folder. If the block succeeds,
+    the result replaces `path`; otherwise it is removed. Parent folders are created.
 
-    A folder replaces whatever is there, with all its content: see [`refuse_filled`]. A file never replaces a folder.
-    A device or a pipe, such as `/dev/stdout`, is written as it is.
+    A folder replaces anything at `path`, with all content: see [`refuse_filled`]. A file never replaces a folder. A
+    device or a pipe, such as `/dev/stdout`, is written directly.
 
     Args:
         path (`str` or `Path`): the file or the folder.
 
     Raises:
-        OutputError: for an `OSError` of the block, with `path` as its file name. One that names a file elsewhere,
-            which could not be read, stays as it is.
+        OutputError: for an `OSError` of the block, with `path` as its file name. An `OSError` that names another file,
+            which could not be read, is raised unchanged.
 
     Example:
 
@@ -71,7 +71,7 @@ def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def _at_work(folder: Path) -> Iterator[None]:
-    """Holds the lock of a hidden folder, which ends with the process, where the disk has locks."""
+    """Holds the lock of a hidden folder, if the disk supports locks. The lock ends with the process."""
     lock = FileLock(folder / _LOCK)
     with suppress(OSError, NotImplementedError):
         lock.acquire(timeout=0)
@@ -85,7 +85,7 @@ def _take_place(part: Path, target: Path) -> None:
     if not (part.is_dir() and os.path.lexists(target)):
         os.replace(part, target)
         return
-    # No system replaces a folder that is not empty in one step. The earlier one goes with the folder of the part.
+    # No system replaces a filled folder in one step. The earlier folder is removed together with the temporary folder.
     earlier = part.with_name(part.name + _EARLIER)
     os.replace(target, earlier)
     try:
@@ -100,32 +100,32 @@ def _output_error(error: OSError, path: str | os.PathLike) -> OutputError:
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file, whole or not at all. Raises [`OutputError`]."""
+    """Writes a file completely or not at all. Raises [`OutputError`]."""
     with whole_or_absent(path) as part:
         part.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text as UTF-8, whole or not at all. Raises [`OutputError`]."""
+    """Writes a text as UTF-8, completely or not at all. Raises [`OutputError`]."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike, value: Any, *, sort_keys: bool = False) -> None:
     """
-    Writes a value as JSON, whole or not at all.
+    Writes a value as JSON, completely or not at all.
 
     Raises:
         OutputError: if the file cannot be written.
-        ValueError: for NaN and infinite numbers, which are no JSON; the message names the file and the entry.
+        ValueError: for NaN and infinite numbers, which JSON lacks; the message names the file and the entry.
     """
     name = next(_not_finite(value), None)
     if name is not None:
-        raise ValueError(f"{path}: `{name[0]}` is {name[1]}, which JSON does not have; nothing was written.")
+        raise ValueError(f"{path}: `{name[0]}` is {name[1]}, which JSON cannot store; nothing was written.")
     write_text(path, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n")
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Name, such as `intervals.war.0`, and value of each number that is none."""
+    """Name (such as `intervals.war.0`) and value of each NaN or infinite number."""
     if isinstance(value, float) and not math.isfinite(value):
         yield name, value
     entries: Iterable = value.items() if isinstance(value, dict) else ()
@@ -140,17 +140,17 @@ def read_json(path: str | os.PathLike, advice: str) -> dict[str, Any]:
 
     Args:
         path (`str` or `Path`): the file.
-        advice (`str`): a sentence that says what to do about a damaged file, for the message.
+        advice (`str`): a sentence for the message that says what to do about a damaged file.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is not UTF-8, not JSON, or no object; the message names the file.
+        ValueError: if the file is not UTF-8, not JSON, or not an object; the message names it.
     """
     return parse_json(Path(path).read_bytes(), path, advice)
 
 
 def parse_json(content: bytes, name: str | os.PathLike, advice: str) -> dict[str, Any]:
-    """The JSON object that the content of a file, called `name` in messages, holds. See [`read_json`]."""
+    """The JSON object in the content of a file; messages call the file `name`. See [`read_json`]."""
     try:
         value = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -158,19 +158,19 @@ def parse_json(content: bytes, name: str | os.PathLike, advice: str) -> dict[str
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: is not JSON ({error}). {advice}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{name}: holds no JSON object. {advice}")
+        raise ValueError(f"{name}: is not a JSON object. {advice}")
     return value
 
 
 def refuse_filled(folder: str | os.PathLike) -> None:
-    """Raises a `FileExistsError` for a folder that is not empty, and for a file in its place."""
+    """Raises a `FileExistsError` if `folder` is a folder with content or a file."""
     folder = Path(folder)
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: is not empty; give a folder that does not exist yet.")
 
 
 def remove_outputs(paths: Iterable[Path]) -> None:
-    """Removes files and folders; one that is not there is no error."""
+    """Removes files and folders, and ignores missing paths."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -179,15 +179,15 @@ def remove_outputs(paths: Iterable[Path]) -> None:
 
 
 def remove_parts(folder: Path) -> int:
-    """Removes what killed processes left under `folder`; returns how many."""
+    """Removes the hidden folders of killed processes under `folder` and returns their number."""
     return sum(map(_remove_part, list(folder.rglob(f".*{_PART}"))))
 
 
 def remove_parts_of(path: str | os.PathLike) -> int:
     """
-    Removes what killed processes left of one file or folder, beside it; returns how many.
+    Removes the hidden folders that killed writers of `path` left beside it, and returns their number.
 
-    What writers at work, and those of other files, have beside it stays.
+    Hidden folders of running writers and of other files stay.
     """
     target, removed = Path(os.path.abspath(path)), 0
     own = {_LOCK, target.name, target.name + _EARLIER}
@@ -198,13 +198,13 @@ def remove_parts_of(path: str | os.PathLike) -> int:
 
 
 def _remove_part(part: Path) -> bool:
-    """Removes the hidden folder of a writer that was killed. What it was about to replace goes back to its place."""
+    """Removes the hidden folder of a killed writer, and puts the output that it was replacing back."""
     if part.is_symlink() or not part.is_dir():
         return False
     lock = FileLock(part / _LOCK)
     try:
         lock.acquire(timeout=0)
-    except (OSError, NotImplementedError):  # held by a writer at work, or the disk has no locks
+    except (OSError, NotImplementedError):  # a running writer holds it, or the disk has no locks
         return False
     for earlier in part.glob(f"*{_EARLIER}"):
         target = part.parent / earlier.name.removesuffix(_EARLIER)

@@ -1,8 +1,8 @@
-"""Which frames of a clip the model sees: uniform, a random frame per segment, or dense with a stride.
+"""Frame sampling: uniform, a random frame per segment, or dense with a stride.
 
-`"uniform"` is the sampling of [`HDFVideoProcessor`]. `"segments"` samples one frame at random in each of the equal
-segments while training (as M3DFEL, https://arxiv.org/abs/2303.12993) and is uniform otherwise: nothing random ever
-decides a score. `"dense"` takes every `stride`-th frame from one start (as MAE-DFER, https://arxiv.org/abs/2307.02227).
+`"uniform"` is the sampling of [`HDFVideoProcessor`]. `"segments"` samples one random frame in each of equal segments
+in training (as M3DFEL, https://arxiv.org/abs/2303.12993) and is uniform in evaluation, so that scores are not random.
+`"dense"` takes every `stride`-th frame from one start (as MAE-DFER, https://arxiv.org/abs/2307.02227).
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from transformers.video_utils import VideoMetadata
 
 TEMPORAL_SAMPLINGS = ("uniform", "segments", "dense")
 
-# Called as `sample(metadata=..., timestamps=...)`; gives frame indices `(num_frames,)`.
+# Called as `sample(metadata=..., timestamps=...)`; returns frame indices `(num_frames,)`.
 Sample = Callable[..., np.ndarray]
 
-# Parts of a segment, of which one is the random position: fine enough, and far from overflowing 64-bit ticks.
+# A random position is one of this many parts of a segment: fine enough, and 64-bit ticks do not overflow.
 _PARTS = 1024
 
 
@@ -34,16 +34,16 @@ def segment_frames(
     Args:
         metadata (`VideoMetadata`): gives `total_num_frames`.
         timestamps (`np.ndarray` of shape `(total_num_frames + 1,)`, *optional*): start of each frame and end of the
-            last, integers in any unit; without them the frame indices are divided instead of the time.
+            last frame, integers in any unit; without timestamps, the frame indices are divided instead of the time.
         num_frames (`int`): number of parts.
         numerators (`int` or `np.ndarray` of shape `(num_frames,)`): positions in the parts, in units of
             `1 / denominator`, from 0 to `denominator - 1`.
         denominator (`int`): see `numerators`.
 
     Returns:
-        `np.ndarray`: frame indices of shape `(num_frames,)`, not decreasing; clips with fewer frames repeat some.
+        `np.ndarray`: frame indices of shape `(num_frames,)`, not decreasing; shorter clips repeat frames.
     """
-    # Integers: a position that falls on the start of a frame shows that frame, without rounding.
+    # Integers, so that a position exactly at the start of a frame gives that frame.
     parts = num_frames * denominator
     positions = np.arange(num_frames, dtype=np.int64) * denominator + numerators
     if timestamps is None:
@@ -53,7 +53,7 @@ def segment_frames(
 
 
 def dense_frames(total_num_frames: int, num_frames: int, stride: int, start: int = 0) -> np.ndarray:
-    """Frames `start, start + stride, ...`, of shape `(num_frames,)`; past the end of the clip the last one repeats."""
+    """Frames `start, start + stride, ...`, of shape `(num_frames,)`; after the clip's end the last frame repeats."""
     return np.minimum(start + stride * np.arange(num_frames), total_num_frames - 1)
 
 
@@ -65,11 +65,11 @@ class TemporalSampling:
     Args:
         kind (`str`, *optional*, defaults to `"uniform"`): `"uniform"`, `"segments"` or `"dense"`, see above.
         num_frames (`int`, *optional*, defaults to 16): frames of a clip.
-        stride (`int`, *optional*, defaults to 1): distance between the frames of dense sampling. MAE-DFER takes 4 for
+        stride (`int`, *optional*, defaults to 1): distance between the frames of dense sampling. MAE-DFER uses 4 for
             DFEW and 1 for FERV39k.
 
-    A clip shorter than the span of dense sampling, `(num_frames - 1) * stride + 1` frames, is shown from its first
-    frame, and its last frame repeats.
+    Dense sampling spans `(num_frames - 1) * stride + 1` frames. In a shorter clip it starts at the first frame, and
+    the last frame repeats.
 
     Raises:
         ValueError: for an unknown kind, numbers below 1, or a stride that the kind does not use.
@@ -86,7 +86,9 @@ class TemporalSampling:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.stride != 1 and self.kind != "dense":
-            raise ValueError(f"A stride of {self.stride} belongs to dense sampling, not to {self.kind!r}.")
+            raise ValueError(
+                f"A stride of {self.stride} needs dense sampling, but `temporal_sampling` is {self.kind!r}."
+            )
 
     @property
     def is_random(self) -> bool:
@@ -94,7 +96,7 @@ class TemporalSampling:
         return self.kind != "uniform"
 
     def sample_randomly(self, generator: np.random.Generator) -> Sample:
-        """The sampling of one training clip: a random frame per segment, or a random start; uniform stays uniform."""
+        """The sampling of a training clip: a random frame per segment, a random start, or uniform (never random)."""
         if self.kind == "uniform":
             return self.view()
 
@@ -113,15 +115,15 @@ class TemporalSampling:
         """
         The deterministic sampling of evaluation: view `number`, from 0, of `num_views`.
 
-        Uniform views look at the positions `(2 number + 1) / (2 num_views)` of each segment: one view at its centre,
-        two at its quarters. Dense views start at equal distances from the first to the last possible start; one alone
-        starts in the middle between them.
+        Uniform views take the frame at `(2 number + 1) / (2 num_views)` of each segment: a single view takes the
+        centre, two views take the quarters. Dense views start at equal distances from the first to the last possible
+        start; a single view starts in the middle.
 
         Raises:
             ValueError: unless `0 <= number < num_views`.
         """
         if not 0 <= number < num_views:
-            raise ValueError(f"There is no view {number} of {num_views}; views count from 0.")
+            raise ValueError(f"View {number} of {num_views} does not exist; views count from 0.")
 
         def sample(metadata: VideoMetadata, timestamps: np.ndarray | None = None) -> np.ndarray:
             if self.kind != "dense":
@@ -134,7 +136,7 @@ class TemporalSampling:
         return sample
 
     def _last_start(self, metadata: VideoMetadata) -> int:
-        """The last start at which the whole span of dense sampling fits into the clip; 0 if it never does."""
+        """The last start at which the whole span of dense sampling fits into the clip; 0 if the clip is too short."""
         return max(0, metadata.total_num_frames - (self.num_frames - 1) * self.stride - 1)
 
 

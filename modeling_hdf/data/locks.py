@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from .files import write_json
 
 LOCK_FILE = ".hdf-run.lock"
-HOLDER_FILE = ".hdf-run.json"  # beside the lock, which cannot be read on every system while it is held
+HOLDER_FILE = ".hdf-run.json"  # beside the lock, because some systems cannot read a held lock
 
 
 class FolderInUseError(OSError):
@@ -23,17 +23,17 @@ class FolderInUseError(OSError):
 @contextmanager
 def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
     """
-    Holds a folder for one run. The folder is made if need be.
+    Locks a folder for one run, and creates the folder if it does not exist.
 
-    The operating system ends the lock with its process: what a killed run leaves behind does not block the next.
+    The operating system releases the lock when the process ends, so a killed run does not block the next run.
 
     Args:
         folder (`str` or `Path`): the folder that the run writes to.
-        command (`str`): what the message of another run calls this one, such as `hdf data faces`.
+        command (`str`): name of this run in the messages of other runs, such as `hdf data faces`.
 
     Raises:
         FolderInUseError: if another process holds the folder; the message names it.
-        OSError: if the folder cannot be made or written to.
+        OSError: if the folder cannot be created or written to.
 
     Example:
 
@@ -49,22 +49,22 @@ def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise FolderInUseError(
-            f"{folder}: {_describe(holder)} works in this folder; wait until it has ended, or give another folder."
+            f"{folder}: {_describe(holder)} works in this folder; wait until it ends, or give another folder."
         ) from None
     try:
         about = {"command": command, "process": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         write_json(holder, about)
         yield
     finally:
-        # Removed while the lock is held. A process that waits for the removed file sees that it is gone, and fails.
-        with suppress(OSError):  # Windows removes no open file
+        # Removed while the lock is held. A process that waits for the removed file notices this, and fails.
+        with suppress(OSError):  # Windows cannot remove an open file
             holder.unlink(missing_ok=True)
             os.unlink(folder / LOCK_FILE)
         lock.release()
 
 
 def _describe(holder: Path) -> str:
-    """Names the process that wrote `holder`; the file may be half written, or gone."""
+    """Names the process that wrote `holder`; the file may be incomplete or missing."""
     try:
         about = json.loads(holder.read_text(encoding="utf-8"))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about["since"]))

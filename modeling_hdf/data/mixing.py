@@ -1,15 +1,14 @@
-"""Mixup and cutmix of clips, beside a contrastive loss.
+"""Mixup and cutmix of clips, together with a contrastive loss.
 
-Mixup (https://arxiv.org/abs/1710.09412) blends two clips, cutmix (https://arxiv.org/abs/1905.04899) puts a rectangle
-of one into all frames of the other; the target is the mixture of the two classes. Such a clip has no single class, so
-it has neither positives nor negatives and must stay out of a contrastive loss. Therefore a share of each batch is
-mixed and the rest is left alone:
+Mixup (https://arxiv.org/abs/1710.09412) blends two clips. Cutmix (https://arxiv.org/abs/1905.04899) copies a rectangle
+of one clip into all frames of another. The target is the mixture of the two classes. A mixed clip has no single class,
+so a contrastive loss cannot use it. Therefore only a share of each batch is mixed:
 
-- cross-entropy sees all clips, with soft targets;
-- the contrastive loss and the information bottleneck see the clips left alone, and only those.
+- cross-entropy uses all clips, with soft targets;
+- the contrastive loss and the information bottleneck use only the unmixed clips.
 
-The clips left alone are the first of the batch: the groups of [`PerClassSampler`] stay whole among them. One forward
-pass serves both, and no clip is computed twice. Without DSM the share may be 1, which is the usual mixup.
+The unmixed clips come first in the batch, so the groups of [`PerClassSampler`] stay whole. One forward pass computes
+all clips. Without DSM the share may be 1, which is the usual mixup.
 """
 
 from collections.abc import Sequence
@@ -21,17 +20,17 @@ from torch.nn import functional as F
 
 class ClipMixing:
     """
-    Mixes the last clips of a batch with others of the batch.
+    Mixes the last clips of a batch with other clips of the batch.
 
     Args:
         num_labels (`int`): number of classes.
         mixup_alpha (`float`, *optional*, defaults to 0.0): mixup blends by `lambda ~ Beta(alpha, alpha)`; 0 is off.
         cutmix_alpha (`float`, *optional*, defaults to 0.0): cutmix keeps a share `lambda ~ Beta(alpha, alpha)` of the
-            area; 0 is off. With both on, each clip takes one of the two with equal chance.
+            area; 0 is off. If both are on, each clip uses mixup or cutmix with probability 1/2.
         share (`float`, *optional*, defaults to 0.5): share of the batch to mix, rounded down to whole clips; above 0,
-            at most 1. With DSM it must leave clips of the batch alone.
+            at most 1. DSM needs unmixed clips.
 
-    Each clip has its own partner, lambda and rectangle; all frames of a clip are treated alike.
+    Each clip has its own partner, lambda and rectangle, the same for all frames of the clip.
 
     Raises:
         ValueError: for values out of range, or both methods off.
@@ -61,13 +60,13 @@ class ClipMixing:
         Args:
             pixel_values (`torch.Tensor` of shape `(B, num_frames, 3, height, width)`): normalised clips.
             labels (`torch.LongTensor` of shape `(B,)`): their classes.
-            seed (`Sequence[int]`): decides everything random.
-            soft_labels (`torch.Tensor` of shape `(B, num_labels)`, *optional*): what to mix in place of the classes,
-                such as shares of votes, rows adding up to 1.
+            seed (`Sequence[int]`): seed of all random choices.
+            soft_labels (`torch.Tensor` of shape `(B, num_labels)`, *optional*): targets to mix instead of the classes,
+                such as shares of votes; each row sums to 1.
 
         Returns:
-            `dict`: `pixel_values` with the last `share * B` clips mixed, `soft_labels` `(B, num_labels)` float32, rows
-            adding up to 1, and `is_mixed` `(B,)` bool. A batch of one clip stays as it is.
+            `dict`: `pixel_values` with the last `share * B` clips mixed, `soft_labels` `(B, num_labels)` float32 with
+            rows that sum to 1, and `is_mixed` `(B,)` bool. A batch of one clip stays unchanged.
         """
         generator = np.random.default_rng(seed)
         batch_size = len(labels)
@@ -82,7 +81,7 @@ class ClipMixing:
         return {"pixel_values": mixed, "soft_labels": mixed_labels, "is_mixed": torch.arange(batch_size) >= first}
 
     def _mix(self, clip: torch.Tensor, other: torch.Tensor, generator: np.random.Generator) -> float:
-        """Mixes `other` into `clip` in place, both `(num_frames, 3, height, width)`; returns the share that stays."""
+        """Mixes `other` into `clip` in place, both `(num_frames, 3, height, width)`; returns the share of `clip`."""
         if self.mixup_alpha == 0 or (self.cutmix_alpha > 0 and generator.random() < 0.5):
             height, width = clip.shape[-2:]
             edge = np.sqrt(1 - generator.beta(self.cutmix_alpha, self.cutmix_alpha))

@@ -1,7 +1,7 @@
-"""The one gate for files that are given away and for paths that a file names.
+"""Checks for files before they are published, and for paths that a file names.
 
-Each lies within the folder it belongs to, links followed; is a regular file and no device or pipe; and is what its
-suffix says. So a list, an index or a link that somebody else has made gives away nothing but the folder it lies in.
+Each file must lie in its folder after links are followed, be a regular file (no device or pipe), and have the content
+that its suffix promises. So a list, index or link from somebody else cannot publish files outside its folder.
 """
 
 import json
@@ -18,19 +18,19 @@ from typing import BinaryIO
 from .files import parse_json
 
 _PNG, _PARQUET = b"\x89PNG\r\n\x1a\n", b"PAR1"
-_LONGEST_HEADER = 100_000_000  # bytes of the header of a safetensors file; that library reads no longer ones
+_LONGEST_HEADER = 100_000_000  # bytes of the header of a safetensors file, the limit of the library
 
 
 def path_inside(folder: str | os.PathLike, path: str | os.PathLike) -> Path:
     """
-    Where a path leads, once every link in it is followed.
+    The target of a path after all links are followed.
 
     Args:
-        folder (`str` or `Path`): the folder that it must not leave.
+        folder (`str` or `Path`): the folder that the path must not leave.
         path (`str` or `Path`): relative to the folder, or absolute.
 
     Raises:
-        ValueError: if it leads out of the folder; the message names the path and where it leads.
+        ValueError: if the target lies outside the folder; the message names path and target.
     """
     real, root = Path(os.path.realpath(os.path.join(folder, path))), Path(os.path.realpath(folder))
     if not real.is_relative_to(root):
@@ -42,31 +42,32 @@ def path_inside(folder: str | os.PathLike, path: str | os.PathLike) -> Path:
 
 def regular_file(path: str | os.PathLike) -> Path:
     """
-    The path, if it is that of a regular file. Nothing is opened: a pipe would wait, and a device may never end.
+    The path of a regular file, checked without opening it: a pipe would wait, and a device may never end.
 
     Raises:
-        FileNotFoundError: if there is none. ValueError: if it is a folder, a device, a pipe or a socket.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is a folder, a device, a pipe or a socket.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path}: is no regular file but a folder, a device or a pipe.")
+        raise ValueError(f"{path}: is a folder, a device or a pipe; expected a regular file.")
     return Path(path)
 
 
 def check_content(name: str, content: Path | bytes) -> None:
     """
-    Checks that a file is what its suffix says: `.json` a JSON object, `.safetensors`, `.parquet`, `.png`, and UTF-8
-    text for `.py`, `.md`, `.csv` and `.txt`.
+    Checks that the content of a file fits its suffix: `.json` a JSON object, `.safetensors`, `.parquet`, `.png`, and
+    UTF-8 text for `.py`, `.md`, `.csv` and `.txt`.
 
     Args:
         name (`str`): the file's name, for its suffix and the message.
-        content (`Path` or `bytes`): the file, or what it holds.
+        content (`Path` or `bytes`): the file, or its content.
 
     Raises:
-        ValueError: if it is not, or has another suffix; the message names the file.
+        ValueError: if the content does not fit, or for another suffix; the message names the file.
     """
     check = _CHECKS.get(Path(name).suffix.lower())
     if check is None:
-        raise ValueError(f"{name}: files of this kind are not given away, only {', '.join(sorted(_CHECKS))}.")
+        raise ValueError(f"{name}: files of this kind are not published, only {', '.join(sorted(_CHECKS))}.")
     if isinstance(content, bytes):
         check(name, BytesIO(content))
     else:
@@ -75,8 +76,8 @@ def check_content(name: str, content: Path | bytes) -> None:
 
 
 def check_clip(name: str, content: bytes) -> None:
-    """Raises a `ValueError` for what is neither a video nor a picture; its first frame is decoded."""
-    from ..clip_reading_hdf import open_clip  # it loads torch, which the rest of this module does without
+    """Raises a `ValueError` if the content is neither a video nor a picture; decodes the first frame."""
+    from ..clip_reading_hdf import open_clip  # it loads torch, which the rest of this module does not need
 
     with closing(open_clip(content, name).stream()) as frames:
         next(frames)
@@ -84,15 +85,15 @@ def check_clip(name: str, content: bytes) -> None:
 
 def checked_file(folder: str | os.PathLike, name: str) -> Path:
     """
-    The real path of a file that is to be given away, which has passed the whole gate.
+    The real path of a file that is to be published, after all checks.
 
     Args:
-        folder (`str` or `Path`): the folder it belongs to.
+        folder (`str` or `Path`): the folder of the file.
         name (`str`): its path in the folder.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: as [`path_inside`], [`regular_file`] and [`check_content`] do.
+        ValueError: as [`path_inside`], [`regular_file`] and [`check_content`].
     """
     path = regular_file(path_inside(folder, name))
     check_content(os.path.join(folder, name), path)
@@ -109,18 +110,18 @@ def _check_text(name: str, file: BinaryIO) -> None:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: is not UTF-8 text ({error}).") from error
     if "\0" in text:
-        raise ValueError(f"{name}: is no text: it holds null characters.")
+        raise ValueError(f"{name}: is not text: it holds null characters.")
 
 
 def _check_parquet(name: str, file: BinaryIO) -> None:
     start, size = file.read(4), file.seek(0, SEEK_END)
     file.seek(max(size - 4, 0))
     if size < 12 or start != _PARQUET or file.read() != _PARQUET:
-        raise ValueError(f"{name}: is no Parquet file, or damaged.")
+        raise ValueError(f"{name}: is not a Parquet file, or is damaged.")
 
 
 def _check_png(name: str, file: BinaryIO) -> None:
-    """The signature, whole chunks, and nothing behind the last of them."""
+    """Checks the signature, complete chunks, and that nothing follows the last chunk."""
     is_png = file.read(8) == _PNG
     kind = b""
     while is_png and kind != b"IEND":
@@ -131,7 +132,7 @@ def _check_png(name: str, file: BinaryIO) -> None:
         data, checksum = file.read(length), file.read(4)
         is_png = struct.pack(">I", zlib.crc32(kind + data)) == checksum
     if not is_png or kind != b"IEND" or file.read(1):
-        raise ValueError(f"{name}: is no PNG picture, is damaged, or holds more than the picture; draw it again.")
+        raise ValueError(f"{name}: is not a PNG picture, is damaged, or holds more than the picture; draw it again.")
 
 
 def safetensors_header(name: str, file: BinaryIO) -> str:
@@ -154,7 +155,7 @@ def safetensors_header(name: str, file: BinaryIO) -> str:
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
         is_whole = False
     if not is_whole:
-        raise ValueError(f"{name}: is damaged (no header of safetensors that fits the file); save the model again.")
+        raise ValueError(f"{name}: is damaged (its safetensors header does not fit the file); save the model again.")
     return text
 
 

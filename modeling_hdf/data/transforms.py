@@ -1,7 +1,7 @@
-"""From decoded clips to clips of the model's size: as for inference, or augmented for training with torchvision v2.
+"""Transforms of decoded clips to the model's size: as for inference, or augmented with torchvision v2 for training.
 
-Augmentation draws every parameter once per clip, for all its frames alike. Everything works on uint8 frames, before
-they are normalised; after the crop, on frames of the model's size.
+Augmentation draws every parameter once per clip and applies it to all frames. All transforms work on uint8 frames
+before normalisation. Those after the crop work on frames of the model's size.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from transformers import BaseVideoProcessor
 
 AUGMENTATIONS = ("none", "flip", "crop", "standard", "strong")
 
-# Smallest share of the frame that a crop keeps. Image classification goes down to 0.08, where a face loses its mouth
-# or its eyes, and with them its expression.
+# Range of the share of the frame that a crop keeps. Image classification goes down to 0.08, but such a crop can cut
+# off the mouth or the eyes and with them the expression.
 _CROP_SCALE = (0.5, 1.0)
 
 
 def fit_clip(clip: torch.Tensor, processor: BaseVideoProcessor) -> torch.Tensor:
     """
-    Resizes and crops a uint8 clip `(F, 3, height, width)` as the processor does, to the last bit.
+    Resizes and crops a uint8 clip `(F, 3, height, width)` exactly as the processor does.
 
-    Several times faster than calling the processor on clips of full size: that would stack them first.
+    This is several times faster than the processor, which would stack clips of full size first.
     """
     if processor.do_resize:
         clip = processor.resize(clip, processor.size, resample=processor.resample)
@@ -33,16 +33,16 @@ def fit_clip(clip: torch.Tensor, processor: BaseVideoProcessor) -> torch.Tensor:
 
 def _contiguous(clip: torch.Tensor) -> torch.Tensor:
     """
-    The layout that normalisation is fast on. Decoded clips lie in memory as `(F, height, width, 3)`, the layout that
-    resizing is fast on.
+    Copies a clip to the memory layout in which normalisation is fast. Decoded clips lie in memory as
+    `(F, height, width, 3)`, in which resizing is fast.
     """
     return clip.contiguous()
 
 
 def _randaugment(num_ops: int, magnitude: int, fill: list[float]) -> list[v2.Transform]:
     """
-    RandAugment as video recipes write it, "rand-m7-n4": `num_ops` operations in turn, each applied with probability
-    1/2, on a scale of magnitudes from 0 to 10. (torchvision's own applies all of them, on a scale to 30.)
+    RandAugment of video recipes ("rand-m7-n4"): `num_ops` operations in sequence, each applied with probability 1/2,
+    with magnitudes from 0 to 10. torchvision's RandAugment applies all operations, with magnitudes up to 30.
     """
     operation = v2.RandAugment(num_ops=1, magnitude=magnitude, num_magnitude_bins=11, fill=fill)
     return [v2.RandomApply([operation], p=0.5) for _ in range(num_ops)]
@@ -50,22 +50,22 @@ def _randaugment(num_ops: int, magnitude: int, fill: list[float]) -> list[v2.Tra
 
 def build_augmentation(name: str, processor: BaseVideoProcessor) -> Callable[[torch.Tensor], torch.Tensor]:
     """
-    The augmentation of that name.
+    The augmentation with the given name.
 
     Args:
         name (`str`):
             - `"none"`: clips are resized and cropped as for evaluation, see [`fit_clip`].
             - `"flip"`: the same, and mirrored with probability 1/2.
-            - `"crop"`: resized crop, flip: what masked autoencoding needs, and no more (VideoMAE, section 4).
+            - `"crop"`: resized crop, flip, for masked autoencoding (VideoMAE, section 4).
             - `"standard"`: resized crop, flip, colour jitter.
             - `"strong"`: resized crop, flip, RandAugment (m7 n4), random erasing with probability 1/4, as MAE-DFER and
               VideoMAE train.
-        processor ([`HDFVideoProcessor`]): gives the size of the model's frames, and the mean colour, which fills what
-            is moved out of sight or erased, so that it is 0 after normalisation.
+        processor ([`HDFVideoProcessor`]): gives the model's frame size and the mean colour. Empty and erased pixels
+            get the mean colour, which is 0 after normalisation.
 
     Returns:
-        A callable from a uint8 clip `(F, 3, height, width)` of any size to one of the model's size, random by torch's
-        global generator.
+        A callable that maps a uint8 clip `(F, 3, height, width)` of any size to the model's size. It draws from
+        torch's global generator.
 
     Raises:
         ValueError: for an unknown name.

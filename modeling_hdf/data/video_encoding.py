@@ -9,8 +9,8 @@ import numpy as np
 def encode_mp4(frames: np.ndarray, fps: int, crf: float = 20.0) -> bytes:
     """Encode a clip as an H.264 MP4.
 
-    The encoder runs on one thread and looks at no later frame: no B-frames, no lookahead. So the bytes do not depend
-    on the machine's load, and how well a frame is kept says nothing about the frames that follow it.
+    The encoder runs on one thread, without B-frames and lookahead. So the bytes do not depend on the machine's load,
+    and the quality of a frame does not depend on later frames.
 
     Args:
         frames: `(F, H, W, 3)` uint8 RGB, H and W even.

@@ -1,4 +1,4 @@
-"""Targets of training from the votes of annotators: how sure they were, and what else they saw."""
+"""Soft training targets from the votes of annotators."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-# Beyond this share of clips without usable votes, the votes are taken to belong to other clips.
+# If more than this share of the clips has no usable votes, the votes probably belong to other clips.
 MAX_WITHOUT_VOTES = 0.05
 
 
@@ -18,8 +18,8 @@ def vote_targets(
     """
     Shares of the votes for each clip, `votes / sum(votes)`.
 
-    A clip keeps its class as target where its votes are not known, all 0, negative for a class, or have another
-    class ahead of its label. A warning then gives their number and names some.
+    The target of a clip stays its class if the votes are missing, all 0 or negative, or if another class has more
+    votes than the label. A warning gives the number of such clips and names a few.
 
     Args:
         votes (`Sequence` of length N): votes for each class, in the order of the classes, or `None`.
@@ -28,7 +28,7 @@ def vote_targets(
         names (`Sequence[str]`): names of the classes.
 
     Returns:
-        `torch.Tensor` of shape `(N, len(names))`, float32, rows adding up to 1.
+        `torch.Tensor` of shape `(N, len(names))`, float32; each row sums to 1.
 
     Raises:
         ValueError: if more than 5% of the clips have no usable votes.
@@ -53,7 +53,7 @@ def vote_targets(
                 f"{count}: {some}. The votes seem to belong to other clips or columns: correct annotation.xlsx, or "
                 "train with `vote_labels=False`."
             )
-        logger.warning(f"{count}, which stays their target: {some}.")
+        logger.warning(f"{count}, so the class stays their target: {some}.")
     return targets
 
 

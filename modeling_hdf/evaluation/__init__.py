@@ -1,10 +1,10 @@
 """
-Evaluation: from a trained model and a dataset to numbers with intervals.
+Evaluation of a trained model on a dataset, with intervals.
 
 - [`classification_scores`], [`war`], [`uar`], [`macro_f1`], [`expected_calibration_error`]: the metrics.
 - [`predict_rows`], [`predict_views`]: a model's probabilities on a dataset.
-- [`read_predictions`]: the table of probabilities that an earlier run wrote.
-- [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: its intervals.
+- [`read_predictions`]: the saved table of probabilities of an earlier run.
+- [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: their intervals.
 - [`Results`], [`read_results`]: the `metrics.json` of one evaluation.
 - [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration; [`recorded_gates`]: the gates of DAM.
 """

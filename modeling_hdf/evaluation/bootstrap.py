@@ -1,9 +1,9 @@
-"""Bootstrap intervals of all metrics at once, by the percentile method.
+"""Percentile bootstrap intervals of all metrics.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 
-Every metric is a function of sums over clips: the confusion matrix, and per bin of confidence the gap between
-confidence and accuracy. A resample weights each clip, so the sums of all resamples are one matrix product.
+Every metric is a function of sums over clips: the confusion matrix, and per confidence bin the gap between confidence
+and accuracy. A resample weights each clip, so one matrix product gives the sums of all resamples.
 """
 
 import numpy as np
@@ -25,34 +25,33 @@ def bootstrap_intervals(
     """
     Percentile intervals of the metrics of one evaluation.
 
-    Whole units are drawn with replacement, as many as there are: clips, or, where clips of one person are not
-    independent of each other, people. A resample without clips of a class leaves it out, as the metrics do.
+    Each resample draws as many units as the evaluation has, with replacement. A unit is a clip, or a person if the
+    clips of one person depend on each other. A class without clips in a resample is left out, as in the metrics.
 
-    Where all resamples agree there is no interval: one of no width would claim certainty. A recall of 0 or 1 is such
-    a case, be it of one clip or of a thousand, since resamples hold nothing but what was drawn once: the percentile
-    method cannot tell how sure such a value is.
+    If all resamples agree, the interval is None, because a width of 0 would claim certainty. This happens for a recall
+    of 0 or 1, however many clips there are: the percentile method cannot tell how certain such a value is.
 
     Args:
         labels (`np.ndarray` of shape `(N,)`): true classes.
-        probabilities (`np.ndarray` of shape `(N, num_labels)`): of each class.
-        units (`np.ndarray` of shape `(N,)`, *optional*): what each clip belongs to; by default each is its own unit.
+        probabilities (`np.ndarray` of shape `(N, num_labels)`): probability of each class.
+        units (`np.ndarray` of shape `(N,)`, *optional*): unit of each clip; by default each clip is its own unit.
         num_resamples (`int`, *optional*, defaults to 1000): number of resamples.
         level (`float`, *optional*, defaults to 0.95): share of the resamples within an interval.
-        seed (`int`, *optional*, defaults to 0): of the resamples.
+        seed (`int`, *optional*, defaults to 0): seed of the resamples.
 
     Returns:
-        `dict[str, list]`: `[low, high]` of `war`, `uar`, `macro_f1` and `ece`, and in `recall` one such pair for each
-        class, None for a class without clips; None in place of any pair if all resamples agree.
+        `dict[str, list]`: `[low, high]` of `war`, `uar`, `macro_f1` and `ece`, and `recall` with one pair for each
+        class. A pair is None if all resamples agree or the class has no clips.
 
     Raises:
-        ValueError: for less than two units, which say nothing of their spread, and for no resample.
+        ValueError: for fewer than two units or no resample.
     """
     if num_resamples < 1:
         raise ValueError(f"The number of resamples is {num_resamples}; it must be at least 1.")
     unit_of_clip = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
     num_units = int(unit_of_clip.max(initial=-1)) + 1
     if num_units < 2:
-        raise ValueError(f"An interval needs two units to draw from or more; there are {num_units}.")
+        raise ValueError(f"An interval needs at least two units to draw from, got {num_units}.")
     sums = _sums_per_unit(labels, probabilities, unit_of_clip)  # (num_units, K * K + NUM_BINS)
     generator = np.random.default_rng(seed)
     blocks = []
@@ -73,13 +72,13 @@ def bootstrap_intervals(
 
 
 def _interval(values: np.ndarray, tails: list[float]) -> list[float] | None:
-    """Quantiles of the resamples `(R,)` that are not NaN, or None if they have no width, but for rounding."""
+    """Quantiles of the resamples `(R,)` that are not NaN; None if they are equal up to rounding."""
     low, high = np.nanquantile(values, tails).tolist()
     return [low, high] if high - low > 1e-9 else None
 
 
 def _sums_per_unit(labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Of each unit the confusion matrix, flattened, and per bin the sum of confidence less correctness."""
+    """For each unit the flattened confusion matrix, and per bin the sum of confidence minus correctness."""
     num_units, num_labels = int(units.max()) + 1, probabilities.shape[1]
     predictions, confidences = probabilities.argmax(1), probabilities.max(1)
     sums = np.zeros((num_units, num_labels**2 + NUM_BINS))

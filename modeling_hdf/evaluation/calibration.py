@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on validation, that makes a model as sure as it is right.
+"""Temperature scaling: one number, fitted on validation clips, that brings a model's confidence close to its accuracy.
 
 Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2 (https://arxiv.org/abs/1706.04599).
 """
@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 from ..data.files import read_json, write_json
 from .metrics import expected_calibration_error
 
-_RANGE = (1e-3, 1e3)  # of temperatures, far beyond any of a trained model
+_RANGE = (1e-3, 1e3)  # of temperatures; trained models lie far inside
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
@@ -23,7 +23,7 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
-    The temperature of the smallest negative log-likelihood. There is one: the likelihood is convex in its inverse.
+    The temperature that minimises the negative log-likelihood, which is convex in the inverse temperature.
 
     Args:
         logits (`np.ndarray` of shape `(N, num_labels)`): scores on validation clips, at temperature 1.
@@ -33,16 +33,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         `float`: the temperature, above 0.
 
     Raises:
-        ValueError: if there is no minimum, since every clip is right, or the true classes score no better than the
-            others.
+        ValueError: if there is no minimum, because every clip is classified correctly, or because the true classes do
+            not score above the other classes on average.
     """
     logits = np.asarray(logits, dtype=np.float64)
     true = logits[np.arange(len(labels)), labels]
     problem = None
     if (true == logits.max(1)).all():
-        problem = "all of them are right, so that no certainty would be too much"
+        problem = "the model classifies all of them correctly, so no confidence would be too high"
     elif true.mean() <= logits.mean():
-        problem = "their true classes score no better than the others on average"
+        problem = "their true classes do not score above the other classes on average"
     if problem is not None:
         raise ValueError(
             f"No temperature fits these {len(labels)} validation clips: {problem}. Calibrate a trained model on a "
@@ -81,10 +81,10 @@ def calibration_scores(logits: np.ndarray, labels: np.ndarray, before: float, af
 
 def write_temperature(folder: str | Path, temperature: float) -> None:
     """
-    Sets `calibration_temperature` in the `config.json` of a model folder and touches nothing else.
+    Sets `calibration_temperature` in the `config.json` of a model folder and changes nothing else.
 
     Raises:
-        OSError, ValueError: if the file cannot be read or written; it is then as it was.
+        OSError, ValueError: if the file cannot be read or written; it then stays unchanged.
     """
     path = Path(folder) / "config.json"
     config = read_json(path, "Save the model again.")

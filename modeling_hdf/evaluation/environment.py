@@ -1,4 +1,4 @@
-"""What a run ran on: versions and device, nothing that names the machine or its user."""
+"""Versions and device of a run, without names of the machine or its user."""
 
 import platform
 from importlib.metadata import version
@@ -24,7 +24,7 @@ def environment() -> dict[str, str | int]:
 
     Returns:
         `dict`: `python` and each of `PACKAGES` with their versions, `system` (such as `"Linux x86_64"`), `device`
-        (name of the GPU, or `"CPU"`), `num_devices` of that kind that are visible, and `threads` of PyTorch.
+        (name of the GPU, or `"CPU"`), `num_devices` (visible devices of this kind), and `threads` of PyTorch.
     """
     cuda = torch.cuda.is_available()
     return {

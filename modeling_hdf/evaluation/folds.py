@@ -8,9 +8,10 @@ import numpy as np
 from ..data.arguments import BUILDERS
 from .results import Results, read_results
 
-# What must be the same in all folds, or their mean is of nothing.
+# Fields that must be equal in all folds, so that their mean has a meaning.
 _SAME = ("dataset", "split", "peer_protocol", "temporal_sampling", "num_views")
-# The same of what older files do not tell. Each fold has a temperature of its own; that one was fitted is the same.
+# Fields that older files lack and that must be equal if present. Each fold has its own temperature; only whether one
+# was fitted must be equal.
 _SAME_IF_TOLD = {
     "sampling_stride": lambda fold: fold.sampling_stride,
     "dataset_overrides": lambda fold: fold.dataset_overrides,
@@ -27,12 +28,12 @@ def read_fold(folder: str | Path) -> Results:
 
     Raises:
         FileNotFoundError: if it holds no `metrics.json`.
-        ValueError: if that is damaged, lacks a field, or is of a dataset without folds.
+        ValueError: if the file is damaged, lacks a field, or belongs to a dataset without folds.
     """
     results = read_results(folder, require=(*_SAME, "fold", "num_clips", "war", "uar", "recall", "confusion_matrix"))
     source, dataset = results.source, results.dataset
     if results.fold is None:
-        raise ValueError(f"{source} is of {dataset} without a fold: there is nothing to take a mean of.")
+        raise ValueError(f"{source} is of {dataset} without a fold, so it has no mean over folds.")
     if dataset not in BUILDERS:
         raise ValueError(f"{source} is of the dataset {dataset!r}; known are {', '.join(BUILDERS)}.")
     return results
@@ -44,19 +45,18 @@ def aggregate_folds(folds: Sequence[Results], allow_missing: bool = False) -> di
 
     Args:
         folds (`Sequence[Results]`): results of [`read_fold`], in any order.
-        allow_missing (`bool`, *optional*, defaults to `False`): whether folds of the dataset may be missing; the
-            result then names them.
+        allow_missing (`bool`, *optional*, defaults to `False`): whether folds may be missing; the result names them.
 
     Returns:
         `dict`: `dataset`, `split`, `peer_protocol`, `temporal_sampling`, `num_views`, and `sampling_stride`,
-        `dataset_overrides`, `calibrated` (None where the files do not tell); `folds`, for each `fold`, `folder`,
-        `num_clips`, the metrics that all have, and `recall`; `mean` and `standard_deviation` (of the sample, divisor
-        n - 1) of the metrics and, by class, of `recall`, over the folds with clips of the class (None with too few);
+        `dataset_overrides`, `calibrated` (None if the files lack it); `folds`, for each `fold`, `folder`, `num_clips`,
+        the metrics that all folds have, and `recall`; `mean` and `standard_deviation` (of the sample, divisor n - 1)
+        of the metrics and, by class, of `recall`, over the folds with clips of the class (None with too few folds);
         `missing_folds`; `num_clips`; and `confusion_matrix`, the sum.
 
     Raises:
-        ValueError: for less than two folds, a fold that is missing or comes twice, and folds of different datasets,
-            label sets or kinds of evaluation.
+        ValueError: for fewer than two folds, a missing or repeated fold, and folds of different datasets, label sets
+            or kinds of evaluation.
     """
     folds = sorted(folds, key=lambda fold: fold.fold)
     _check_same(folds)
@@ -94,20 +94,20 @@ def _folder(fold: Results) -> str:
 
 
 def _same(fold: Results) -> dict:
-    """What must be the same in all folds."""
+    """The fields that must be equal in all folds."""
     return {name: getattr(fold, name) for name in _SAME} | {name: tell(fold) for name, tell in _SAME_IF_TOLD.items()}
 
 
 def _check_same(folds: list[Results]) -> None:
     if len(folds) < 2:
-        raise ValueError(f"A mean over folds needs two of them or more; got {len(folds)}.")
+        raise ValueError(f"A mean over folds needs at least two folds; got {len(folds)}.")
     first = folds[0]
     for fold in folds[1:]:
         here, there = _same(fold), _same(first)
         for name in here:
             if here[name] != there[name]:
                 raise ValueError(
-                    f"The folds were not evaluated alike: `{name}` is {there[name]!r} in {_folder(first)} "
+                    f"The folds were evaluated in different ways: `{name}` is {there[name]!r} in {_folder(first)} "
                     f"and {here[name]!r} in {_folder(fold)}."
                 )
         if list(fold.recall) != list(first.recall):
@@ -121,14 +121,14 @@ def _check_same(folds: list[Results]) -> None:
 
 
 def _check_complete(folds: list[Results], allow_missing: bool) -> list[int]:
-    """The folds of the dataset that are not there."""
+    """The missing folds of the dataset."""
     dataset, given = folds[0].dataset, [fold.fold for fold in folds]
     count = len(BUILDERS[dataset].BUILDER_CONFIG_CLASS.folds)
     missing = [number for number in range(1, count + 1) if number not in given]
     if missing and not allow_missing:
         raise ValueError(
             f"{dataset} has {count} folds; missing: {', '.join(map(str, missing))}. A mean over the others is no "
-            "figure for the dataset; `--allow-missing-folds` gives it all the same, and says so."
+            "result for the dataset; `--allow-missing-folds` prints it with a note."
         )
     return missing
 

@@ -1,4 +1,4 @@
-"""The gates that the DAM layers of a model use in its forward pass, without a change of that pass."""
+"""Records the gates that a model's DAM layers use in the forward pass, without changing it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,11 +34,11 @@ def recorded_gates(model: HDFPreTrainedModel) -> Iterator[dict[int, DAMGates]]:
     Records the gates of every DAM layer while the context is open.
 
     Args:
-        model ([`HDFPreTrainedModel`]): the model, whole on one device; its outputs stay as they are.
+        model ([`HDFPreTrainedModel`]): the model, on one device; its outputs do not change.
 
     Yields:
-        `dict[int, DAMGates]`: by number of the backbone layer, counted from 1, that the DAM follows; in order,
-        empty for a model without DAM. Holds the gates of the latest forward pass, on its device, without gradient.
+        `dict[int, DAMGates]`: by number (from 1) of the backbone layer before the DAM, in order; empty for a model
+        without DAM. Holds the gates of the latest forward pass, on the model's device, without gradient.
 
     Example:
 

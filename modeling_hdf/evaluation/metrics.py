@@ -8,33 +8,33 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from ..training.validation import uar, war
 
-NUM_BINS = 15  # of confidence, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599)
+NUM_BINS = 15  # confidence bins, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599)
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     """
     Mean F1 of the classes present in `labels` `(N,)`; 0 to 1.
 
-    As in UAR, a class without clips has no part of its own: to predict it lowers the recall of the true class.
+    As in UAR, a class without clips is left out; predicting it lowers the recall of the true class.
     """
     return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
 
 
 def confidence_bins(confidences: np.ndarray) -> np.ndarray:
-    """Bin, 0 to `NUM_BINS - 1`, of each confidence `(N,)`: bin `i` holds those in `(i, i + 1] / NUM_BINS`."""
+    """Bin, 0 to `NUM_BINS - 1`, of each confidence `(N,)`: bin `i` is `(i, i + 1] / NUM_BINS`."""
     return np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidences, side="left")
 
 
 def check_probabilities(probabilities: np.ndarray, clip_ids: Sequence | None = None) -> None:
     """
-    Checks that rows are probabilities: finite, at least 0, and adding up to 1 (to a thousandth).
+    Checks that rows are probabilities: finite, at least 0, with a sum of 1 (to a thousandth).
 
     Args:
         probabilities (`np.ndarray` of shape `(N, num_labels)`): one row per clip.
-        clip_ids (`Sequence` of length `N`, *optional*): what messages call the clips; by default their row, from 0.
+        clip_ids (`Sequence` of length `N`, *optional*): names of the clips in messages; by default row numbers from 0.
 
     Raises:
-        ValueError: for rows that are none; the message names the first and shows it.
+        ValueError: for other rows; the message names and shows the first of them.
     """
     # Comparisons with NaN are false.
     good = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) < 1e-3)
@@ -42,23 +42,24 @@ def check_probabilities(probabilities: np.ndarray, clip_ids: Sequence | None = N
         index = int(np.argmin(good))
         clip = index if clip_ids is None else clip_ids[index]
         raise ValueError(
-            f"The probabilities of {np.count_nonzero(~good)} clips are no probabilities, such as "
-            f"{probabilities[index].tolist()} of clip {clip!r}; each must be at least 0, and those of a clip must add "
-            "up to 1. Logits become probabilities by a softmax."
+            f"{np.count_nonzero(~good)} clips have invalid probabilities, such as {probabilities[index].tolist()} of "
+            f"clip {clip!r}. Each probability must be at least 0, and a clip's probabilities must sum to 1. Apply a "
+            "softmax to logits."
         )
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, list]:
     """
-    How often predictions of each level of confidence are right: the points of a reliability diagram.
+    The accuracy of predictions at each level of confidence: the points of a reliability diagram.
 
     Args:
         labels (`np.ndarray` of shape `(N,)`): true classes.
-        probabilities (`np.ndarray` of shape `(N, num_labels)`): of each class; the largest is the confidence.
+        probabilities (`np.ndarray` of shape `(N, num_labels)`): probability of each class; the largest is the
+            confidence.
 
     Returns:
-        `dict[str, list]`: for each of `NUM_BINS` bins of equal width from 0 to 1 `num_clips`, and the means
-        `confidence` and `accuracy` (None for a bin without clips).
+        `dict[str, list]`: `num_clips`, mean `confidence` and mean `accuracy` (None for a bin without clips) of each of
+        `NUM_BINS` bins of equal width from 0 to 1.
     """
     confidences = probabilities.max(1)
     bins = confidence_bins(confidences)
@@ -74,9 +75,9 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, list
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
-    Mean distance, weighted by clips, between confidence and accuracy of the bins of [`reliability`]; 0 to 1.
+    Mean distance between confidence and accuracy over the bins of [`reliability`], weighted by clips; 0 to 1.
 
-    Source: Guo et al. 2017, equation 3 (https://arxiv.org/abs/1706.04599). Takes what [`reliability`] takes.
+    Source: Guo et al. 2017, equation 3 (https://arxiv.org/abs/1706.04599). The arguments are as in [`reliability`].
     """
     points = reliability(labels, probabilities)
     filled = [point for point in zip(*points.values(), strict=True) if point[0]]
@@ -94,17 +95,19 @@ def classification_scores(labels: np.ndarray, predictions: np.ndarray, names: li
 
     Returns:
         `dict`: `war`, `uar`, `macro_f1`, `num_clips`, `recall` (by name; None for a class without clips) and
-        `confusion_matrix` (rows are true classes, columns predicted ones, counts).
+        `confusion_matrix` (counts; rows are true classes, columns are predicted classes).
 
     Raises:
-        ValueError: without any clip, for classes that have no name, or for two of one name.
+        ValueError: without clips, for a class without a name, or for two classes with the same name.
     """
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise ValueError(f"Each class needs a name of its own; {', '.join(map(repr, repeated))} comes more than once.")
+        raise ValueError(f"Class names must differ; {', '.join(map(repr, repeated))} occurs more than once.")
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
-        raise ValueError(f"Expected as many predictions as labels, and some; got {predictions.shape}, {labels.shape}.")
+        raise ValueError(
+            f"Expected one prediction per label, and at least one; got {predictions.shape}, {labels.shape}."
+        )
     classes = np.arange(len(names))
     unnamed = sorted(set(np.unique(np.concatenate([labels, predictions])).tolist()) - set(classes.tolist()))
     if unnamed:

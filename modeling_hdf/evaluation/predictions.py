@@ -1,12 +1,12 @@
 """The predictions of an evaluation as a table, one row per clip.
 
-Columns: `clip_id`; `label` and `predicted`, names of classes; one `probability_<class>` for each class, in their
-order; and what the dataset says of a clip, such as `scene` and `fold`, or `identity` and the factors of the embedded
-faces. The table names its own classes, so that it can be read without the model.
+Columns: `clip_id`; `label` and `predicted` (names of classes); one `probability_<class>` for each class, in the order
+of the classes; and the dataset's information on a clip, such as `scene` and `fold`, or `identity` and the factors of
+the embedded faces. The table names its classes, so it can be read without the model.
 
-In `predictions.csv` a text that a spreadsheet could take for a formula carries an apostrophe before it, and so does
-one that begins with an apostrophe itself; texts are quoted. To read it by other means, take the first apostrophe off
-each text that begins with one. `predictions.parquet` holds all texts as they are.
+In `predictions.csv` texts are quoted. A text that a spreadsheet could read as a formula, or that starts with an
+apostrophe, gets an apostrophe in front. Other readers must remove the first apostrophe of each text that starts with
+one. `predictions.parquet` holds all texts unchanged.
 """
 
 import csv
@@ -26,8 +26,8 @@ from .shared_classes import SharedClasses
 PREFIX = "probability_"
 FILES = ("predictions.parquet", "predictions.csv")
 _REQUIRED = ("clip_id", "label", "predicted")
-_TEXT = (*_REQUIRED, "scene", "group")  # also where they look like numbers
-# What a spreadsheet starts a formula with, some of it in full width; and the mark that keeps it from doing so.
+_TEXT = (*_REQUIRED, "scene", "group")  # text, even if it looks like numbers
+# Characters that start a formula in a spreadsheet, some of them in full width, and the mark that prevents it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _MARK = "'"
 
@@ -37,9 +37,9 @@ def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes
     The table of one evaluation.
 
     Args:
-        rows (`datasets.Dataset`): the rows that were classified, with `clip_id` and `label`; see
-            [`SharedClasses.select`]. What is known of them is taken over; see [`known_of_clips`].
-        probabilities (`np.ndarray` of shape `(N, model classes)`): of each row.
+        rows (`datasets.Dataset`): the classified rows, with `clip_id` and `label`; see [`SharedClasses.select`]. The
+            columns of [`known_of_clips`] are copied.
+        probabilities (`np.ndarray` of shape `(N, model classes)`): probabilities of each row.
         classes ([`SharedClasses`]): classes of the model and of the dataset.
 
     Raises:
@@ -60,7 +60,7 @@ def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes
 
 
 def known_of_clips(rows: datasets.Dataset) -> pd.DataFrame:
-    """The columns of a dataset that hold plain values, but for the label and for columns that are empty."""
+    """The columns of a dataset with plain values, without the label and without empty columns."""
     plain = {
         name: feature
         for name, feature in rows.features.items()
@@ -84,21 +84,21 @@ def class_probabilities(table: pd.DataFrame) -> np.ndarray:
 
 
 def class_numbers(table: pd.DataFrame, column: str = "label") -> np.ndarray:
-    """True (or with `"predicted"` predicted) classes `(N,)` of a table of predictions, as numbers from 0."""
+    """True classes `(N,)` of a table of predictions (predicted classes for `"predicted"`), as numbers from 0."""
     return pd.Categorical(table[column], categories=class_names(table)).codes.astype(np.int64)
 
 
 def confident_errors(table: pd.DataFrame, most: int) -> pd.DataFrame:
     """
-    The clips that are classified wrongly with the highest confidence, at most `most` of them.
+    The wrongly classified clips with the highest confidence, at most `most`.
 
     Args:
         table (`pd.DataFrame`): a table of predictions.
-        most (`int`): how many clips to give.
+        most (`int`): largest number of clips.
 
     Returns:
-        `pd.DataFrame`: `clip_id`, `label`, `predicted`, `confidence` (the probability of the predicted class) and
-        `label_probability` (that of the true class), the most confident error first, equal ones by `clip_id`.
+        `pd.DataFrame`: `clip_id`, `label`, `predicted`, `confidence` (probability of the predicted class) and
+        `label_probability` (probability of the true class), sorted by falling confidence, then by `clip_id`.
     """
     wrong = table[table["predicted"] != table["label"]]
     probabilities, rows = class_probabilities(wrong), np.arange(len(wrong))
@@ -111,11 +111,11 @@ def confident_errors(table: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def check_predictions(table: pd.DataFrame) -> None:
     """
-    Checks that a table is one of predictions.
+    Checks that a table is a table of predictions.
 
     Raises:
-        ValueError: for a missing column, no row, a clip that comes twice, labels of another label set, probabilities
-            that are none, or a predicted class that is not the most probable one; the message names clip and value.
+        ValueError: for a missing column, no row, a repeated clip, labels of another label set, invalid probabilities,
+            or a predicted class that is not the most probable class; the message names clip and value.
     """
     missing = [name for name in _REQUIRED if name not in table.columns]
     names = class_names(table)
@@ -125,7 +125,7 @@ def check_predictions(table: pd.DataFrame) -> None:
             f"A table of predictions needs the columns {', '.join(wanted)}; it has {list(table.columns)}."
         )
     if table.empty:
-        raise ValueError("The table of predictions has no row: there is no clip to evaluate.")
+        raise ValueError("The table of predictions has no row, so there is no clip to evaluate.")
     repeated = table["clip_id"][table["clip_id"].duplicated()]
     if len(repeated):
         raise ValueError(f"Clip {repeated.iloc[0]!r} is in the table of predictions more than once.")
@@ -180,7 +180,7 @@ def _with_texts(table: pd.DataFrame, change: Callable[[object], object]) -> pd.D
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
     """
-    Reads what [`write_predictions`] wrote, as a `.parquet` or a `.csv` file; the numbers come back to the last bit.
+    Reads a `.parquet` or `.csv` file of [`write_predictions`] with exactly the written numbers.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,4 +1,4 @@
-"""What may be told of a run: no paths of this machine, and no tokens."""
+"""Removes paths of this machine and tokens from published facts about a run."""
 
 import os
 import re
@@ -9,19 +9,18 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-# How the start of a training that began from a folder is told; no repository of the Hub is called so.
+# Prefix for a training that started from a local folder; no Hub repository has such a name.
 LOCAL_PREFIX = "local:"
-# An absolute path, also as a file URL, one in the home folder, or one that leaves the working directory, where it
-# starts within a text.
+# Start of an absolute path, a file URL, a path in the home folder, or a path that leaves the working directory.
 _LOCAL_PATH = re.compile(
     r"""(?:^|(?<=[\s"'=,\[({]))"""
     r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*"""
 )
-# An option with a token, `--hub_token` in all its spellings and abbreviations, and a token of the Hub itself.
+# An option with a token (`--hub_token` in all its spellings and abbreviations), and a Hub token.
 _TOKEN_OPTION = re.compile(r"--(?:[A-Za-z0-9]+[-_])*(?:token|hub[-_](?:t|to|tok|toke))(?=$|[\s=])")
 _WORD_START = r"(?<![A-Za-z0-9])"
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]+")
-# What a secret looks like where other words may stand as well: a name such as `hf_faces` is none.
+# Forms of secrets within other text. A name such as `hf_faces` is not a secret.
 _SECRETS = {
     kind: (re.compile(rf"{before}(?:{pattern})"), re.compile(rf"{before}(?:{pattern})".encode()))
     for kind, before, pattern in (
@@ -46,7 +45,7 @@ _SECRETS = {
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name could be that of a repository with an owner, `"owner/name"`."""
+    """Whether a name has the form of a repository, `"owner/name"`."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -55,14 +54,14 @@ def is_hub_id(name: str) -> bool:
 
 
 def public_start(start: str | None) -> str | None:
-    """The checkpoint that a training started from: a repository as it is, and of a folder only its name."""
+    """The checkpoint that a training started from: the name of a repository, or only the last part of a folder."""
     if start is not None and (os.path.exists(start) or not is_hub_id(start)):
         return LOCAL_PREFIX + os.path.basename(os.path.abspath(start))
     return start
 
 
 def public_command(argv: Sequence[str]) -> str:
-    """A command line without options that hold a token, with any other token masked and paths shortened."""
+    """A command line without token options, with other tokens masked and paths shortened."""
     words, is_token = [], False
     for word in argv:
         if is_token and not word.startswith("--"):
@@ -76,9 +75,9 @@ def public_command(argv: Sequence[str]) -> str:
 
 
 def shorten_paths(word: str) -> str:
-    """A word of a command line with only the last part of each path that is absolute, or starts with `~` or `..`."""
+    """A word of a command line in which each path that is absolute or starts with `~` or `..` keeps its last part."""
     option, sign, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    if _LOCAL_PATH.match(value):  # the whole word, in which a folder's name may hold a space
+    if _LOCAL_PATH.match(value):  # the whole word, because a folder's name may hold a space
         return option + sign + _last_part(value)
     return _LOCAL_PATH.sub(lambda match: _last_part(match[0]), word)
 
@@ -89,7 +88,7 @@ def _last_part(path: str) -> str:
 
 @dataclass(frozen=True)
 class Find:
-    """Something that must not be told: what it is, and where in the text. It is never shown itself."""
+    """Something private in a text: its kind and position, but never the text itself."""
 
     kind: str
     line: int
@@ -105,7 +104,7 @@ def find_secret(text: str | bytes) -> Find | None:
 
 
 def find_secret_of_command(command: str) -> Find | None:
-    """As [`find_secret`], and options that hold a token and tokens of any length besides: no name stands there."""
+    """Like [`find_secret`], but also finds token options and tokens of any length, for texts without names."""
     if _TOKEN.search(command) or _TOKEN_OPTION.search(command):
         return Find("a token", 1)
     return find_secret(command)
@@ -117,8 +116,8 @@ def find_local_path(text: str, is_name: bool = False) -> str | None:
 
     Args:
         text (`str`): the text.
-        is_name (`bool`, *optional*, defaults to `False`): it is the name of a class or a key of JSON, where a slash
-            need not be one of a path: then a path has a folder in it.
+        is_name (`bool`, *optional*, defaults to `False`): whether the text is a class name or a JSON key, which may
+            hold a slash; only a path with a folder in it then counts.
     """
     for found in _LOCAL_PATH.finditer(text):
         if not is_name or len(re.findall(r"[^/\\]+", found[0])) > 1:

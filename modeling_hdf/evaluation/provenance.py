@@ -1,4 +1,4 @@
-"""What the training run of a model recorded, so that clips it has seen are not measured or calibrated on as unseen."""
+"""Reads the record of a model's training, to keep training clips out of evaluation and calibration."""
 
 import json
 import re
@@ -10,23 +10,22 @@ from ..data.arguments import BUILDERS, DataArguments
 from ..pretrained import checkpoint_path
 from .results import METRICS, Results, frames_text, read_results
 
-# How clips are shown where nothing else is said.
+# Default sampling and views.
 PROTOCOL = {"temporal_sampling": "uniform", "sampling_stride": 1, "num_views": 1}
-# Builder fields that decide which clip is in which split.
+# Builder fields that decide the split of a clip.
 _CUT = ("metadata", "scene_disjoint", "seed", "test_fraction", "validation_fraction")
 
 
 def recorded_training(model: str) -> Results:
     """
-    The results that training left beside a model, in its `metrics.json`.
+    The results in the `metrics.json` that training wrote beside a model.
 
     Args:
-        model (`str`): a folder (for a `checkpoint-N` without the file, that of the run around it), a Hub repository,
-            or the checkpoint that ships (by its name).
+        model (`str`): a folder (for a `checkpoint-N` without the file, the folder of its run), a Hub repository, or
+            the name of the shipped checkpoint.
 
     Returns:
-        [`Results`]: they tell nothing if there is no such file, if the Hub cannot be reached, or if `hdf evaluate`
-        wrote the file.
+        [`Results`]: empty if the file does not exist, the Hub cannot be reached, or `hdf evaluate` wrote the file.
 
     Raises:
         ValueError: if the file is damaged.
@@ -48,18 +47,18 @@ def recorded_training(model: str) -> Results:
 
 def check_unseen(model: str, trained: Results, data: DataArguments, overrides: dict, split: str) -> None:
     """
-    Refuses a split that holds clips which the model was trained on, unless it is the training split by name.
+    Refuses a split with clips that the model was trained on, except `"train"`.
 
     Args:
-        model (`str`): its name, for the message.
+        model (`str`): name of the model, for the message.
         trained ([`Results`]): result of [`recorded_training`].
         data ([`DataArguments`]): the data to be measured.
-        overrides (`dict`): fields of its builder.
+        overrides (`dict`): fields of the builder.
         split (`str`): `"train"`, `"validation"`, `"test"` or `"all"`.
 
     Raises:
-        ValueError: for another fold of the dataset of the training, a split that was cut in another way, and, of a
-            model that was selected on the test split, any other split of its dataset.
+        ValueError: for another fold of the training's dataset, for splits cut in another way, and, if the model was
+            selected on the test split, for any other split of its dataset.
     """
     if trained.dataset != data.dataset:
         return
@@ -70,10 +69,10 @@ def check_unseen(model: str, trained: Results, data: DataArguments, overrides: d
         )
     if split in ("train", "validation") and trained.peer_protocol:
         raise ValueError(
-            f"{model} was trained by the peer protocol, on all clips of {data.dataset} but the test split: its "
-            f"{split} split says nothing; only the test split can be measured."
+            f"{model} was trained by the peer protocol, on all clips of {data.dataset} except the test split: measure "
+            f"the test split, not the {split} split."
         )
-    # People of the synthetic faces differ between splits whatever their number.
+    # The splits of the synthetic faces never share people, whatever their sizes.
     if split in ("validation", "test") and data.dataset != "synthetic" and trained.dataset_overrides is not None:
         _check_cut(model, trained.dataset_overrides, data, overrides, split)
 
@@ -89,27 +88,27 @@ def _check_cut(model: str, then: dict, data: DataArguments, overrides: dict, spl
             differing.append(f"`{name}` was {before!r} and is {after!r}")
     if differing:
         raise ValueError(
-            f"{model} was trained on a {data.dataset} that was split in another way: {', '.join(differing)}. It may "
-            f"have seen clips of this {split} split; give the --overrides of its training: {json.dumps(then)}."
+            f"{model} was trained on other splits of {data.dataset}: {', '.join(differing)}. It may have seen clips "
+            f"of this {split} split; give the --overrides of its training: {json.dumps(then)}."
         )
 
 
 def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     """
-    How clips are shown: as asked for, else as the training run tested its model, else uniform and in one view.
+    Sampling and views: the requested values, else the values of the training run's test, else uniform with one view.
 
     Args:
-        asked (`dict`): values for the keys of `PROTOCOL`; None where nothing is asked for.
+        asked (`dict`): requested values for the keys of `PROTOCOL`, or None.
         trained ([`Results`]): result of [`recorded_training`].
 
     Returns:
-        Values for the keys of `PROTOCOL`, and a line that says them and where they are from.
+        Values for the keys of `PROTOCOL`, and a line with the values and their source.
     """
     told = {name: getattr(trained, name) for name in PROTOCOL}
     recorded = PROTOCOL | {name: value for name, value in told.items() if value is not None}
     start = dict(recorded)
     if asked["temporal_sampling"] not in (None, recorded["temporal_sampling"]):
-        start["sampling_stride"] = 1  # that of the run is of its own sampling
+        start["sampling_stride"] = 1  # the run's stride belongs to the run's sampling
     chosen = start | {name: value for name, value in asked.items() if value is not None}
     if trained.temporal_sampling is None:
         source = "no metrics.json of a training run beside the model"

@@ -1,4 +1,4 @@
-"""The results of one evaluation: the one schema of `metrics.json`, which writes it, reads it and checks it."""
+"""The results of one evaluation: the schema of `metrics.json`, with its reader, writer and checks."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -63,7 +63,7 @@ _CHECKS: dict[str, schema.Check] = {
     "command": schema.text,
     "weights_sha256": schema.each(schema.text),
 }
-# Fields whose null says something, and is written, once the other field is told.
+# Fields whose null has a meaning, and is written, if the other field is known.
 _NULL_IS_SAID_WITH = {
     "base_model": "seed",
     "fold": "dataset",
@@ -73,7 +73,7 @@ _NULL_IS_SAID_WITH = {
 
 
 def evaluation_title(*, dataset: str, fold: int | None, split: str, num_views: int, peer_protocol: bool) -> str:
-    """What an evaluation is of, in one line. The arguments are the fields of [`Results`]."""
+    """A one-line title of an evaluation. The arguments are fields of [`Results`]."""
     of_fold = "" if fold is None else f" fold {fold}"
     views = "" if num_views == 1 else f", {num_views} views"
     peers = ", PEER PROTOCOL: model selected on this split" if peer_protocol else ""
@@ -82,7 +82,7 @@ def evaluation_title(*, dataset: str, fold: int | None, split: str, num_views: i
 
 
 def frames_text(temporal_sampling: str, sampling_stride: int | None, num_views: int) -> str:
-    """Sampling and views in words. A stride that is not told is left out."""
+    """Sampling and views in words. An unknown stride is left out."""
     is_strided = temporal_sampling == "dense" and sampling_stride is not None
     stride = f" with stride {sampling_stride}" if is_strided else ""
     return f"{temporal_sampling} sampling{stride}, {num_views} view{'s' if num_views > 1 else ''} per clip"
@@ -91,48 +91,48 @@ def frames_text(temporal_sampling: str, sampling_stride: int | None, num_views: 
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """
-    What `metrics.json` holds. `None` stands for what the file does not tell, such as one of an earlier version.
+    The content of `metrics.json`. `None` stands for a field that the file lacks, as files of earlier versions do.
 
-    Types and ranges are checked whenever results are made, be it by reading or before writing. Unknown fields are kept
-    as they are, in `others`: a file of a later version stays readable, and a note of the publisher is not lost.
+    The constructor checks types and ranges. Unknown fields are kept unchanged in `others`, so that files of later
+    versions stay readable and notes of the publisher are not lost.
 
     Args:
-        base_model (`str`, *optional*): of a training run, what it started from: `"owner/name"` on the Hub, or
+        base_model (`str`, *optional*): checkpoint that a training run started from: `"owner/name"` on the Hub, or
             `"local:"` and the name of a folder; None for random weights.
-        model (`str`, *optional*): of `hdf evaluate`, the model as it was named. Training does not write it.
+        model (`str`, *optional*): the model argument of `hdf evaluate`. Training does not write it.
         dataset (`str`, *optional*): a name of [`BUILDERS`].
         fold (`int`, *optional*): number of the fold, from 1; None for a dataset without folds.
-        peer_protocol (`bool`, *optional*): whether the model was selected on the very split that is measured.
-        temporal_sampling (`str`), sampling_stride (`int`), num_views (`int`, *optional*): how clips are shown; see
+        peer_protocol (`bool`, *optional*): whether the model was selected on the measured split.
+        temporal_sampling (`str`), sampling_stride (`int`), num_views (`int`, *optional*): sampling and views; see
             [`DataArguments`].
-        dataset_overrides (`dict`, *optional*): fields of the builder, but for places of this machine.
+        dataset_overrides (`dict`, *optional*): fields of the builder, without paths of this machine.
         split (`str`, *optional*): `"train"`, `"validation"`, `"test"` or `"all"`.
-        may_hold_training_clips (`bool`, *optional*): whether clips of the training may be among those measured.
-        calibration_temperature (`float`, *optional*): the model's when it was measured; above 0.
+        may_hold_training_clips (`bool`, *optional*): whether the measured clips may include training clips.
+        calibration_temperature (`float`, *optional*): the model's temperature at the measurement; above 0.
         war, uar, macro_f1 (`float`, *optional*): the metrics, 0 to 1; see [`classification_scores`].
-        num_clips (`int`, *optional*): clips that were measured.
+        num_clips (`int`, *optional*): number of measured clips.
         recall (`dict[str, float | None]`, *optional*): by class, in the order of the classes; None without clips.
-        confusion_matrix (`list[list[int]]`, *optional*): rows are true classes, columns predicted ones, counts.
+        confusion_matrix (`list[list[int]]`, *optional*): counts; rows are true, columns predicted classes.
         ece (`float`, *optional*): expected calibration error, 0 to 1.
         reliability (`dict`, *optional*): lists `num_clips`, `confidence`, `accuracy`, by bin; see [`reliability`].
         intervals (`dict`, *optional*): `[low, high]` of `war`, `uar`, `macro_f1`, `ece`, and in `recall` by class;
-            None in place of a pair without width, and for clips of a single unit.
-        bootstrap (`dict`, *optional*): how the intervals were drawn: `unit`, `num_units`, `level`, `num_resamples`,
+            None for a pair without width, or if all clips belong to one unit.
+        bootstrap (`dict`, *optional*): settings of the bootstrap: `unit`, `num_units`, `level`, `num_resamples`,
             `seed`.
-        groups (`dict`, *optional*): by factor `worst` and `groups`; see [`evaluate_predictions`].
-        across_datasets (`dict`, *optional*): `shared`, `only_in_model`, `left_out`, where the classes of model and
+        groups (`dict`, *optional*): `worst` and `groups` of each factor; see [`evaluate_predictions`].
+        across_datasets (`dict`, *optional*): `shared`, `only_in_model` and `left_out`, if the classes of model and
             dataset differ; see [`predict_rows`].
         controls (`dict[str, float]`, *optional*): WAR on changed clips: `first_war`, `shuffled_war`.
-        seed (`int`, *optional*): of the training.
+        seed (`int`, *optional*): seed of the training.
         environment (`dict`, *optional*): versions and device; see [`environment`].
-        command (`str`, *optional*): what was run.
-        weights_sha256 (`dict[str, str]`, *optional*): checksum of each file of weights that a training measured.
-        others (`dict`, *optional*): fields of the file that are unknown here.
-        source (`str`, *optional*): the file that the results are from, for messages; not part of it.
+        command (`str`, *optional*): the command line.
+        weights_sha256 (`dict[str, str]`, *optional*): checksum of each weight file that training measured.
+        others (`dict`, *optional*): unknown fields of the file.
+        source (`str`, *optional*): name of the file in messages; not written.
 
     Raises:
-        ValueError: for a field of another type or out of its range, and for fields that contradict each other; the
-            message names the file and the field.
+        ValueError: for a field of a wrong type or out of range, and for fields that contradict each other; the message
+            names the file and the field.
     """
 
     base_model: str | None = None
@@ -189,25 +189,25 @@ class Results:
             if self.num_clips is not None and total != self.num_clips:
                 raise ValueError(f"`confusion_matrix` holds {total} clips, `num_clips` is {self.num_clips}")
         if self.intervals is not None and names is not None and list(self.intervals["recall"]) != names:
-            raise ValueError("`intervals.recall` has other classes than `recall`, or in another order")
+            raise ValueError("the classes of `intervals.recall` and `recall` differ, or their order does")
         if self.reliability is not None and len(set(map(len, self.reliability.values()))) > 1:
             raise ValueError("the lists of `reliability` differ in length")
         for name, factor in (self.groups or {}).items():
             if factor["worst"] is not None and factor["worst"] not in factor["groups"]:
-                raise ValueError(f"`groups.{name}.worst` is {factor['worst']!r}, which is none of its groups")
+                raise ValueError(f"`groups.{name}.worst` is {factor['worst']!r}, which is not one of its groups")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any], source: str | os.PathLike = METRICS) -> "Results":
         """
-        The results that the content of a file tells.
+        Makes results from the content of a file.
 
         Args:
-            content (`dict`): of `metrics.json`.
+            content (`dict`): content of `metrics.json`.
             source (`str` or `Path`, *optional*): the file, for messages.
 
         Raises:
-            ValueError: as the constructor does, and for a `dataset` without `fold` or the `seed` of a training without
-                `base_model`: of these, null says something, so that they must not be missing.
+            ValueError: as the constructor, and if the file has `dataset` but not `fold`, or the `seed` of a training
+                but not `base_model`. A null in these fields has a meaning, so they must not be missing.
         """
         for name, other in (("fold", "dataset"), ("base_model", "seed")):
             if content.get(other) is not None and name not in content:
@@ -217,23 +217,23 @@ class Results:
         return cls(**known, others=others, source=os.fspath(source))
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of the file. What is not told is left out."""
+        """The content of the file, without unknown values."""
         said = {name for name in _CHECKS if getattr(self, name) is not None}
         said |= {name for name, other in _NULL_IS_SAID_WITH.items() if other in said}
         return {name: value for name, value in asdict(self).items() if name in said} | self.others
 
     def write(self, folder: str | os.PathLike) -> None:
         """
-        Writes `metrics.json` into a folder, whole or not at all.
+        Writes `metrics.json` into a folder, completely or not at all.
 
         Raises:
-            OutputError: if it cannot be written.
+            OutputError: if the file cannot be written.
             ValueError: for NaN or an infinite number in an unknown field or in `dataset_overrides`.
         """
         write_json(Path(folder) / METRICS, self.to_dict())
 
     def require(self, names: Iterable[str]) -> None:
-        """Raises a `ValueError` that names the file and those of the fields that it does not tell."""
+        """Raises a `ValueError` that names the file and the fields of `names` that it lacks."""
         said = self.to_dict()
         missing = [name for name in names if name not in said]
         if missing:
@@ -241,18 +241,18 @@ class Results:
 
     @property
     def title(self) -> str:
-        """What the evaluation is of, in one line."""
+        """A one-line title of the evaluation."""
         names = ("dataset", "fold", "split", "num_views", "peer_protocol")
         return evaluation_title(**{name: getattr(self, name) for name in names})
 
     @property
     def frames(self) -> str:
-        """How clips were shown, in words."""
+        """Sampling and views in words."""
         return frames_text(self.temporal_sampling, self.sampling_stride, self.num_views)
 
     @property
     def is_calibrated(self) -> bool | None:
-        """Whether a temperature had been fitted; None if the file does not tell."""
+        """Whether a temperature was fitted; None if the file does not record it."""
         return None if self.calibration_temperature is None else self.calibration_temperature != 1.0
 
 
@@ -261,11 +261,11 @@ def read_results(folder: str | os.PathLike, require: Sequence[str] = ()) -> Resu
     The `metrics.json` of a folder.
 
     Args:
-        folder (`str` or `Path`): what training or `hdf evaluate --output` wrote.
-        require (`Sequence[str]`, *optional*): fields that the file must tell.
+        folder (`str` or `Path`): output folder of training or `hdf evaluate --output`.
+        require (`Sequence[str]`, *optional*): fields that the file must have.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is damaged or lacks a field; the message names the file and says what to do.
     """
     path = Path(folder) / METRICS
@@ -280,10 +280,10 @@ def read_results(folder: str | os.PathLike, require: Sequence[str] = ()) -> Resu
 
 def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
     """
-    The results of a training run, without any path of this machine, and without tokens.
+    The results of a training run, without paths of this machine and without tokens.
 
     Args:
-        folder (`str` or `Path`): folder with the weights that were measured.
+        folder (`str` or `Path`): folder with the measured weights.
         start (`str`, *optional*): checkpoint that training started from, see [`public_start`].
         argv (`Sequence[str]`): the command line, see [`public_command`].
         others: the other fields of [`Results`].

@@ -1,4 +1,4 @@
-"""Running a trained model over a dataset in batches: loading it, its probabilities, its raw outputs."""
+"""Runs a trained model over a dataset in batches, for its probabilities or its raw outputs."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .views import predict_views
 
 
 class _UnlabelledCollator(ClipCollator):
-    """[`ClipCollator`] without labels: a dataset may number its classes in another way than the model."""
+    """[`ClipCollator`] without labels, because a dataset may number its classes differently from the model."""
 
     def __init__(self, processor: HDFVideoProcessor):
         super().__init__(processor, num_labels=1)
@@ -31,13 +31,13 @@ def evaluation_trainer(
     model: HDFForVideoClassification, processor: HDFVideoProcessor, output_dir: str | Path, **arguments
 ) -> Trainer:
     """
-    A [`~transformers.Trainer`] that only predicts, on the device that it finds.
+    A [`~transformers.Trainer`] for prediction, on a GPU if there is one.
 
     Args:
         model ([`HDFForVideoClassification`]): the model.
         processor ([`HDFVideoProcessor`]): its video processor.
-        output_dir (`str` or `Path`): a folder that the Trainer insists on; nothing is written into it.
-        arguments: of [`~transformers.TrainingArguments`], such as `per_device_eval_batch_size` and
+        output_dir (`str` or `Path`): a folder that the Trainer requires; nothing is written into it.
+        arguments: arguments of [`~transformers.TrainingArguments`], such as `per_device_eval_batch_size` and
             `dataloader_num_workers`.
     """
     settings = TrainingArguments(
@@ -58,16 +58,16 @@ def predict_rows(
 
     Args:
         trainer (`Trainer`): result of [`evaluation_trainer`].
-        rows (`datasets.Dataset`): of any builder of [`modeling_hdf.data`].
-        processor ([`HDFVideoProcessor`]): of the model.
-        data ([`DataArguments`]): how clips are sampled, and in how many views.
+        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`].
+        processor ([`HDFVideoProcessor`]): the model's processor.
+        data ([`DataArguments`]): sampling and number of views.
 
     Returns:
-        The table of [`predictions_table`], and None, or, where the classes of the model and of the dataset differ,
-        `shared` (names), `only_in_model` (names) and `left_out` (number of clips of each class that the model lacks).
+        The table of [`predictions_table`], and None. If the classes of model and dataset differ, instead of None a
+        `dict`: `shared` (names), `only_in_model` (names) and `left_out` (clips of each class that the model lacks).
 
     Raises:
-        ValueError: if the classes have too little in common; see [`SharedClasses`].
+        ValueError: if too few classes are shared; see [`SharedClasses`].
     """
     dataset_names = rows.features["label"].names
     classes = SharedClasses(_model_names(trainer), dataset_names)

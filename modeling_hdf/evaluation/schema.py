@@ -1,4 +1,4 @@
-"""Checks of what a JSON file holds: each takes an entry and its name, and raises a `ValueError` that names it."""
+"""Checks for entries of a JSON file. A check takes an entry and its name, and raises a `ValueError` with the name."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ Check = Callable[[Any, str], None]
 
 
 def must_be(words: str, accepts: Callable[[Any], bool]) -> Check:
-    """The check that a function accepts the entry; `words` say what it must be."""
+    """The check that a function accepts the entry; `words` describe a valid entry."""
 
     def check(value: Any, name: str) -> None:
         if not accepts(value):
@@ -81,7 +81,7 @@ def list_of(check: Check) -> Check:
 
 
 def record(**checks: Check) -> Check:
-    """The check of an object with these entries; others are left alone."""
+    """The check of an object with these entries; other entries are ignored."""
 
     def check_all(value: Any, name: str) -> None:
         json_object(value, name)

@@ -13,18 +13,18 @@ from ..data.builders.labels import expression_name
 @dataclass(frozen=True)
 class SharedClasses:
     """
-    What a model can be asked about a dataset whose classes may be others, or in another order.
+    The classes that a model shares with a dataset whose classes or order may differ.
 
-    Names are compared, never numbers: without regard to case, and our expressions under any of their names (`"Happy"`
-    is `"happiness"`). Clips of a class that the model lacks are left out and counted. Of the probabilities those of
-    the shared classes are kept and scaled to add up to 1: the question becomes which of these a clip shows.
+    Classes are matched by name, never by number. Case is ignored, and all common names of an expression match
+    (`"Happy"` is `"happiness"`). Clips of a class that the model lacks are left out and counted. The probabilities of
+    the shared classes are rescaled to sum to 1.
 
     Args:
         model_names (`list[str]`): classes of the model, in order.
         dataset_names (`list[str]`): classes of the dataset, in order.
 
     Raises:
-        ValueError: if less than two classes are shared.
+        ValueError: if fewer than two classes are shared.
     """
 
     model_names: list[str]
@@ -39,7 +39,7 @@ class SharedClasses:
 
     @cached_property
     def names(self) -> list[str]:
-        """The shared classes, under the names and in the order of the model."""
+        """The shared classes, with the names and the order of the model."""
         known = {_plain(name) for name in self.dataset_names}
         return [name for name in self.model_names if _plain(name) in known]
 
@@ -69,7 +69,7 @@ class SharedClasses:
         return (rows.select(kept) if left_out else rows), dict(left_out)
 
     def restrict(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities `(N, model classes)` as those of the shared classes alone, `(N, len(names))`."""
+        """Probabilities `(N, model classes)` to probabilities of the shared classes, `(N, len(names))`."""
         shared = probabilities[:, [self.model_names.index(name) for name in self.names]]
         return shared / shared.sum(1, keepdims=True) if self.only_in_model else shared
 

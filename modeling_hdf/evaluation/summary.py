@@ -1,4 +1,4 @@
-"""From a table of predictions to all numbers of one evaluation: metrics, intervals, groups of clips."""
+"""All numbers of one evaluation from a table of predictions: metrics, intervals, groups of clips."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from .bootstrap import bootstrap_intervals
 from .metrics import classification_scores, expected_calibration_error, reliability
 from .predictions import PREFIX, check_predictions, class_names, class_numbers, class_probabilities
 
-UNIT_COLUMNS = ("identity", "group")  # clips that share one of these are not independent of each other
-MIN_GROUP_CLIPS = 10  # a smaller group may be the worst by bad luck alone
+UNIT_COLUMNS = ("identity", "group")  # clips with equal values here are not independent
+MIN_GROUP_CLIPS = 10  # a smaller group may be the worst by chance
 _NO_FACTORS = ("clip_id", "label", "predicted", "fold", *UNIT_COLUMNS)
 
 
@@ -20,28 +20,31 @@ def evaluate_predictions(
     """
     Metrics of a table of predictions, with 95 % bootstrap intervals.
 
-    A resample draws people (column `identity` or `group`, where every clip has one) with all their clips, since clips
-    of one person are not independent. Otherwise it draws clips, which makes the intervals somewhat too narrow where
-    people come more than once and the dataset does not tell. `bootstrap` in the result says which. Where all resamples
-    agree, as with a recall of 0 or 1, there is no interval: see [`bootstrap_intervals`].
+    If every clip has an `identity` or `group`, a resample draws people with all their clips, because clips of one
+    person are not independent. Otherwise it draws clips, and the intervals are slightly too narrow if the dataset
+    shows people more than once. `bootstrap` in the result names the unit. If all resamples agree, as for a recall of 0
+    or 1, there is no interval: see [`bootstrap_intervals`].
 
     Args:
         table (`pd.DataFrame`): see [`predictions_table`].
-        group_by (`Sequence[str]`, *optional*): columns to measure groups of; by default every factor that the table
-            has and that differs between clips.
+        group_by (`Sequence[str]`, *optional*): columns that define groups; by default all factors that differ between
+            clips.
         num_resamples (`int`, *optional*, defaults to 1000): resamples of the bootstrap.
-        seed (`int`, *optional*, defaults to 0): of the bootstrap.
+        seed (`int`, *optional*, defaults to 0): seed of the bootstrap.
 
     Returns:
-        `dict`, plain JSON: what [`classification_scores`] gives (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
-        `confusion_matrix`); `ece`; `reliability`, see [`reliability`]; `intervals`, `[low, high]` under the same names
-        (in `recall` by class, None for a class without clips; None in place of any pair if all resamples agree), or
-        None for a single unit; `bootstrap` (`unit`, `num_units`, `num_resamples`, `level`, `seed`); `groups`, for each
-        factor `worst` (the name of the group of the lowest WAR among those of `MIN_GROUP_CLIPS` clips or more, None if
-        there are not two of them) and `groups`: by name `num_clips`, `war`, `uar`, `intervals`.
+        `dict`, plain JSON:
+
+        - the result of [`classification_scores`] (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
+          `confusion_matrix`), `ece`, and the result of [`reliability`] as `reliability`;
+        - `intervals`: result of [`bootstrap_intervals`], or None if all clips belong to one unit;
+        - `bootstrap`: `unit`, `num_units`, `num_resamples`, `level`, `seed`;
+        - `groups`: for each factor `groups` (by name `num_clips`, `war`, `uar`, `intervals`) and `worst`, the name of
+          the group with the lowest WAR among groups of at least `MIN_GROUP_CLIPS` clips (None with fewer than two
+          such groups).
 
     Raises:
-        ValueError: if the table is not one of predictions, or lacks a column of `group_by`.
+        ValueError: if the table is not a table of predictions, or lacks a column of `group_by`.
     """
     check_predictions(table)
     factors = factor_names(table) if group_by is None else list(group_by)
@@ -80,7 +83,7 @@ def factor_names(table: pd.DataFrame) -> list[str]:
 
 
 def check_factors(table: pd.DataFrame, factors: Sequence[str]) -> None:
-    """Raises a `ValueError` if a factor is no column of the table, which names those that are."""
+    """Raises a `ValueError` if the table lacks a factor; the message names the factors of the table."""
     missing = [name for name in factors if name not in table.columns]
     if missing:
         known = ", ".join(factor_names(table)) or "none"

@@ -20,10 +20,10 @@ def average_views(logits: Sequence[np.ndarray]) -> np.ndarray:
         logits (`Sequence[np.ndarray]`): scores of each view, of shape `(N, num_labels)`.
 
     Returns:
-        `np.ndarray` of shape `(N, num_labels)`: probabilities, rows adding up to 1.
+        `np.ndarray` of shape `(N, num_labels)`: probabilities; each row sums to 1.
 
     Raises:
-        ValueError: without any view.
+        ValueError: without views.
     """
     if not len(logits):
         raise ValueError("There is no view to average.")
@@ -32,18 +32,18 @@ def average_views(logits: Sequence[np.ndarray]) -> np.ndarray:
 
 def predict_views(trainer: "Trainer", clips: ClipDataset, num_views: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """
-    Classifies each clip from `num_views` temporal views, one pass over the dataset for each. Nothing is random.
+    Classifies each clip from `num_views` temporal views, with one deterministic pass over the dataset per view.
 
     Args:
         trainer (`Trainer`): holds the model and the collator; several processes share the work.
-        clips ([`ClipDataset`]): not for training; see [`TemporalSampling.view`] for what its views are.
+        clips ([`ClipDataset`]): not for training; see [`TemporalSampling.view`] for the views.
         num_views (`int`, *optional*, defaults to 1): 1 is plain prediction.
 
     Returns:
         Probabilities `(N, num_labels)` and labels `(N,)`, in the order of the dataset.
 
     Raises:
-        ValueError: for less than one view.
+        ValueError: for fewer than one view.
     """
     if num_views < 1:
         raise ValueError(f"`num_views` is {num_views}; it must be at least 1.")

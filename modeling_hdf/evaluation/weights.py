@@ -1,4 +1,4 @@
-"""The files of weights in a model folder, and the checksums by which numbers are known to be of them."""
+"""The weight files of a model folder, and their checksums, which tie results to weights."""
 
 import hashlib
 import os
@@ -16,13 +16,13 @@ def weight_names(folder: str | os.PathLike) -> list[str]:
     `model.safetensors`, or the index and the files that it names.
 
     Raises:
-        ValueError: if there are both, or the index is damaged or names other files.
+        ValueError: if both exist, or the index is damaged or names other files.
     """
     folder = Path(folder)
     if not (folder / WEIGHTS_INDEX).is_file():
         return [WEIGHTS]
     if (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder}: holds both {WEIGHTS} and {WEIGHTS_INDEX}; remove the one that is old.")
+        raise ValueError(f"{folder}: holds both {WEIGHTS} and {WEIGHTS_INDEX}; remove the old one.")
     content = read_json(folder / WEIGHTS_INDEX, "Save the model again.")
     shards = sorted(set(content.get("weight_map", {}).values()))
     if not shards or not all(re.fullmatch(SHARD, name) for name in shards):
@@ -31,7 +31,7 @@ def weight_names(folder: str | os.PathLike) -> list[str]:
 
 
 def weights_sha256(folder: str | os.PathLike) -> dict[str, str]:
-    """Checksum of each file of weights in a folder, by its name. Raises as [`weight_names`] does."""
+    """Checksum of each weight file in a folder, by file name. Raises as [`weight_names`]."""
     digests = {}
     for name in weight_names(folder):
         with open(Path(folder) / name, "rb") as file:

@@ -1,5 +1,5 @@
-"""The checkpoint that ships with the package, trained on rendered faces alone: to try things without a download, and
-to start from. It says nothing about real faces; see its card, `hdf-tiny-synthetic/README.md`."""
+"""The checkpoint that ships with the package, for trials and fine-tuning without a download. It was trained on
+rendered faces alone and does not work on real faces; see its card, `hdf-tiny-synthetic/README.md`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ TINY_SYNTHETIC = str(Path(__file__).parent / SHIPPED)
 
 
 def checkpoint_path(name_or_path: str) -> str:
-    """The folder of the checkpoint that ships for its name, `hdf-tiny-synthetic`; any other name or path as it is."""
+    """The folder of the shipped checkpoint for the name `hdf-tiny-synthetic`; any other name or path unchanged."""
     return TINY_SYNTHETIC if name_or_path == SHIPPED else name_or_path
 
 

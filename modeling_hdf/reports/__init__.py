@@ -1,10 +1,10 @@
 """
-Reports: what a run came to, as pictures and as one page.
+Reports: the results of a run as one HTML page and as pictures.
 
-- [`write_report`]: one HTML page of a run that loads nothing, from the folder that training or an evaluation wrote.
-- [`plot_confusion_matrix`], [`plot_training_curves`], [`plot_reliability`], [`plot_features`], [`plot_gates`]: its
-  pictures, each as a PNG.
-- [`look_into`]: the features of a split and the gates of some clips ([`GatedClip`]), which the last two draw.
+- [`write_report`]: one self-contained HTML page from the output folder of training or an evaluation.
+- [`plot_confusion_matrix`], [`plot_training_curves`], [`plot_reliability`], [`plot_features`], [`plot_gates`]: the
+  pictures of a report, as PNG files.
+- [`look_into`]: the features of a split and the gates of some clips ([`GatedClip`]) for the last two pictures.
 """
 
 from .inspection import ModelView, look_into

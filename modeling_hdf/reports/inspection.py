@@ -1,4 +1,4 @@
-"""What a report shows of a model itself, measured on clips: features, and the gates of its DAM layers."""
+"""Measures what a report shows of a model: features of clips, and the gates of its DAM layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
 from .plots import GatedClip
 
-MAX_FEATURE_CLIPS = 1000  # more make a t-SNE map slow to draw and no easier to read
+MAX_FEATURE_CLIPS = 1000  # more clips make a t-SNE map slow and no easier to read
 _BATCH_SIZE = 8
 _SEED = 0
 
@@ -27,14 +27,14 @@ _SEED = 0
 @dataclass
 class ModelView:
     """
-    What [`look_into`] saw, of one view of each clip.
+    Result of [`look_into`], from one view of each clip.
 
     Args:
         names (`list[str]`): the classes.
-        clip_ids (`list[str]`), features (`np.ndarray` of shape `(N, hidden_size)`), labels (`list[str]`): the clips
-            that the features are of, the pooled features, and the true classes.
+        clip_ids (`list[str]`), features (`np.ndarray` of shape `(N, hidden_size)`), labels (`list[str]`): names,
+            pooled features and true classes of N sampled clips.
         logits (`np.ndarray` of shape `(N, len(names))`): scores of the same clips, at the model's temperature.
-        num_clips (`int`): clips of the split, of which the N are a sample.
+        num_clips (`int`): number of clips of the split.
         gated (`list[GatedClip]`): the clips whose gates are shown; empty for a model without DAM.
     """
 
@@ -59,11 +59,11 @@ def look_into(
 
     Args:
         model ([`HDFForVideoClassification`]), processor ([`HDFVideoProcessor`]): the model and its video processor.
-        rows (`datasets.Dataset`): of any builder of [`modeling_hdf.data`]; clips of classes that the model lacks are
-            left out, see [`SharedClasses`].
-        sampling ([`TemporalSampling`]): which frames are shown.
-        num_gated (`int`): clips to record the gates of: the first of each class, then the second of each, and so on.
-            Nothing is chosen by how the model does.
+        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`]; clips of classes that the model lacks
+            are left out, see [`SharedClasses`].
+        sampling ([`TemporalSampling`]): frame sampling.
+        num_gated (`int`): number of clips whose gates are recorded: the first clip of each class, then the second clip
+            of each class, and so on, whatever the model predicts.
 
     Raises:
         ValueError: if model and dataset share too few classes.
@@ -99,11 +99,12 @@ def _names(rows: datasets.Dataset) -> list[str]:
 
 def first_of_each_class(labels: Sequence[int], number: int) -> list[int]:
     """
-    Indices of `number` clips: the first of each class in the order of classes, then the second of each, and so on.
+    Indices of `number` clips: the first clip of each class, in the order of classes, then the second clip of each
+    class, and so on.
 
     Args:
         labels (`Sequence[int]`): class of each clip.
-        number (`int`): clips to take; all, if there are fewer.
+        number (`int`): number of clips; if there are fewer, all clips.
     """
     turns = pd.Series(labels).groupby(labels).cumcount()
     order = sorted(range(len(labels)), key=lambda index: (turns[index], labels[index]))
@@ -138,37 +139,39 @@ def _gated_clips(
 
 
 def at_temperature(probabilities: np.ndarray, before: float, after: float) -> np.ndarray:
-    """Probabilities `(N, K)` of `softmax(z / before)` as those of `softmax(z / after)`, without the z."""
+    """Converts probabilities `softmax(z / before)`, `(N, K)`, to `softmax(z / after)` without the logits z."""
     powers = np.maximum(probabilities, np.finfo(float).tiny) ** (before / after)
     return powers / powers.sum(1, keepdims=True)
 
 
 def check_view(view: ModelView, metrics: Results, table: pd.DataFrame | None, model_temperature: float) -> None:
     """
-    Checks that a view is of the clips and of the model that the metrics are of.
+    Checks that a view and the metrics belong to the same clips and the same model.
 
     Args:
         view ([`ModelView`]): result of [`look_into`].
-        metrics ([`Results`]): what `metrics.json` tells.
-        table (`pd.DataFrame`, *optional*): the predictions behind the metrics; without them only the number of clips
-            can be compared.
+        metrics ([`Results`]): content of `metrics.json`.
+        table (`pd.DataFrame`, *optional*): the predictions of the metrics; without them, only the number of clips is
+            compared.
         model_temperature (`float`): the model's present `calibration_temperature`.
 
     Raises:
-        ValueError: if the clips are others, or their probabilities; the message says which.
+        ValueError: if the clips or their probabilities differ; the message names them.
     """
     if view.num_clips != metrics.num_clips or view.names != list(metrics.recall):
         raise ValueError(
-            f"The numbers are of {metrics.num_clips} clips of {', '.join(metrics.recall)}, but the "
+            f"The metrics cover {metrics.num_clips} clips of {', '.join(metrics.recall)}, but the "
             f"{metrics.split} split of {metrics.dataset} has {view.num_clips} of {', '.join(view.names)}: give "
-            "the data as the run had them (--data-dir, --overrides)."
+            "the data of the run (--data-dir, --overrides)."
         )
     if table is None:
         return
     unknown = sorted(set(view.clip_ids) - set(table["clip_id"]))
     if unknown:
-        raise ValueError(f"Clip {unknown[0]!r} is not among the predictions: give the data as the run had them.")
-    if metrics.num_views > 1:  # the mean over views, while this is one of them
+        raise ValueError(
+            f"Clip {unknown[0]!r} is not among the predictions: give the data of the run (--data-dir, --overrides)."
+        )
+    if metrics.num_views > 1:  # the predictions are means over views, but this is a single view
         return
     expected = class_probabilities(table.set_index("clip_id").loc[view.clip_ids].reset_index())
     exponentials = np.exp(view.logits - view.logits.max(1, keepdims=True), dtype=np.float64)
@@ -176,11 +179,12 @@ def check_view(view: ModelView, metrics: Results, table: pd.DataFrame | None, mo
     probabilities = at_temperature(probabilities, model_temperature, metrics.calibration_temperature or 1.0)
     distance = np.abs(probabilities - expected).max(1)
     worst = int(distance.argmax())
-    # Other devices and 16-bit floats move the probabilities of most clips far less, of a few doubtful ones more.
+    # On other devices and in 16 bits, the probabilities of most clips change far less; those of a few unclear clips
+    # change more.
     if np.median(distance) > 0.02 or distance[worst] > 0.25:
         raise ValueError(
             f"The model gives clip {view.clip_ids[worst]!r} probabilities that differ by {distance[worst]:.2f} from "
-            "those in the predictions: it is another model (--model), or the clips are others."
+            "the predictions: the model (--model) or the clips are not the measured ones."
         )
 
 

@@ -1,4 +1,4 @@
-"""One HTML page of a run, complete in itself: it loads nothing, so it can be sent, archived and opened anywhere."""
+"""The report: one HTML page of a run. It loads no other file, so it can be sent, archived and opened anywhere."""
 
 import base64
 import shlex
@@ -46,7 +46,7 @@ SECTIONS = {
 }
 MAX_ERRORS = 20
 _TOTALS = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
-# What the page cannot do without.
+# Fields that the report needs.
 NEEDED = (
     *("dataset", "fold", "split", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views"),
     *("dataset_overrides", "war", "uar", "num_clips", "recall", "confusion_matrix"),
@@ -63,27 +63,26 @@ def write_report(
     output: str | Path | None = None,
 ) -> Path:
     """
-    Writes the page of a run.
+    Writes the report of a run.
 
     Args:
-        folder (`str` or `Path`): output folder of `examples/train.py`, or of `hdf evaluate --output`. It holds
-            `metrics.json`; `predictions.parquet` or `.csv`, `trainer_state.json` and `calibration.json` are used where
-            they are there (the last two may lie in the model's folder), and the page says what it lacks.
-        rows (`datasets.Dataset`, *optional*): the split that `metrics.json` is of. Without it the page has neither
-            features nor gates.
+        folder (`str` or `Path`): output folder of `hdf train` or `hdf evaluate --output`, with `metrics.json`. The
+            report also uses `predictions.parquet` or `.csv`, `trainer_state.json` and `calibration.json` (the last two
+            also from the model's folder), and names the missing files.
+        rows (`datasets.Dataset`, *optional*): the measured split. Without it the report has no features and gates.
         model (`str`, *optional*): folder or Hub repository of the model; by default the folder itself, or the model
             that `metrics.json` names.
-        num_clips (`int`, *optional*, defaults to 4): clips to draw the gates of.
-        show_frames (`bool`, *optional*, defaults to `False`): whether to draw frames of clips that are not synthetic;
-            the page then says that it may not be handed on.
-        output (`str` or `Path`, *optional*): the file; `report.html` in the folder by default.
+        num_clips (`int`, *optional*, defaults to 4): number of clips whose gates are drawn.
+        show_frames (`bool`, *optional*, defaults to `False`): whether to draw frames of real clips; the report then
+            warns not to share it.
+        output (`str` or `Path`, *optional*): the file; by default `report.html` in the folder.
 
     Returns:
-        `Path`: the page.
+        `Path`: the HTML file.
 
     Raises:
         FileNotFoundError: if there is no `metrics.json`.
-        ValueError: if a file is damaged, or the rows or the model are not those that were measured.
+        ValueError: if a file is damaged, or if rows or model differ from the measured ones.
     """
     folder = Path(folder)
     metrics = read_results(folder, require=NEEDED)
@@ -120,9 +119,9 @@ def write_report(
 
 
 def _read_beside(folders: list[Path], name: str) -> dict | None:
-    """The file of the first folder that has it."""
+    """Reads the file in the first folder that has it."""
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    return None if path is None else read_json(path, "Restore it, or remove it: the page can do without.")
+    return None if path is None else read_json(path, "Restore it, or remove it: the report does not need it.")
 
 
 def _environment() -> Environment:
@@ -132,7 +131,7 @@ def _environment() -> Environment:
 
 
 def _png(plot: Callable, *arguments) -> str:
-    """What a plotting function draws, as a source for an image; the file comes after its arguments."""
+    """The picture of a plotting function as the source of an HTML image; the function takes the file last."""
     file = BytesIO()
     plot(*arguments, file)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
@@ -142,29 +141,27 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
     dataset = metrics.dataset
     warnings = []
     if dataset == "synthetic":
-        warnings.append("Synthetic data only: rendered faces. These figures say nothing about real faces.")
+        warnings.append("Synthetic data only: rendered faces. These numbers do not apply to real faces.")
     if metrics.peer_protocol:
         warnings.append(
-            f"Peer protocol: the model was selected on the very {metrics.split} split that it is measured on. The "
-            "figures are too high for new data."
+            f"Peer protocol: the model was selected on the measured {metrics.split} split. The numbers are too high "
+            "for new data."
         )
     if metrics.may_hold_training_clips:
-        warnings.append("The clips may hold some that the model was trained on: both come from folders of videos.")
+        warnings.append("The measured clips may include training clips: both come from folders of videos.")
     across = metrics.across_datasets
     if across is not None:
         removed = ", ".join(across["only_in_model"]) or "none"
         left_out = ", ".join(f"{count} {name}" for name, count in across["left_out"].items()) or "none"
         warnings.append(
-            f"The classes of model and dataset differ; measured on those in common: {', '.join(across['shared'])}. "
-            f"Clips left out: {left_out}. Taken out of the probabilities: {removed}."
+            f"The classes of model and dataset differ; measured on the shared classes: {', '.join(across['shared'])}. "
+            f"Clips left out: {left_out}. Classes removed from the probabilities: {removed}."
         )
     if frames_of_people and dataset != "synthetic":
         owner = (
-            f"the licence-gated dataset {GATED_DATASETS[dataset]}"
-            if dataset in GATED_DATASETS
-            else "videos of your own"
+            f"the licence-gated dataset {GATED_DATASETS[dataset]}" if dataset in GATED_DATASETS else "your own videos"
         )
-        warnings.append(f"This page shows frames of {owner}: do not hand it on without the right to.")
+        warnings.append(f"This report shows frames of {owner}: share it only if you have the right to.")
     facts = {"dataset": metrics.title, "frames": f"{metrics.temporal_sampling} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
         if getattr(metrics, key) is not None:
@@ -190,14 +187,14 @@ def _number_context(metrics: Results) -> dict:
     if metrics.bootstrap is not None:
         bootstrap = metrics.bootstrap
         unit = "clips" if bootstrap["unit"] == "clip" else f"units (column {bootstrap['unit']}) with all their clips"
-        note = f"No intervals: all clips are of one {bootstrap['unit']}."
+        note = f"No intervals: all clips belong to one {bootstrap['unit']}."
         if intervals is not None:
             note = (
                 f"Intervals: bootstrap, {bootstrap['num_resamples']} resamples of {bootstrap['num_units']} {unit}, "
                 f"seed {bootstrap['seed']}."
             )
             if None in [*intervals["recall"].values(), *(intervals[key] for key in totals.values())]:
-                note += " A dash for an interval: all resamples agree, as for a recall of 0 or 1."
+                note += " A dash in place of an interval: all resamples agree, as for a recall of 0 or 1."
     return {
         "totals": totals,
         "intervals": intervals or {**dict.fromkeys(totals.values()), "recall": dict.fromkeys(metrics.recall)},
@@ -226,12 +223,13 @@ def _picture_context(metrics: Results, trainer_state: dict | None) -> dict:
 
 def reliability_panels(metrics: Results, table: pd.DataFrame | None, temperature: float) -> dict[str, dict]:
     """
-    Panels for [`plot_reliability`]: at the temperature of the measurement, at 1, and at the model's present one.
+    Panels for [`plot_reliability`]: at the temperature of the measurement, at 1, and at the model's present
+    temperature.
 
     Args:
-        metrics ([`Results`]): what `metrics.json` tells, with `reliability` and `ece`.
-        table (`pd.DataFrame`, *optional*): the predictions; without them, or if they are means over views, which no
-            temperature turns into others, there is the first panel alone.
+        metrics ([`Results`]): content of `metrics.json`, with `reliability` and `ece`.
+        table (`pd.DataFrame`, *optional*): the predictions. Without them, or if they are means over views, which
+            cannot be converted to another temperature, there is only the first panel.
         temperature (`float`): the model's present `calibration_temperature`.
     """
     measured = metrics.calibration_temperature or 1.0
@@ -266,8 +264,8 @@ def _calibration_context(
 
 def _why_no_view(model: str | None) -> str:
     if model is None:
-        return "There is no model in this folder: name one with `hdf report --model`."
-    return "This takes the clips: `hdf report --data-dir` says where they are."
+        return "This folder holds no model: name a model with `hdf report --model`."
+    return "This needs the clips: give their folder with `hdf report --data-dir`."
 
 
 def _feature_context(view: ModelView | None, model: str | None) -> dict:
@@ -275,7 +273,7 @@ def _feature_context(view: ModelView | None, model: str | None) -> dict:
         return {"features": None, "no_features": _why_no_view(model)}
     count = len(view.features)
     if count < MIN_TSNE_CLIPS:
-        return {"features": None, "no_features": f"{count} clips are too few for t-SNE; it takes {MIN_TSNE_CLIPS}."}
+        return {"features": None, "no_features": f"{count} clips are too few for t-SNE; it needs {MIN_TSNE_CLIPS}."}
     picture = _png(plot_features, view.features, view.labels, view.names)
     return {"features": picture, "view": view, "perplexity": tsne_perplexity(count)}
 
@@ -288,7 +286,7 @@ def _gate_context(
     if view is None:
         return {"gates": None, "no_gates": _why_no_view(model)}
     if not view.gated:
-        return {"gates": None, "no_gates": f"Left out: {num_clips} clips were asked for."}
+        return {"gates": None, "no_gates": f"Left out: {num_clips} clips were requested."}
     terms = {"t": config.dam_temporal, "s": config.dam_frequency}
     active = [f"w<sub>{x}</sub> (1 + g<sub>{x}</sub>)" for x, is_on in terms.items() if is_on]
     gates = [

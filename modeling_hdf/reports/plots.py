@@ -1,7 +1,7 @@
 """
 Pictures of a run: training curves, confusion matrix, calibration, features, and the gates of DAM layers.
 
-They are drawn without `pyplot`: no window opens, and the backend of a notebook stays what it is.
+They are drawn without `pyplot`, so no window opens and the backend of a notebook does not change.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from ..evaluation.gates import DAMGates
 
 MIN_TSNE_CLIPS = 5
-# Okabe and Ito's colours, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/), without the yellow
-# that white paper swallows; as many markers as no colour shares with the next turn through them.
+# Okabe and Ito's colours for colour-blind readers (https://jfly.uni-koeln.de/color/), without yellow, which is hard to
+# see on white. The number of markers differs from the number of colours, so that their pairs repeat late.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 _GATE_COLORS = matplotlib.colormaps["RdBu_r"]
@@ -77,7 +77,7 @@ def plot_training_curves(log_history: list[dict], path: str | Path | BinaryIO) -
     for key, (axes, label) in curves.items():
         points = [(entry["epoch"], entry[key]) for entry in log_history if key in entry]
         if points:
-            # WAR and UAR coincide where classes are balanced: dashes let both be seen.
+            # WAR and UAR coincide for balanced classes; dashes keep both visible.
             style = {"marker": "." if len(points) < 40 else None, "linestyle": "--" if key == "eval_uar" else "-"}
             axes.plot(*zip(*points, strict=True), label=label, **style)
     losses.set(xlabel="epoch", ylabel="loss")
@@ -91,7 +91,7 @@ def plot_training_curves(log_history: list[dict], path: str | Path | BinaryIO) -
 
 def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> None:
     """
-    Draws reliability diagrams side by side: accuracy of each bin of confidence, and below how many clips it holds.
+    Draws reliability diagrams side by side: the accuracy of each confidence bin, and below its number of clips.
 
     Args:
         panels (`dict[str, dict]`): by heading, `reliability` (see [`reliability`]) and `ece`.
@@ -123,7 +123,7 @@ def plot_reliability(panels: dict[str, dict], path: str | Path | BinaryIO) -> No
 
 
 def tsne_perplexity(num_clips: int) -> float:
-    """scikit-learn's usual 30, or what so few clips allow: the neighbours that count are fewer than all the others."""
+    """scikit-learn's default of 30, or less for few clips: the perplexity must be smaller than their number."""
     return min(30.0, (num_clips - 1) / 3)
 
 
@@ -134,17 +134,17 @@ def plot_features(
     Draws a t-SNE map of features, coloured and marked by the true class.
 
     Args:
-        features (`np.ndarray` of shape `(N, C)`): of at least `MIN_TSNE_CLIPS` clips.
+        features (`np.ndarray` of shape `(N, C)`): features of at least `MIN_TSNE_CLIPS` clips.
         labels (`Sequence[str]`): true class of each clip.
-        names (`Sequence[str]`): the classes, in the order of the legend; one without clips is left out of it.
+        names (`Sequence[str]`): the classes, in the order of the legend, which omits classes without clips.
         path (`str`, `Path` or binary file): where to write the PNG.
-        seed (`int`, *optional*, defaults to 0): of t-SNE.
+        seed (`int`, *optional*, defaults to 0): seed of t-SNE.
 
     Raises:
         ValueError: for fewer clips.
     """
     if len(features) < MIN_TSNE_CLIPS:
-        raise ValueError(f"t-SNE of {len(features)} clips says nothing; it takes at least {MIN_TSNE_CLIPS}.")
+        raise ValueError(f"t-SNE needs at least {MIN_TSNE_CLIPS} clips, got {len(features)}.")
     from sklearn.manifold import TSNE  # here, because it takes seconds to import
 
     tsne = TSNE(perplexity=tsne_perplexity(len(features)), init="pca", random_state=seed)
@@ -159,21 +159,21 @@ def plot_features(
     axes.set(xticks=[], yticks=[], title=f"t-SNE of the features of {len(features)} clips")
     legend = axes.legend(title="true class (clips)", loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=1.6)
     for text in legend.get_texts():
-        text.set_parse_math(False)  # names of classes are no formulas
+        text.set_parse_math(False)  # class names are not formulas
     figure.savefig(path, dpi=120)
 
 
 @dataclass
 class GatedClip:
     """
-    One clip and what the DAM layers of a model made of it.
+    One clip with the gates of a model's DAM layers.
 
     Args:
         clip_id (`str`): name of the clip.
-        label, predicted (`str`): its true class, and the class that the model gives it.
-        probability (`float`): of the predicted class.
-        frames (`np.ndarray` of shape `(F, H, W, 3)`): what the model saw, uint8.
-        gates (`dict[int, DAMGates]`): by layer, as [`recorded_gates`] gives them for this clip alone.
+        label, predicted (`str`): true and predicted class.
+        probability (`float`): probability of the predicted class.
+        frames (`np.ndarray` of shape `(F, H, W, 3)`): the model's input frames, uint8.
+        gates (`dict[int, DAMGates]`): gates by layer, from [`recorded_gates`] on this clip alone.
     """
 
     clip_id: str
@@ -188,14 +188,14 @@ def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool =
     """
     Draws the gates of every DAM layer over the frames of a clip.
 
-    The first row holds the frames. For each layer follow the frames under the spatial gate g_s, which is the same for
-    all of them, and below them, aligned in time, the temporal gate g_t. Both are drawn as 0 to 1 around 1/2.
+    The first row shows the frames. Each layer adds two rows: the frames under the spatial gate g_s, which is the same
+    for all frames, and the temporal gate g_t, aligned in time. Both gates are drawn from 0 to 1 around 1/2.
 
     Args:
-        clip ([`GatedClip`]): the clip, with the gates of one layer or more.
+        clip ([`GatedClip`]): the clip, with the gates of at least one layer.
         path (`str`, `Path` or binary file): where to write the PNG.
-        show_frames (`bool`, *optional*, defaults to `True`): whether the clip may be seen; otherwise the gates are
-            drawn over an empty area.
+        show_frames (`bool`, *optional*, defaults to `True`): whether to draw the frames; otherwise the gates are drawn
+            over an empty area.
     """
     num_frames, height, width = clip.frames.shape[:3]
     sheet = _Sheet(num_frames, height / width)
@@ -228,12 +228,12 @@ def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool =
 
 
 def _draw_temporal(axes: Axes, gate: np.ndarray, num_frames: int) -> None:
-    """Bars of g_t `(T,)` from 1/2 up or down, each under the frames of its step."""
+    """Bars of g_t `(T,)` that start at 1/2, each under the frames of its time step."""
     width = num_frames / len(gate)
     centers = (np.arange(len(gate)) + 0.5) * width
     axes.bar(centers, gate - 0.5, width * 0.92, bottom=0.5, color=_GATE_COLORS(gate), edgecolor="0.4", linewidth=0.6)
     for center, value in zip(centers, gate, strict=True):
-        # On the free side of the neutral line, where no bar hides it.
+        # On the side of the neutral line without a bar.
         axes.text(center, 0.47 if value > 0.5 else 0.53, f"{value:.2f}", ha="center", fontsize=8,
                   va="top" if value > 0.5 else "bottom")  # fmt: skip
     axes.axhline(0.5, color="black", linewidth=0.8)
@@ -242,7 +242,7 @@ def _draw_temporal(axes: Axes, gate: np.ndarray, num_frames: int) -> None:
 
 
 class _Sheet:
-    """Rows of equal width in inches, so that frames keep their shape and bars stand under them."""
+    """Rows of equal width in inches, so that frames keep their shape and bars are aligned with them."""
 
     left, right, top, bottom, gap, bars, ticks = 1.65, 1.1, 0.5, 0.55, 0.12, 0.75, 0.45
 
@@ -251,7 +251,7 @@ class _Sheet:
         self.images = self.width / num_frames * aspect
 
     def figure(self, is_images: list[bool]) -> Figure:
-        """A figure with one empty axes per row."""
+        """A figure with empty axes for each row."""
         heights = [self.images if images else self.bars for images in is_images]
         self.size = (
             self.left + self.width + self.right,

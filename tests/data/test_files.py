@@ -210,7 +210,7 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
     "value, name", [({"a": {"b": [0.5, math.nan]}}, "a.b.1"), ({"a": math.inf}, "a"), ([-math.inf], "0")]
 )
 def test_numbers_that_json_lacks_are_named(tmp_path, value, name):
-    with pytest.raises(ValueError, match=rf"out.json: `{name}` is -?(nan|inf), which JSON does not have"):
+    with pytest.raises(ValueError, match=rf"out.json: `{name}` is -?(nan|inf), which JSON cannot store"):
         write_json(tmp_path / "out.json", value)
     assert names(tmp_path) == []
 
@@ -221,7 +221,7 @@ def test_numbers_that_json_lacks_are_named(tmp_path, value, name):
         (b"", "is not JSON"),
         (b'{"a": ', "is not JSON"),
         (b"\xff\xfe{", "is not UTF-8 text"),
-        (b"[1]", "holds no JSON object"),
+        (b"[1]", "is not a JSON object"),
         (b"[" * 100_000, "is not JSON"),
     ],
 )

@@ -127,5 +127,5 @@ def test_wrong_values_are_named(arguments, message):
 
 @pytest.mark.parametrize("view", [(2, 2), (-1, 2), (0, 0)])
 def test_a_view_that_does_not_exist_is_refused(view):
-    with pytest.raises(ValueError, match="There is no view"):
+    with pytest.raises(ValueError, match="does not exist"):
         TemporalSampling().view(*view)

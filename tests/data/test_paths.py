@@ -73,9 +73,9 @@ def test_absolute_paths_and_folders_whose_names_only_begin_alike(folder, tmp_pat
 def test_pipes_devices_and_folders_are_refused_unopened(folder):
     os.mkfifo(folder / "pipe.json")
     for path in (folder / "pipe.json", folder / "deep", "/dev/zero"):
-        with pytest.raises(ValueError, match="is no regular file"):
+        with pytest.raises(ValueError, match="expected a regular file"):
             regular_file(path)
-    with pytest.raises(ValueError, match="is no regular file"):
+    with pytest.raises(ValueError, match="expected a regular file"):
         checked_file(folder, "pipe.json")
     with pytest.raises(FileNotFoundError):
         checked_file(folder, "nothing.json")

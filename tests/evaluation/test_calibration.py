@@ -45,7 +45,7 @@ def test_a_split_without_a_minimum_is_named():
     labels = np.array([0, 1, 2])
     with pytest.raises(ValueError, match="these 3 validation clips: all of them are right"):
         fit_temperature(np.eye(3), labels)
-    with pytest.raises(ValueError, match="score no better than the others"):
+    with pytest.raises(ValueError, match="do not score above the other classes"):
         fit_temperature(-np.eye(3), labels)
 
 

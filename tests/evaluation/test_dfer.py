@@ -49,10 +49,10 @@ def test_probabilities_give_the_calibration_error_too(load):
 
 @pytest.mark.parametrize("row", [[9.0, -3.0], [1.5, -0.5], [0.7, 0.7], [np.nan, 0.5], [np.inf, 0.0]])
 def test_rows_that_are_no_probabilities_are_named(load, row):
-    with pytest.raises(ValueError, match=r"1 clips are no probabilities, such as \[.* of clip 1;.*softmax"):
+    with pytest.raises(ValueError, match=r"1 clips have invalid probabilities, such as \[.* of clip 1\..*softmax"):
         load().compute(predictions=[[0.2, 0.8], row], references=[1, 0])
 
 
 def test_two_classes_of_one_name_are_refused(load):
-    with pytest.raises(ValueError, match="name of its own; 'a' comes more than once"):
+    with pytest.raises(ValueError, match="must differ; 'a' occurs more than once"):
         load().compute(predictions=[0, 1], references=[1, 0], names=["a", "a"])

@@ -95,7 +95,7 @@ def test_scores_are_plain_json_and_take_lists():
     ids=["no clips", "different lengths", "two-dimensional"],
 )
 def test_scores_refuse_labels_and_predictions_that_do_not_pair_up(labels, predictions):
-    with pytest.raises(ValueError, match="as many predictions as labels"):
+    with pytest.raises(ValueError, match="one prediction per label"):
         classification_scores(np.array(labels), np.array(predictions), NAMES)
 
 

@@ -89,7 +89,10 @@ def test_sizes_of_the_synthetic_faces_are_free():
 def test_of_the_peer_protocol_only_the_test_split_is_measured(model, dfew, capsys, split):
     record(model, peer_protocol=True)
     assert run("evaluate", model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, "--split", split) == 1
-    assert_error(capsys, f"peer protocol, on all clips of dfew but the test split: its {split} split says nothing")
+    assert_error(
+        capsys,
+        f"peer protocol, on all clips of dfew except the test split: measure the test split, not the {split} split",
+    )
 
 
 # ---- Where the record lies ----
@@ -214,7 +217,7 @@ def test_every_clip_of_a_folder_without_splits(model, tmp_path, capsys):
     assert (metrics["split"], metrics["num_clips"], metrics["peer_protocol"]) == ("all", 21, True)
     assert metrics["may_hold_training_clips"] is True
     assert run("report", tmp_path / "out", "--clips", 0) == 0
-    assert "may hold some that the model was trained on" in (tmp_path / "out" / "report.html").read_text()
+    assert "may include training clips" in (tmp_path / "out" / "report.html").read_text()
     output = capsys.readouterr().out
     assert "all 21 clips; MAY HOLD CLIPS OF THE TRAINING" in output
     assert "folder, all splits, PEER PROTOCOL" in output and "frames: " in output

@@ -136,7 +136,7 @@ def nested(field: str, *keys, value) -> dict:
         ({"calibration_temperature": math.inf}, "`calibration_temperature` is inf"),
         ({"recall": {"happy": 0.5, "sad": 0.5}}, "`recall` has 2 classes, `confusion_matrix` 3"),
         ({"recall": [0.5, 0.5, 0.5]}, r"`recall` is \[0.5, 0.5, 0.5\]; it must be an object"),
-        ({"recall": {"sad": 0.1, "happy": 0.2, "calm": 0.3}}, "`intervals.recall` has other classes than `recall`"),
+        ({"recall": {"sad": 0.1, "happy": 0.2, "calm": 0.3}}, "the classes of `intervals.recall` and `recall` differ"),
         (nested("recall", "sad", value=-0.1), "`recall.sad` is -0.1"),
         ({"confusion_matrix": [[40]] * 2}, r"`confusion_matrix` is not square: \[1, 1\]"),
         (nested("confusion_matrix", 1, 2, value=-1), r"`confusion_matrix\[1\]\[2\]` is -1"),
@@ -172,7 +172,7 @@ def test_nan_in_an_unknown_field_is_not_written(tmp_path):
     [
         (b'{"war": 0.5', "is not JSON"),
         (b"", "is not JSON"),
-        (b"[0.5]", "holds no JSON object"),
+        (b"[0.5]", "is not a JSON object"),
         ('{"model": "\u00e4"}'.encode("latin-1"), "is not UTF-8"),
     ],
 )

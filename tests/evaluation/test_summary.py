@@ -166,7 +166,6 @@ def test_bins_that_three_digits_do_not_tell_apart_get_more():
     assert groups == [bins[0], *bins]
 
 
-
 def test_a_missing_value_is_a_group_of_its_own():
     assert clip_groups(pd.Series(["War", None, "Action"])).tolist() == ["War", "unknown", "Action"]
     assert clip_groups(pd.Series([1.0, np.nan, 2.0, 3.0, 4.0, 5.0]))[1] == "unknown"
@@ -175,7 +174,7 @@ def test_a_missing_value_is_a_group_of_its_own():
 def test_an_unknown_factor_and_a_damaged_table_are_named():
     with pytest.raises(ValueError, match="no column colour to group by; their factors: scene"):
         evaluate_predictions(build_table(scene=["a", "b"] * 30), ["colour"])
-    with pytest.raises(ValueError, match="no probabilities"):
+    with pytest.raises(ValueError, match="invalid probabilities"):
         evaluate_predictions(build_table().assign(probability_sad=np.nan))
 
 

@@ -178,7 +178,7 @@ def test_the_page_says_what_is_missing(run, rows):
         **dict.fromkeys(("curves", "calibration", "features", "gates"), 0),
         "confusion": 1,
     }
-    assert "no table of predictions" in page.texts["errors"]
+    assert "neither predictions.parquet nor predictions.csv" in page.texts["errors"]
     assert "no training log" in page.texts["curves"] and "no reliability" in page.texts["calibration"]
     assert "--data-dir" in page.texts["features"] and "--data-dir" in page.texts["gates"]
     assert "No intervals" in page.texts["numbers"] and "–" in page.texts["numbers"]
@@ -186,7 +186,7 @@ def test_the_page_says_what_is_missing(run, rows):
     for name in ("config.json", "model.safetensors"):
         (run / name).unlink()
     change(run, model=None)
-    assert "no model in this folder" in Page(write_report(run, rows)).texts["gates"]
+    assert "This folder holds no model" in Page(write_report(run, rows)).texts["gates"]
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -205,7 +205,7 @@ def test_numbers_come_first_and_the_environment_last(page):
     assert page.source.index("WAR") < page.source.index("torchvision")
     assert list(SECTIONS)[0] == "numbers" and list(SECTIONS)[-1] == "run"
     assert "torchvision" in page.texts["run"]
-    assert "A dash for a recall" not in page.texts["numbers"]  # every class has clips here
+    assert "A dash in place of a recall" not in page.texts["numbers"]  # every class has clips here
 
 
 def test_the_most_confident_errors_are_listed_and_nothing_else(page, finished):
@@ -247,7 +247,7 @@ def test_a_class_without_clips_has_no_recall(run):
     change(run, recall=metrics["recall"] | {"neutral": None}, intervals=intervals, **counted)
     page = Page(write_report(run))
     assert ["neutral", "0", "–", "–"] in page.rows
-    assert "A dash for a recall: the class has no clip" in page.texts["numbers"]
+    assert "A dash in place of a recall: the class has no clip" in page.texts["numbers"]
     assert "dashes: the class has no clip" in page.texts["confusion"]
 
 
@@ -320,7 +320,7 @@ def test_another_model_and_other_clips_are_refused(run, rows):
     with pytest.raises(ValueError, match="'other_.* is not among the predictions"):
         write_report(run, renamed)
     save_model(run)  # another one: the global generator has moved on
-    with pytest.raises(ValueError, match="another model"):
+    with pytest.raises(ValueError, match="not the measured ones"):
         write_report(run, rows)
 
 
@@ -347,7 +347,10 @@ def test_frames_of_a_licence_gated_dataset_are_drawn_only_when_asked_for(run, tm
     without, with_frames = Page(tmp_path / "out" / "report.html"), Page(tmp_path / "frames.html")
     assert "frames are left out" in without.texts["gates"] and "licence-gated" not in without.texts[None]
     assert "frames are left out" not in with_frames.texts["gates"]
-    assert "shows frames of the licence-gated dataset DFEW: do not hand it on" in with_frames.texts[None]
+    assert (
+        "shows frames of the licence-gated dataset DFEW: share it only if you have the right to"
+        in with_frames.texts[None]
+    )
     assert main(["report", str(tmp_path / "out"), "--output", str(tmp_path / "bare.html")]) == 0
     assert "--data-dir" in Page(tmp_path / "bare.html").texts["gates"]
 
@@ -358,7 +361,7 @@ def test_report_command_renders_the_data_of_the_run(run, overrides, capsys):
     assert main(["report", str(run), "--overrides", json.dumps(place), "--clips", "0"]) == 0
     assert capsys.readouterr().out == f"report in {run / 'report.html'}\n"
     page = Page(run / "report.html")
-    assert len(page.pictures("features")) == 1 and "0 clips were asked for" in page.texts["gates"]
+    assert len(page.pictures("features")) == 1 and "0 clips were requested" in page.texts["gates"]
     assert "Synthetic data only" in page.texts[None]
 
 

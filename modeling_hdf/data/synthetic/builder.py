@@ -1,7 +1,7 @@
-"""Clips of the CC0 parametric face, rendered on the reader's machine.
+"""Clips of the CC0 parametric face, rendered on the user's machine.
 
-They are for checking a pipeline end to end and for studying nuisance factors one by one. A model trained on them does
-not carry over to real faces, and no figure from them may stand beside a figure on DFEW, FERV39k or MAFW.
+They serve to check a pipeline end to end and to study single nuisance factors. A model trained on them does not work
+on real faces. Do not compare results on them with results on DFEW, FERV39k or MAFW.
 """
 
 import dataclasses
@@ -21,19 +21,19 @@ from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
 from .renderer import render_clip
 
 SPLITS = ("train", "validation", "test")
-# Streams of random numbers: 0 to 2 belong to the clips of each split, the next ones to what clips share.
+# Streams of random numbers. Streams 0 to 2 belong to the clips of the three splits; these are shared by all clips.
 PERSON_STREAM, ORDER_STREAM = 5, 6
 
 
 @dataclass
 class FaceClipsConfig(datasets.BuilderConfig):
-    """What builders of rendered clips share. Every field takes part in the name of the cache folder.
+    """Fields shared by builders of rendered clips. Every field is part of the name of the cache folder.
 
     Args:
         image_size: edge of the square frames in pixels, even, 32 to 512.
         duration: mean length of a clip in seconds, 0.8 to 10; lengths vary by up to 10 %.
-        difficulty: factor on the range of every nuisance: 0 = no nuisance, 1 = all on, mildly, 2 = strong; at most 4.
-        seed: non-negative seed of everything random.
+        difficulty: factor on the range of every nuisance: 0 = no nuisance, 1 = mild, 2 = strong; at most 4.
+        seed: non-negative seed of all random choices.
 
     Raises:
         ValueError: if a field is out of its range.
@@ -67,7 +67,7 @@ class FaceClipsConfig(datasets.BuilderConfig):
         return getattr(self, f"num_{split}")
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache folder: all fields, those left at their default too, since a default may change."""
+        """Name of the cache folder, from all fields. Defaults are included because they may change."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["version"]  # a folder of its own
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -76,7 +76,7 @@ class FaceClipsConfig(datasets.BuilderConfig):
 
 @dataclass
 class SyntheticFacesConfig(FaceClipsConfig):
-    """What [`SyntheticFaces`] renders; beside the fields of [`FaceClipsConfig`] the sizes of the splits.
+    """Configuration of [`SyntheticFaces`]: the fields of [`FaceClipsConfig`] and the sizes of the splits.
 
     Args:
         num_train: number of training clips, at least 7.
@@ -115,11 +115,11 @@ def clip_factors(config: SyntheticFacesConfig, split: str, index: int) -> ClipFa
 class SyntheticFaces(datasets.GeneratorBasedBuilder):
     """Labelled clips of a parametric face that goes from neutral to an expression and back.
 
-    The seven classes are DFEW's, in DFEW's order. A neutral clip has the same talking, blinks and head motion as any
-    other, and no expression. Clips of one split never show a person of another.
+    The seven classes and their order are DFEW's. A neutral clip has talking, blinks and head motion like other clips,
+    but no expression. No person appears in two splits.
 
-    Rendered in parallel on all usable cores and cached like any data set; the pixels are a function of the
-    configuration alone, whatever the number of processes.
+    The clips are rendered in parallel on all usable cores and cached like any dataset. The pixels depend only on the
+    configuration, not on the number of processes.
 
     Columns:
         - `clip` (`Video(decode=False)`): `{"bytes": H.264 MP4, "path": "train_00012.mp4"}`, square frames.
@@ -160,7 +160,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
     ```
     """
 
-    # Raise it whenever a change alters pixels, factors or columns: it is part of the cache folder's name.
+    # Part of the cache folder's name. Raise it with every change of pixels, factors or columns.
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = SyntheticFacesConfig
     backgrounds = BACKGROUNDS
@@ -196,14 +196,14 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
         generators = []
         for split in self.config.splits:
             count = self.config.num_clips(split)
-            # `datasets` hands each process its share of the one list.
+            # `datasets` gives each process its share of the list.
             generator = datasets.SplitGenerator(split, gen_kwargs={"split": split, "indices": list(range(count))})
             generator.split_info.num_examples = count  # the length of the progress bar
             generators.append(generator)
         return generators
 
     def _draw(self, split: str, index: int) -> tuple[ClipFactors, tuple[int, int]]:
-        """Factors of a clip, and what tells its pixels from those of a clip with equal factors."""
+        """Factors of a clip, and numbers that make its pixels differ from another clip with equal factors."""
         return clip_factors(self.config, split, index), (SPLITS.index(split), index)
 
     def _generate_examples(self, split: str, indices: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""What varies between clips, and how a face moves in time: expression, talking, blinks and head motion.
+"""The factors of a clip, and the motion of a face: expression, talking, blinks and head motion.
 
 An expression rises from the neutral face to its apex and falls back. Its weights are combinations of facial action
-units after EMFACS; see `PROTOTYPES`. Everything else in a clip is drawn without looking at its label.
+units after EMFACS; see `PROTOTYPES`. All other factors of a clip are independent of its label.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ PROTOTYPES: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ClipFactors:
-    """Everything that describes one clip. The defaults are a clip without nuisance.
+    """The factors of one clip. The defaults describe a clip without nuisance.
 
     Attributes:
         label: one of `EMOTIONS`.
@@ -49,7 +49,7 @@ class ClipFactors:
         onset: time of the first departure from the neutral face, in seconds.
         speed: how fast the expression rises, in apexes per second (1 / rise time).
         intensity: height of the apex, as a factor on the prototype; drawn from 0.8 to 1.2.
-        asymmetry: -1 to 1; the left side of the face is weakened by it where positive, the right side where negative.
+        asymmetry: -1 to 1; a positive value weakens the left side of the face, a negative value the right side.
         yaw, pitch, roll: mean head pose in degrees; positive yaw turns the face to the viewer's right, positive pitch
             lowers it, positive roll tilts it to the viewer's left.
         head_motion: amplitude of the head's sway in degrees.
@@ -101,7 +101,7 @@ class ClipFactors:
 def sample_factors(
     rng: np.random.Generator, label: str, identity: int, skin: float, difficulty: float = 1.0, duration: float = 1.6
 ) -> ClipFactors:
-    """Draw the factors of a clip; `label`, `identity` and `skin` are copied, nothing else depends on them.
+    """Draw the factors of a clip; `label`, `identity` and `skin` are copied and do not affect other factors.
 
     Args:
         rng: the generator that decides the factors.
@@ -160,7 +160,7 @@ def _ease(x: np.ndarray) -> np.ndarray:
 
 
 def _add(weights: dict[str, np.ndarray], name: str, course: np.ndarray, asymmetry: float = 0.0) -> None:
-    """Add a time course to one unit, or to its left and right where `name` ends in `*`."""
+    """Add a time course to one unit, or to its left and right unit if `name` ends in `*`."""
     sides = {"": 1.0}
     if name.endswith("*"):
         name, sides = name[:-1], {"Left": 1.0 - max(asymmetry, 0.0), "Right": 1.0 - max(-asymmetry, 0.0)}
@@ -185,7 +185,7 @@ def nuisance_weights(factors: ClipFactors, rng: np.random.Generator) -> dict[str
         centre, half = rng.uniform(0.0, factors.duration), rng.uniform(0.10, 0.16)
         _add(weights, "eyeBlink*", np.clip(1.4 * (1.0 - np.abs(times - centre) / half), 0.0, 1.0))
     if factors.talking:
-        # Syllables at 3 to 5 Hz, with pauses, shared out between opening, rounding and spreading the mouth.
+        # Syllables at 3 to 5 Hz, with pauses, that open, round and spread the mouth.
         for name, share, rate in (("jawOpen", 0.55, 1.0), ("mouthFunnel", 0.7, 0.5), ("mouthStretch*", 0.35, 0.4)):
             beat = 2.0 * np.pi * (rng.uniform(3.0, 5.0) * rate * times + rng.uniform())
             pause = 2.0 * np.pi * (rng.uniform(0.3, 0.7) * times + rng.uniform())
@@ -202,7 +202,7 @@ def unit_weights(factors: ClipFactors, rng: np.random.Generator) -> dict[str, np
     for side in ("Left", "Right"):
         blink = f"eyeBlink{side}"
         if blink in weights:
-            # A closed lid cannot close further, and wide eyes do not stay wide in a blink.
+            # A closed lid cannot close further, and a blink ends widened eyes.
             weights[blink] = np.minimum(weights[blink], 1.0)
             for lid in (f"eyeWide{side}", f"eyeSquint{side}"):
                 if lid in weights:

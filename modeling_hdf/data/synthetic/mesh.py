@@ -28,7 +28,7 @@ IRIS_COLOURS = np.array([[0.26, 0.15, 0.08], [0.38, 0.26, 0.14], [0.28, 0.42, 0.
 
 @dataclass(frozen=True)
 class FaceMesh:
-    """The drawable part of the mesh; triangles that a viewer in front never sees are dropped.
+    """The drawable part of the mesh, without triangles that a viewer in front never sees.
 
     Attributes:
         rest: `(N, 3)` rest vertices.
@@ -81,7 +81,7 @@ def _uv_mask(name: str) -> np.ndarray:
 
 
 def _visible_triangles(mouth: np.ndarray) -> np.ndarray:
-    """Indices of triangles worth drawing: no hair helper, no back of the head or neck, no hidden side of an eye."""
+    """Indices of triangles to draw: not the hair helper, the back of head and neck, or the hidden side of an eye."""
     pack = _pack()
     base, triangles, part = pack["base"], pack["tv"].astype(np.int64), pack["tp"]
     corners = base[triangles]
@@ -204,7 +204,7 @@ def _vertex_colours(mesh: FaceMesh, skin_tone: float, rng: np.random.Generator) 
     skin = _skin_colour(skin_tone).astype(np.float32)
     hair = HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))]
     iris = IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))]
-    # Brows stay darker than the skin whatever the hair, or their motion would be lost.
+    # Brows are always darker than the skin, whatever the hair colour, so that their motion is visible.
     brow = np.minimum(hair, 0.45 * skin)
     layers = (
         ("lips", skin * np.array([0.86, 0.48, 0.48], np.float32), 0.9),

@@ -1,6 +1,6 @@
-"""A small software renderer for the parametric face: orthographic z-buffer, Lambert shading, numpy alone.
+"""A small numpy renderer for the parametric face, with an orthographic z-buffer and Lambert shading.
 
-All frames of a clip are drawn at once, at twice the size asked for, and averaged down.
+All frames of a clip are drawn together at twice the requested size and then averaged down.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ IDENTITY_STREAM, PIXEL_STREAM = 3, 4
 def animate(identity: Identity, weights: dict[str, np.ndarray], num_frames: int) -> np.ndarray:
     """Vertices of a face whose units follow `weights` (each `(F,)`): `(3, F, N)` float32.
 
-    Coordinates come first here and below: that keeps every array operation on contiguous memory.
+    Coordinates come first here and below, so that every array operation works on contiguous memory.
     """
     mesh = load_mesh()
     # (N, 3, F): frames last, so that a unit's offsets spread over contiguous memory.
@@ -59,7 +59,7 @@ def project(
     pivot = np.array([0.0, 0.5 * (identity.eye_line[1] + identity.mouth[1]), identity.eye_line[2] - 0.6], np.float32)
     rotation = rotation_matrices(angles).astype(np.float32)
     centred = vertices - pivot[:, None, None]
-    # Written out: a matrix product may sum in another order when the machine has another number of threads.
+    # No matrix product, because the order of its sums may depend on the number of threads.
     turned = [sum(rotation[:, i, j, None] * centred[j] for j in range(3)) for i in range(3)]
     scale = np.float32(zoom * size * EYE_TO_MOUTH / (identity.eye_line[1] - identity.mouth[1]))
     eye_row = np.float32(EYE_HEIGHT * size)
@@ -72,7 +72,7 @@ def project(
 def _normals(first: np.ndarray, second: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which triangles face the viewer, `(F, T)`, and vertex normals `(3, F, N)`: right, up, towards the viewer."""
     (ax, ay, az), (bx, by, bz) = first, second
-    faces = np.zeros((3, first.shape[1], first.shape[2] + 1), np.float32)  # the last one pads `neighbours`
+    faces = np.zeros((3, first.shape[1], first.shape[2] + 1), np.float32)  # the last entry pads `neighbours`
     # Rows grow downwards, which mirrors the cross product.
     faces[0, :, :-1] = az * by - ay * bz
     faces[1, :, :-1] = az * bx - ax * bz
@@ -136,7 +136,7 @@ def _fragments(
     dy = row.astype(np.float32) - (y - np.float32(0.5)).take(owner)
     u = (by * inverse).take(owner) * dx - (bx * inverse).take(owner) * dy
     v = (ax * inverse).take(owner) * dy - (ay * inverse).take(owner) * dx
-    # A hair of tolerance closes the seams between neighbours.
+    # A small tolerance closes the seams between neighbouring triangles.
     inside = np.flatnonzero((np.minimum(u, v) >= np.float32(-1e-3)) & (u + v <= np.float32(1.001)))
     owner, u, v, column, row = (values.take(inside) for values in (owner, u, v, column, row))
     triangle = seen.take(owner)
@@ -165,7 +165,7 @@ def rasterize(points: np.ndarray, albedo: np.ndarray, light: float, brightness: 
     facing, normals = _normals(first, second, mesh.neighbours)
     triangle, pixel, u, v, height = _fragments(corner, first, second, facing, size)
 
-    # The nearest fragment of a pixel wins: height in the upper 32 bits, the fragment's number in the lower.
+    # The nearest fragment of a pixel wins. Upper 32 bits: height; lower 32 bits: number of the fragment.
     key = ((height + np.float32(4.0 * size)) * np.float32(256.0)).astype(np.int64) << 32
     key |= np.arange(len(key))
     nearest = np.full(num_frames * size * size, -1, np.int64)

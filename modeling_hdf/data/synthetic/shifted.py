@@ -1,7 +1,7 @@
-"""Test clips of the parametric face outside what [`SyntheticFaces`] shows: other people, nuisances and styles.
+"""Test clips of the parametric face with people, nuisances and styles outside the ranges of [`SyntheticFaces`].
 
-They measure how a model trained on the synthetic faces carries over to conditions that it has not met. As with all
-rendered clips, no figure from them says anything about real faces.
+They measure how well a model trained on the synthetic faces works under new conditions. As with all rendered clips,
+the results do not apply to real faces.
 """
 
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ SHIFTED_FACTORS = (
     "speed", "intensity", "asymmetry", "yaw", "pitch", "roll", "head_motion", "zoom", "light", "brightness", "talking",
     "noise", "compression",
 )  # fmt: skip
-# Beyond the people and the streams of random numbers of the ordinary splits.
+# No overlap with the people and the random streams of the ordinary splits.
 FIRST_IDENTITY = 1_000_000
 CLIP_STREAM, ORDER_STREAM, PERSON_STREAM, SHIFT_STREAM = 7, 8, 9, 10
 
 
 @dataclass
 class ShiftedFacesConfig(FaceClipsConfig):
-    """What [`ShiftedSyntheticFaces`] renders; see [`FaceClipsConfig`] for the other fields.
+    """Configuration of [`ShiftedSyntheticFaces`]; see [`FaceClipsConfig`] for the other fields.
 
     Args:
         num_test: number of clips, at least 7.
-        num_shifts: how many factors of each clip lie beyond their ordinary ranges, 1 to 13.
+        num_shifts: number of factors per clip outside their ordinary ranges, 1 to 13.
 
     Raises:
         ValueError: if a field is out of its range.
@@ -48,7 +48,7 @@ class ShiftedFacesConfig(FaceClipsConfig):
 
 
 def _beyond(rng: np.random.Generator, difficulty: float, duration: float) -> dict[str, float]:
-    """A value of every factor beyond its ordinary range."""
+    """For every factor a value outside its ordinary range."""
 
     def either_side(low: float, high: float) -> float:
         return float(rng.uniform(low, high) * rng.choice((-1.0, 1.0)))
@@ -93,11 +93,11 @@ def shifted_clip_factors(config: ShiftedFacesConfig, index: int) -> ClipFactors:
 
 
 class ShiftedSyntheticFaces(SyntheticFaces):
-    """A single split, `test`, of clips that none of [`SyntheticFaces`] resembles in people, backdrop and some factors.
+    """A single split, `test`, whose people, backdrop and some factors do not occur in [`SyntheticFaces`].
 
-    Columns and classes are those of [`SyntheticFaces`]. Every clip shows a new person before a backdrop of its own
-    kind, and `num_shifts` of the following factors, chosen at random, lie beyond all clips of [`SyntheticFaces`] of
-    the same difficulty `d`. The others are drawn as there.
+    Columns and classes are the same as in [`SyntheticFaces`]. Every clip shows a new person and a new kind of
+    backdrop. In each clip, `num_shifts` random factors of the following table lie outside the ranges of
+    [`SyntheticFaces`] with the same difficulty `d`. The other factors are drawn as in [`SyntheticFaces`].
 
     | column | range when shifted |
     |---|---|
@@ -127,7 +127,7 @@ class ShiftedSyntheticFaces(SyntheticFaces):
     ```
     """
 
-    # Raise it whenever a change alters pixels, factors or columns: it is part of the cache folder's name.
+    # Part of the cache folder's name. Raise it with every change of pixels, factors or columns.
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = ShiftedFacesConfig
     backgrounds = BACKGROUNDS + SHIFTED_BACKGROUNDS

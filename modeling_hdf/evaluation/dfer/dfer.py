@@ -1,7 +1,7 @@
 """Metric `dfer`: WAR, UAR, macro F1, recall per class, confusion matrix and calibration error."""
 
-# `evaluate` copies this file, so that its imports name the package, and reads these lines to find out what it needs:
-# one import per line.
+# `evaluate` copies this file, so its imports must name the package. It reads these lines to find the requirements, so
+# each import needs its own line.
 import datasets
 import evaluate
 import numpy as np
@@ -23,7 +23,7 @@ _INPUTS = """
 Args:
     predictions: predicted classes as numbers from 0, or for each clip the probabilities of all classes.
     references: true classes, as numbers from 0.
-    names (`list[str]`, *optional*): names of the classes; needed where predictions are classes and the last ones may
+    names (`list[str]`, *optional*): names of the classes; needed if predictions are classes and the last classes may
         not occur. By default `"0"`, `"1"`, ...
 
 Returns:
@@ -31,8 +31,8 @@ Returns:
     are true classes), and with probabilities `ece`, the expected calibration error in 15 bins.
 
 Raises:
-    ValueError: for rows that are no probabilities (logits need a softmax first), classes without a name, and two
-        classes of one name.
+    ValueError: for invalid probabilities (logits need a softmax first), classes without a name, and two classes with
+        the same name.
 
 Example:
 

@@ -326,7 +326,7 @@ def test_every_format_in_a_class_folder_is_read_and_what_is_left_aside_is_named(
     assert sorted(found) == sorted([*names, "plain.mp4"])
     for name in names:
         assert read_numbers(load_clip(found[name])) == list(range(12)), name
-    expected = "3 files are no clips and are left aside: read.me, train/scan.pdf, train/sad/notes.txt"
+    expected = "3 files are not clips and are ignored: read.me, train/scan.pdf, train/sad/notes.txt"
     assert expected in str(builder.check_result)
     assert VideoFolderConfig(data_dir=str(root)).check("quick").failure is None
     report = VideoFolderConfig(data_dir=str(root)).check("full")
