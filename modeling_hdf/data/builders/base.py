@@ -1,4 +1,4 @@
-"""What the builders of all real datasets share: one schema, the checks, the splits, and a cache that sees changes."""
+"""Base of the builders of real datasets: one schema, the checks, the splits, and a cache that notices changes."""
 
 import dataclasses
 import hashlib
@@ -22,20 +22,20 @@ logger = logging.get_logger(__name__)
 
 @dataclass
 class ExpressionConfig(datasets.BuilderConfig):
-    """Where a dataset lies and how it is split. Every field takes part in the name of the cache folder.
+    """Where a dataset lies and how it is split. The name of the cache folder depends on every field.
 
     Args:
         data_dir: folder that holds the dataset, as it was unpacked.
         validation_fraction: share of the training clips to cut for validation, above 0 and below 1.
-        peer_protocol: whether to cut no validation split and to select on the test split, as the literature does. The
-            `validation` split is then the test split, and every result must say so.
+        peer_protocol: select on the test split, as the literature does, and cut no validation split. The `validation`
+            split is then the test split, and every result must say so.
         seed: non-negative seed of the cut.
         max_missing: how many of the listed clips may be missing, empty or unreadable: a number of clips (`int`) or a
-            share (`float`). They are left out and named; beyond it, preparing fails.
-        variant: which of the forms in which the dataset lies on disk to use; `None` takes the first there is.
-        clips_dir: folder with the clips, in place of those found in `data_dir`, such as face crops of one's own.
-        cut_splits: which splits may be cut from the training clips where the data do not give them: those that are
-            used. A cut can fail, as of classes with a single clip each.
+            share (`float`). The check names these clips and leaves them out; with more of them, preparing fails.
+        variant: the form of the clips on disk, if there are several; `None` takes the first form found.
+        clips_dir: folder with the clips, such as your own face crops; replaces the clips found in `data_dir`.
+        cut_splits: splits to cut from the training clips if the data do not contain them. Name only splits that you
+            use: a cut fails if every class has a single clip.
 
     Raises:
         ValueError: if a field is out of its range. FileNotFoundError: if a folder does not exist.
@@ -54,7 +54,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     folds: ClassVar[tuple[str, ...]] = ("default",)
     variants: ClassVar[dict[str, str]] = {}
     required_splits: ClassVar[tuple[str, ...]] = ("train", "test")
-    is_gated: ClassVar[bool] = False  # handed out on a signed agreement that forbids handing the clips on
+    is_gated: ClassVar[bool] = False  # the licence agreement forbids passing the clips on
 
     def __post_init__(self):
         super().__post_init__()
@@ -87,7 +87,7 @@ class ExpressionConfig(datasets.BuilderConfig):
 
     @property
     def listing(self) -> Listing:
-        """What the annotation lists, read once, with the validation split cut."""
+        """The clips of the annotation, read once, with the validation split cut."""
         if self._listing is None:
             listing = self.read_listing()
             listing.clips, notes = check_listing(listing.clips)
@@ -113,13 +113,13 @@ class ExpressionConfig(datasets.BuilderConfig):
         raise NotImplementedError
 
     def read_split_files(self) -> tuple[list[tuple[str, SplitLine]], list[str]]:
-        """Split and line of each clip, and the files."""
+        """The split and the line of each clip, and the paths of the split files."""
         files = {split: self.split_file(split) for split in ("train", "test")}
         lines = [(split, line) for split, file in files.items() for line in read_split_file(file)]
         return lines, list(files.values())
 
     def published(self) -> PublishedCounts:
-        """What the authors publish for this configuration."""
+        """The counts that the authors publish for this configuration."""
         return PublishedCounts()
 
     def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> DatasetCheck:
@@ -137,7 +137,7 @@ class ExpressionConfig(datasets.BuilderConfig):
         )
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache folder: all fields, the annotation files' contents, and which clips are there."""
+        """Name of the cache folder: from all fields, the contents of the annotation files, and the clips found."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["version"]  # a folder of its own
         fields["listing"] = self.listing.digest()
@@ -152,18 +152,18 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         - `clip`: `{"path": video file or None, "frames": ordered frame files or None}`; exactly one is set.
         - `label` (`ClassLabel`): the expression, in our order.
         - `clip_id` (string): name of the clip, as the split file writes it.
-        - `fold` (int32): number of the fold, from 1; `None` where there are none.
-        - `scene` (string): kind of scene; `None` where there are none.
-        - `votes` (list of int32): how many annotators chose each class, in the order of the classes; `None` where
-          that is not known.
+        - `fold` (int32): number of the fold, from 1; `None` for a dataset without folds.
+        - `scene` (string): kind of scene; `None` for a dataset without scenes.
+        - `votes` (list of int32): how many annotators chose each class, in the order of the classes; `None` if
+          unknown.
 
-    Splits: `train`, `validation`, `test`. Clips that cannot be used are left out within `max_missing`, and named;
-    none is ever replaced.
+    Splits: `train`, `validation`, `test`. The check names unusable clips and leaves them out, up to `max_missing`.
+    The builder never replaces a clip by another.
 
     Attributes:
         config: see [`ExpressionConfig`]; `config.peer_protocol` says whether validation is test.
-        check_result ([`DatasetCheck`]): what was found when the dataset was prepared or streamed; `None` before, and
-            when the table comes from the cache.
+        check_result ([`DatasetCheck`]): the check made when the dataset was prepared or streamed; `None` before that,
+            and if the table comes from the cache.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -211,7 +211,7 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         listed = {clip.split for clip in self.config.listing.clips}
         for split, split_rows in rows.items():
             if not split_rows and split not in listed:
-                continue  # own videos to be tested on, and nothing else
+                continue  # a folder of videos that has only a test split
             if not split_rows:
                 raise ValueError(f"{check.name}: no clip is left for {split}.")
             generator = datasets.SplitGenerator(split, gen_kwargs={"rows": split_rows})
@@ -230,7 +230,7 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        # `datasets` hands each process its share of the rows, so keys come from the rows themselves.
+        # `datasets` gives each process a part of the rows, so the keys come from the rows themselves.
         for row in rows:
             yield row["clip_id"], row
 

@@ -1,4 +1,4 @@
-"""What was found of a dataset: its counts beside the published ones, and every clip that is not right."""
+"""The check of a dataset: its counts beside the published counts, and every clip with a problem."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _MEANINGS = {
 
 
 def allowed_missing(max_missing: int | float, num_listed: int) -> int:
-    """Number of clips that `max_missing` allows: an `int` is that number, a `float` a share of the listed clips."""
+    """Number of clips that may be missing: `max_missing` is this number (`int`) or a share of the clips (`float`)."""
     return int(max_missing * num_listed) if isinstance(max_missing, float) else max_missing
 
 
@@ -31,11 +31,11 @@ class DatasetCheck:
         name: dataset and fold.
         labels: names of the classes, in order.
         clips: all listed clips, with their splits.
-        files: what lies at the path of each.
-        published: what the authors publish.
-        notes: what was found and chosen.
+        files: the files found for each clip, by its path.
+        published: the counts that the authors publish.
+        notes: notes on how the data were found and read.
         max_missing: how many listed clips may be unusable; see [`allowed_missing`].
-        peer_protocol: whether the test split is the validation split too.
+        peer_protocol: whether the test split is also the validation split.
     """
 
     name: str
@@ -66,7 +66,7 @@ class DatasetCheck:
 
     @property
     def failure(self) -> str | None:
-        """Why the check fails; `None` if it passes."""
+        """The reason why the check fails; `None` if it passes."""
         unusable = len(self.clips) - len(self.usable)
         allowed = allowed_missing(self.max_missing, len(self.clips))
         if unusable > allowed:
@@ -84,12 +84,12 @@ class DatasetCheck:
             raise ValueError("\n".join([f"{self.name}: {self.failure}", *self.problem_lines(num_names)]))
 
     def table(self) -> str:
-        """Clips per class and split, listed and published; the published training clips are those before the cut."""
+        """Clips per class and split, listed and published. Published training clips include the validation clips."""
         counts = {split: list(by_label.values()) for split, by_label in count_labels(self.clips, self.labels).items()}
         counts["all"] = np.sum(list(counts.values()), axis=0).tolist()
         if self.peer_protocol:
             counts["validation"] = counts["test"]
-        rows = [["class", *self.labels, "total"]]  # one for each column of the table
+        rows = [["class", *self.labels, "total"]]  # one list for each column of the table
         for split in ("train", "validation", "test", "all"):
             rows.append([split, *map(str, counts[split]), str(sum(counts[split]))])
             if split in self.published.totals:
@@ -98,7 +98,7 @@ class DatasetCheck:
         return _aligned(list(zip(*rows, strict=True)))
 
     def problem_lines(self, num_names: int = 10, kinds: Sequence[str] = (*UNUSABLE, "short")) -> list[str]:
-        """Each kind of problem with its count and its first `num_names` clips; the rest is counted."""
+        """Each kind of problem with its count and the names of its first `num_names` clips."""
         lines, problems = [], self.problems
         for kind in kinds:
             clips = problems[kind]
@@ -141,7 +141,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
 
 def class_counts(dataset: Any) -> dict:
     """
-    Number of clips per class, zeros too.
+    Number of clips per class, also of classes without clips.
 
     Args:
         dataset (`Dataset` or `DatasetDict`): with a `ClassLabel` column `label`.

@@ -1,4 +1,4 @@
-"""Looking at every listed clip: which are missing, empty, unreadable or short."""
+"""Inspects the listed clips: finds those that are missing, empty, unreadable or short."""
 
 import os
 from collections.abc import Iterable
@@ -25,14 +25,14 @@ Depth = Literal["listing", "quick", "full"]
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """What lies at the place of a clip.
+    """The files found at the path of a clip.
 
     Attributes:
         path: the video file; `None` for frames.
         frames: the ordered frame files; `None` for a video.
         num_frames: number of frames; `None` if not counted.
         problem: `"missing"`, `"empty"` or `"unreadable"`; `None` if the clip is usable.
-        detail: what is wrong, with the path.
+        detail: text that describes the problem and names the path.
     """
 
     path: str | None = None
@@ -49,7 +49,7 @@ class ClipFiles:
 
 def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
     """
-    Finds out what lies at `path`.
+    Inspects the clip at `path`.
 
     Args:
         path (`str`): a video file or a folder of frames.
@@ -117,8 +117,8 @@ def inspect_clips(
     Args:
         clips (`Iterable[ListedClip]`): the clips.
         depth (`str`, *optional*, defaults to `"listing"`): how closely to look.
-        known (`dict[str, ClipFiles]`, *optional*): earlier results, which are not looked at again; it is extended, so
-            that folds that share clips look at each clip once.
+        known (`dict[str, ClipFiles]`, *optional*): earlier results. The function skips these clips and adds the new
+            results, so that a clip of several folds is inspected once.
 
     Returns:
         `dict[str, ClipFiles]`: the result for each clip's path.

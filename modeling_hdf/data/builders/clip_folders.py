@@ -1,4 +1,4 @@
-"""Where the clips of a dataset lie: folders found by name at any depth, and clips found by number within them."""
+"""Finds the clips of a dataset on disk: folders by name, and clips in them by number."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from ..file_names import is_text, printable
 logger = logging.get_logger(__name__)
 
 _DEPTH = 5
-_MOST_SUBFOLDERS = 200  # a folder with more of them holds clips; of these, none but those looked for are entered
+_MOST_SUBFOLDERS = 200  # a folder with more subfolders holds clips; the search enters only matching ones
 _CLIP_NAME = re.compile(rf"([0-9]+)({'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)})?", re.IGNORECASE)
 
 
@@ -21,7 +21,7 @@ def existing_folder(path: str | os.PathLike | None, option: str) -> str:
     """Absolute path of a folder that an option names.
 
     Raises:
-        ValueError: if it is not given. FileNotFoundError: if there is no such folder.
+        ValueError: if `path` is `None`. FileNotFoundError: if the folder does not exist.
     """
     if path is None:
         raise ValueError(f"`{option}` is missing: the folder that holds the dataset.")
@@ -37,15 +37,15 @@ def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[s
     """
     Folders whose names match, up to five levels below `root`, the shallowest first.
 
-    A folder that was unpacked into a folder of its own name (`original/original`) is found on both levels. Folders
-    that cannot be read are passed over with a warning.
+    A folder that was unpacked into a folder of the same name (`original/original`) is found on both levels. The search
+    skips unreadable folders and warns.
 
     Args:
         root (`str` or `Path`): where to look.
-        patterns (`Mapping[str, str]`): regular expressions for whole names, case ignored, under a key each.
+        patterns (`Mapping[str, str]`): for each key, a regular expression for the whole name, without regard to case.
 
     Returns:
-        `dict[str, list[str]]`: the folders found for each key, which may be none.
+        `dict[str, list[str]]`: the folders found for each key; the list may be empty.
     """
     compiled = {key: re.compile(pattern, re.IGNORECASE) for key, pattern in patterns.items()}
     found: dict[str, list[str]] = {key: [] for key in patterns}
@@ -63,7 +63,7 @@ def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[s
 
 
 def _subfolders(folder: str, patterns: Mapping[str, re.Pattern], only_matches: bool = False) -> list[str]:
-    """Folders within a folder, no numbered clips; where they are still many, or on demand, those that match alone."""
+    """Subfolders that are no numbered clips; only the matching ones with `only_matches` or if there are too many."""
     try:
         with os.scandir(folder) as entries:
             names = [
@@ -87,22 +87,22 @@ def choose_clips(
     annotation: str | None = None,
 ) -> tuple[list[str], list[str]]:
     """
-    The folders that hold the clips, where a dataset may lie on disk in several forms.
+    The folders that hold the clips of a dataset, which may lie on disk in several forms.
 
     Args:
         data_dir (`str`): where to look.
         variants (`Mapping[str, str]`): folder name (a regular expression) of each form, the preferred first.
-        variant (`str`, *optional*): the form to use; `None` takes the first that is there.
-        clips_dir (`str`, *optional*): a folder to use in place of any of them.
-        annotation (`str`, *optional*): a split file. Where there is no form, numbered clips that lie beside it, or
-            beside a folder that holds it, are taken.
+        variant (`str`, *optional*): the form to use; `None` takes the first form found.
+        clips_dir (`str`, *optional*): a folder to use in place of all forms.
+        annotation (`str`, *optional*): a split file. If no form is found, the function takes numbered clips that lie
+            beside this file or beside a folder around it.
 
     Returns:
-        The folders to look for clips in (several where one was unpacked into itself, or in parts), and notes on what
-        was chosen from what.
+        The folders to search for clips (several if an archive was unpacked into itself or in parts), and notes on the
+        choice.
 
     Raises:
-        FileNotFoundError: if there is none; the message lists the names looked for.
+        FileNotFoundError: if there is no such folder; the message lists the expected names.
     """
     if clips_dir is not None:
         return [clips_dir], [f"clips: {clips_dir}"]
@@ -136,10 +136,10 @@ class ClipIndex:
     """
     Finds clips by number in folders that hold them as video files or as folders of frames.
 
-    Names are compared as numbers, so that `1`, `00001` and `00001.mp4` are one clip however a split file pads it.
+    Names are compared as numbers: `1`, `00001` and `00001.mp4` name the same clip.
 
     Args:
-        roots (`list[str]`): the folders; a clip is looked for in each, in order.
+        roots (`list[str]`): the folders to search, in order.
     """
 
     def __init__(self, roots: list[str]):
@@ -149,10 +149,10 @@ class ClipIndex:
 
     def find(self, number: int, parent: str = "", expected: str | None = None) -> str:
         """
-        Path of clip `number` in folder `parent` (relative to the roots); where it ought to be if there is none.
+        Path of clip `number` in folder `parent` (relative to the roots), or its expected path if it is missing.
 
         Raises:
-            ValueError: if one folder holds it twice, as `1` and `00001`, or as a folder and a video.
+            ValueError: if one folder holds the clip twice, as `1` and `00001`, or as a folder and a video.
             OSError: if the folder cannot be read; the message names it.
         """
         hits = []
@@ -168,7 +168,7 @@ class ClipIndex:
 
 
 def repetition_note(index: ClipIndex) -> list[str]:
-    """A note on clips that lie in more than one of the index's folders, if there are any."""
+    """A note on clips that lie in several folders of the index, if there are any."""
     if not index.repeated:
         return []
     return [f"{len(index.repeated)} clips lie in more than one folder, such as {index.repeated[0]}; the first is used"]
@@ -195,7 +195,7 @@ def clip_number(text: str, place: str) -> int:
     """Number of a clip such as `"00012"`, `"12"` or `"00012.mp4"`.
 
     Raises:
-        ValueError: if it is none; the message names file and line.
+        ValueError: if the text is no clip number; the message names file and line.
     """
     match = _CLIP_NAME.fullmatch(Path(text).name)
     if match is None:

@@ -1,4 +1,4 @@
-"""Lists of one's own clips: CSV and JSON-lines files that name paths and labels."""
+"""Lists of your own clips: CSV and JSON-lines files with paths and labels."""
 
 import json
 import ntpath
@@ -21,12 +21,12 @@ _FURTHER_COLUMNS = ("split", "group", "clip_id", "scene", "fold")
 
 def find_lists(data_dir: str, name: str | None) -> list[str]:
     """
-    The lists of clips: the file named; or the only one of the folder, or those that are named by splits, such as
-    `train.csv`, `val.csv` and `test.csv`; none if there is none.
+    The lists of clips: the file `name`, or the only list in the folder, or the lists named after splits, such as
+    `train.csv`, `val.csv` and `test.csv`. The result is empty if the folder has no list.
 
     Raises:
-        FileNotFoundError: if the named file does not exist.
-        ValueError: if it is of another kind, or if there are several to choose from.
+        FileNotFoundError: if the file `name` does not exist.
+        ValueError: if the file is of another kind, or if the folder has several lists not named after splits.
     """
     if name is not None:
         path = os.path.join(data_dir, name)
@@ -58,13 +58,14 @@ def clips_of_lists(files: Sequence[str], data_dir: str, labels: Collection[str])
     The clips of CSV or JSON-lines files, and notes on how they were read; see [`VideoFolderConfig`] for the columns.
 
     Args:
-        files (`Sequence[str]`): the files. One that is named by a split and has no column `split` lists that split.
+        files (`Sequence[str]`): the files. A file that is named after a split and has no column `split` lists that
+            split.
         data_dir (`str`): folder to which paths are relative.
-        labels (`Collection[str]`): names of the classes, as far as known, beside our expressions.
+        labels (`Collection[str]`): names of further classes, if known, beside our expressions.
 
     Raises:
-        ValueError: if a row lacks path, label or, where others have one, a split; names an unknown split or a fold
-            that is no number; the message names file and line.
+        ValueError: if a row has no path, no label, an unknown split, a fold that is no number, or no split although
+            other rows have one; the message names file and line.
     """
     paths = ListedPaths(data_dir)
     clips, notes = [], []
@@ -96,13 +97,13 @@ def _clip(row: dict[str, str], paths: ListedPaths, default_split: str) -> Folder
 
 
 def _clip_id(path: str, data_dir: str) -> str:
-    """The path as it is written; an absolute one in `data_dir` without the latter, which tells of this machine."""
+    """The path as written; an absolute path in `data_dir` becomes relative, so that it does not show this machine."""
     relative = os.path.relpath(path, data_dir) if os.path.isabs(path) else os.pardir
     return path if relative.split(os.sep)[0] == os.pardir else relative
 
 
 def _read_rows(file: str, paths: ListedPaths, labels: Collection[str]) -> tuple[list[dict[str, str]], str]:
-    """Rows with our names of the columns and `place`, file and line; and how they were read, for the check."""
+    """The rows under our column names, each with its `place` (file and line), and a note on how they were read."""
     if has_suffix(file, _JSON_LINES):
         cells = [
             (_json_cells(line, f"{file}, line {number}"), number)
@@ -132,7 +133,7 @@ def _read_rows(file: str, paths: ListedPaths, labels: Collection[str]) -> tuple[
 
 
 def _columns_used(file: str, columns: Sequence[str], described: str) -> dict[str, str]:
-    """Name in the file of each of our columns."""
+    """For each of our columns, its name in the file."""
     used = {name: name for name in _FURTHER_COLUMNS if name in columns}
     for ours, names in (("path", PATH_COLUMNS), ("label", LABEL_COLUMNS)):
         found = [ours] if ours in columns else [name for name in columns if name in names]
@@ -147,7 +148,7 @@ def _columns_used(file: str, columns: Sequence[str], described: str) -> dict[str
 
 
 def _names_columns(cells: list[str]) -> bool:
-    """A first line names columns if one of them is the label, and no cell is the path of a clip."""
+    """Whether a first line names columns: one cell is a name of the label column, and no cell is a clip's path."""
     names = [column_name(cell) for cell in cells]
     return any(name in LABEL_COLUMNS for name in names) and not any(map(_looks_like_path, cells))
 
@@ -166,7 +167,7 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _json_cells(line: str, place: str) -> dict[str, str]:
-    """The values of an object as text, under the names of their columns; those that are null are left out."""
+    """The values of a JSON object as text, by column name, without null values."""
     texts: dict[str, str] = {}
     for key, value in parse_json(line.encode(), place, 'Write {"path": ..., "label": ...} in each line.').items():
         if value is None:

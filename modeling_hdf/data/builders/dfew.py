@@ -29,13 +29,13 @@ class DFEWConfig(ExpressionConfig):
     Which fold of DFEW, from where; see [`ExpressionConfig`].
 
     `data_dir` holds `EmoLabel_DataSplit/train(single-labeled)/set_1.csv` and so on, and the clips in one of these
-    forms; without `variant` the first there is: `clip_224x224` (aligned frames), `jpg_256` (the same under another
-    name), `clip_224x224_avi`, `clip_224x224_16f` (interpolated to 16 frames), `original` (the films' clips, not
-    cropped).
+    forms: `clip_224x224` (aligned frames), `jpg_256` (the same under another name), `clip_224x224_avi`,
+    `clip_224x224_16f` (interpolated to 16 frames), `original` (the films' clips, not cropped). Without `variant` the
+    builder takes the first form found, in this order.
 
     Args:
-        label_base: 1 if the numbers in the split files count from 1, as DFEW's own, 0 if from 0, as some rewritten
-            ones. `None` finds it from the numbers, and refuses files whose numbers do not tell.
+        label_base: 1 if the labels in the split files count from 1 (the original files), 0 if they count from 0 (some
+            rewritten files). `None` finds the base from the numbers, and fails if they fit both.
     """
 
     label_base: int | None = None
@@ -81,7 +81,7 @@ class DFEWConfig(ExpressionConfig):
         return Listing(clips, self.label_names, files, notes + repetition_note(index))
 
     def votes_file(self) -> str | None:
-        """`Annotation/annotation.xlsx`, if it is there."""
+        """Path of `Annotation/annotation.xlsx`, if it exists."""
         folders = find_folders(self.data_dir, {"annotation": "annotation"})["annotation"]
         return one_of([*folders, self.data_dir], "annotation.xlsx")
 
@@ -94,9 +94,9 @@ class DFEWConfig(ExpressionConfig):
 class DFEW(ExpressionBuilder):
     """DFEW, one fold: 11,697 clips of films with one of seven expressions.
 
-    The data are licence-gated: ask the authors for a copy; none is downloaded. See [`ExpressionBuilder`] for columns
-    and splits and [`DFEWConfig`] for the arguments. `votes` is filled where `annotation.xlsx` is there. The
-    annotation names no person or film, so the validation split is cut clip by clip.
+    The data are licence-gated: ask the authors for a copy (no download). See [`ExpressionBuilder`] for columns
+    and splits and [`DFEWConfig`] for the arguments. `votes` is set if `annotation.xlsx` exists. The annotation names
+    no person or film, so the validation split is cut clip by clip.
 
     Example:
 

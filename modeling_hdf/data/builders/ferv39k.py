@@ -16,17 +16,18 @@ _TEST = (1473, 1393, 1958, 1487, 638, 467, 431)
 @dataclass
 class FERV39kConfig(ExpressionConfig):
     """
-    FERV39k, from where; see [`ExpressionConfig`].
+    Where FERV39k lies and how it is split; see [`ExpressionConfig`].
 
-    `data_dir` holds `4_setups/All_scenes/train_All.csv` and `test_All.csv`, and the clips in one of these forms;
-    without `variant` the first there is: `faces` (`2_ClipsforFaceCrop`), `scenes` (`3_ClipsforScenImages`).
+    `data_dir` holds `4_setups/All_scenes/train_All.csv` and `test_All.csv`, and the clips in one of these forms:
+    `faces` (`2_ClipsforFaceCrop`), `scenes` (`3_ClipsforScenImages`). Without `variant` the builder takes the first
+    form found, in this order.
 
     Args:
-        scene_disjoint: whether the validation split is cut by whole scenes. The annotation does not say which film
-            or programme a clip is from; clips of one source share a kind of scene, so that only whole scenes keep a
-            source out of both splits. The price is that validation shows two or three kinds of scene that training
-            does not, and its shares of the classes are approximate, while the test split shows all 22. `False` cuts
-            clip by clip, by exact shares.
+        scene_disjoint: whether the validation split is cut by whole scenes. The annotation does not name the film or
+            programme of a clip, but clips of one source share a kind of scene. So only a cut by whole scenes keeps
+            each source in one split. In return, validation has two or three kinds of scene that training does not
+            have, and its shares of the classes are approximate; the test split has all 22 kinds. `False` cuts clip by
+            clip, by exact shares.
     """
 
     scene_disjoint: bool = True
@@ -80,7 +81,7 @@ class FERV39kConfig(ExpressionConfig):
 class FERV39k(ExpressionBuilder):
     """FERV39k: 38,935 clips of 22 kinds of scene with one of seven expressions.
 
-    The data are licence-gated: ask the authors for a copy; none is downloaded. See [`ExpressionBuilder`] for columns
+    The data are licence-gated: ask the authors for a copy (no download). See [`ExpressionBuilder`] for columns
     and splits and [`FERV39kConfig`] for the arguments.
 
     Example:

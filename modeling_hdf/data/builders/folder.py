@@ -1,4 +1,4 @@
-"""Videos of one's own: folders by class, or a CSV or JSON-lines file with path and label."""
+"""Videos of your own: folders by class, or a CSV or JSON-lines file with path and label."""
 
 import os
 from collections.abc import Sequence
@@ -29,34 +29,35 @@ class VideoFolderConfig(ExpressionConfig):
     """
     Which videos, with which classes; see [`ExpressionConfig`].
 
-    `data_dir` holds either a list, a CSV or JSON-lines file, with the columns
+    `data_dir` holds either a list (a CSV or JSON-lines file) with the columns
 
     - `path`: a video file or a folder of frames, relative to `data_dir` or absolute;
     - `label`: name or number of the class;
     - `split` (optional): `train`, `validation` or `test`;
-    - `group` (optional): what must not be shared between splits, such as the person;
-    - `clip_id` (optional): a name, in place of the path;
+    - `group` (optional): a group whose clips must stay in one split, such as a person;
+    - `clip_id` (optional): a name to use in place of the path;
     - `fold`, `scene` (optional): see [`ExpressionBuilder`];
 
-    or a folder for each class, with a video file or a folder of frames for each clip: `<class>/<clip>`, or
-    `<class>/<group>/<clip>` for all, such as a folder for each person; either may lie in `<split>/`.
+    or a folder for each class, with a video file or a folder of frames for each clip. All clips lie in
+    `<class>/<clip>`, or all lie in `<class>/<group>/<clip>`, such as a folder for each person. The class folders may
+    lie in `<split>/`.
 
-    A list may call the first two by other names that leave no doubt (`video_path`, `emotion`; see [`read_table`] for
-    delimiters). Without a line that names the columns, it has two: path and label. Lists named `train.csv`, `val.csv`
+    A list may use other clear names for the columns path and label (`video_path`, `emotion`; see [`read_table`] for
+    delimiters). A list without column names has two columns: path and label. Lists named `train.csv`, `val.csv`
     and `test.csv` each hold a split.
 
-    Splits that are not given are cut from the training clips: test, then validation, by whole groups if there are
-    any. Without training clips there is nothing but the splits that are given, of which test must be one.
+    Missing splits are cut from the training clips: first test, then validation, by whole groups if there are groups.
+    If there are no training clips, nothing is cut, and the data must contain a test split.
 
     Args:
-        metadata: the CSV or JSON-lines file, relative to `data_dir`; `None` takes the one in `data_dir`, or those
-            named by splits.
-        labels: names of the classes, in order. `None` takes our seven expressions (eleven, if one of the others
-            occurs), under any of their names; classes of other names need `labels`. A label is the class whose name it
-            is, without regard to case and spaces; then the class that names the same expression (`"Happy"` is
-            `"happiness"`), if there is one alone; then, if no class is named by a number, the number of a class.
-        test_fraction: share of the clips to cut for testing where no test split is given, above 0 and below 1.
-        label_base: 1 if numeric labels count from 1, 0 if from 0; `None` finds it from the numbers.
+        metadata: the CSV or JSON-lines file, relative to `data_dir`; `None` takes the only list in `data_dir`, or the
+            lists named after splits.
+        labels: names of the classes, in order. `None` takes our seven expressions (eleven, if one of the other four
+            occurs), under any of their names; classes with other names need `labels`. A label is matched in this
+            order: with the name of a class, without regard to case and spaces; with a single class that names the same
+            expression (`"Happy"` is `"happiness"`); with the number of a class, unless a class is named by a number.
+        test_fraction: share of the clips to cut for testing if the data have no test split, above 0 and below 1.
+        label_base: 1 if numeric labels count from 1, 0 if they count from 0; `None` finds the base from the numbers.
     """
 
     metadata: str | None = None
@@ -77,7 +78,7 @@ class VideoFolderConfig(ExpressionConfig):
             self.labels = _checked_names(self.labels)
 
     def read_listing(self) -> Listing:
-        """Reads the lists, or the folders, and cuts a test split if none is given."""
+        """Reads the lists or the folders, and cuts a test split if the data have none."""
         files = find_lists(self.data_dir, self.metadata)
         if files:
             found, notes = clips_of_lists(files, self.data_dir, self.labels or ())
@@ -115,7 +116,7 @@ def _checked_names(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _expressions(texts: list[str], place: str) -> tuple[str, ...]:
-    """Our classes, for labels that are all names of them or all numbers of the seven; `place` is for messages."""
+    """Our classes, if all labels are their names or all are numbers of the seven; `place` is for messages."""
     if any(whole_number(text) is not None for text in texts):
         raise ValueError(
             f"{place}: labels are numbers: name the classes they stand for, in order, with `labels` (`--labels`); the "
@@ -153,10 +154,10 @@ def _shared_groups(clips: list[ListedClip]) -> list[str]:
 
 
 class VideoFolder(ExpressionBuilder):
-    """Videos of one's own, as files or folders of frames, labelled by their folder or by a CSV or JSON-lines file.
+    """Videos of your own, as files or folders of frames, labelled by their folder or by a CSV or JSON-lines file.
 
     See [`ExpressionBuilder`] for columns and splits and [`VideoFolderConfig`] for the arguments. One more column:
-    `group` (string), `None` where none is given.
+    `group` (string), `None` for a clip without a group.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Finding the clips of one's own data in folders by class."""
+"""Finds the clips of your own data in folders by class."""
 
 import os
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class FolderClip:
-    """A clip with its label as written; the other attributes as in [`ListedClip`]."""
+    """A clip with its label as written. [`ListedClip`] explains the other attributes."""
 
     clip_id: str
     path: str
@@ -31,13 +31,13 @@ def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
     """
     The clips of folders by class, and the files that are no clips.
 
-    The clips lie in `<class>/<clip>`, or all of them in `<class>/<group>/<clip>`, such as a folder for each person;
-    either may lie in `<split>/`.
+    All clips lie in `<class>/<clip>`, or all lie in `<class>/<group>/<clip>`, such as a folder for each person. The
+    class folders may lie in `<split>/`.
 
     Raises:
-        ValueError: if there is no class folder, if folders for splits and for classes are mixed, if some clips lie in
-            folders of groups and others do not, or if a class folder holds pictures (a clip's frames must lie in a
-            folder of their own) or no clip.
+        ValueError: if there is no class folder, if folders for splits and for classes are mixed, if only some clips
+            lie in folders of groups, or if a class folder holds no clip, or pictures (the frames of each clip must lie
+            in their own folder).
         OSError: if a folder cannot be read.
     """
     own_name = os.path.basename(data_dir)
@@ -62,7 +62,7 @@ def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
 
 
 def _entries(path: str) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files of a folder, without clutter, in natural order."""
+    """Names of the subfolders and the files of a folder, without clutter, in natural order."""
     with os.scandir(path) as entries:
         kinds = {entry.name: entry.is_dir() for entry in entries if not is_clutter(entry.name)}
     names = sorted(kinds, key=natural_key)
@@ -93,7 +93,7 @@ def _clips_of_class(data_dir: str, relative: str, label: str) -> tuple[list[Fold
 
 
 def _clips_of_group(folder: str) -> tuple[list[str], list[str]]:
-    """The clips in a folder that is no clip itself, by name, and its other files; none if the folder is a clip."""
+    """Names of the clips and of the other files in a folder; both lists are empty if the folder itself is a clip."""
     folders, names = _entries(folder)
     files = FoundFiles.among(folder, names)
     if files.pictures or folders == [os.path.basename(folder)]:  # frames, or frames unpacked into a folder of its name
@@ -103,7 +103,7 @@ def _clips_of_group(folder: str) -> tuple[list[str], list[str]]:
 
 
 def _in_groups_or_not(clips: list[FolderClip]) -> list[FolderClip]:
-    """The clips, without groups if there is a single one, as in `<class>/videos/<clip>`."""
+    """The clips, without their groups if there is only one group, as in `<class>/videos/<clip>`."""
     inside = [clip for clip in clips if clip.group is not None]
     if not inside:
         return clips

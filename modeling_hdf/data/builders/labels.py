@@ -1,7 +1,7 @@
-"""The classes of the datasets, in our order, and the names under which the datasets write them.
+"""The classes of the datasets, in our order, and the names that the datasets use for them.
 
-Labels are mapped by name wherever a dataset writes names. Where it writes numbers, whether they count from 0 or from 1
-is found from the numbers and checked; nothing is guessed.
+Labels that are names are mapped by name. For labels that are numbers, the code finds from the numbers whether they
+count from 0 or from 1, and fails if they fit both.
 """
 
 import re
@@ -22,32 +22,32 @@ _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
 def expression_name(text: str) -> str | None:
-    """Our name of an expression, whatever its case and form (`"Happy"` is `"happiness"`); `None` if it is none."""
+    """Our name of an expression, for any case and form (`"Happy"` is `"happiness"`); `None` for any other text."""
     name = plain_name(text)
     name = _OTHER_NAMES.get(name, name)
     return name if name in MAFW_EXPRESSIONS else None
 
 
 def plain_name(text: str) -> str:
-    """A name without what typing varies: case, spaces around it or doubled, and composed or decomposed accents."""
+    """A name without differences of typing: case, extra spaces, and composed or decomposed accents."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def whole_number(text: str) -> int | None:
-    """The number that a text writes, `"3"`, `"03"` or `"3.0"`; `None` if it is none, as `"²"`."""
+    """The whole number in a text such as `"3"`, `"03"` or `"3.0"`; `None` for any other text, such as `"²"`."""
     match = _WHOLE_NUMBER.fullmatch(text.strip())
     return int(match[1]) if match else None
 
 
 def find_name(text: str, names: Sequence[str]) -> str | None:
     """
-    The class that a label names, of the classes `names`; `None` if it names none.
+    The class in `names` that a label names; `None` if there is no such class.
 
-    The name as it is written comes first; then without regard to case and spaces; then, of names that are numbers, by
-    value (`"3.0"` is `"3"`); then as another name of the same expression (`"Happy"` is `"happiness"`).
+    The label is compared in this order: as written; without regard to case and spaces; by value, for names that are
+    numbers (`"3.0"` is `"3"`); as another name of the same expression (`"Happy"` is `"happiness"`).
 
     Raises:
-        ValueError: if it may be one of several.
+        ValueError: if the label fits several classes.
     """
     keys: tuple[Callable[[str], str | int | None], ...] = (str.strip, plain_name, whole_number, expression_name)
     for key in keys:
@@ -64,23 +64,22 @@ def resolve_labels(
     texts: Sequence[str], places: Sequence[str], names: Sequence[str], base: int | None = None
 ) -> tuple[list[str], int | None]:
     """
-    Class names of labels as a file writes them: names, or numbers that count from 0 or from 1.
+    Finds the class names of the labels in a file: names, or numbers that count from 0 or from 1.
 
-    A label that is the name of a class is that class, also if the name is a number. Only where no class is named by a
-    number do numbers count classes.
+    A class may have a number as its name; numbers in the file are then names. Otherwise they count the classes.
 
     Args:
         texts (`Sequence[str]`): the labels of all files that belong together, as written.
-        places (`Sequence[str]`): file and line of each, for messages.
+        places (`Sequence[str]`): file and line of each label, for messages.
         names (`Sequence[str]`): the classes, in order.
-        base (`int`, *optional*): 0 or 1, where the numbers do not tell; `None` finds it from the numbers.
+        base (`int`, *optional*): 0 or 1, the number of the first class; `None` finds the base from the numbers.
 
     Returns:
-        The name of each label, and the base (`None` if the labels are names).
+        The class name of each label, and the base (`None` if the labels are names).
 
     Raises:
-        ValueError: if a label is unknown or may be several classes, if names and numbers are mixed, if the numbers fit
-            neither base, both, or not the given one, or if a base is given for classes named by numbers.
+        ValueError: if a label is unknown or fits several classes, if names and numbers are mixed, if the numbers do
+            not fit `base`, if they fit both bases or neither, or if `base` is set for classes named by numbers.
     """
     first = {text: place for text, place in zip(reversed(texts), reversed(places), strict=True)}
     found = {text: _find_at(text, names, place) for text, place in first.items()}
@@ -111,14 +110,14 @@ def _find_at(text: str, names: Sequence[str], place: str) -> str | None:
 
 
 def refuse_numbers(texts: Sequence[str], places: Sequence[str], reason: str) -> None:
-    """Raises a `ValueError` with `reason` if a label is a number, where only names are safe."""
+    """Raises a `ValueError` with `reason` if a label is a number."""
     for text, place in zip(texts, places, strict=True):
         if whole_number(text) is not None:
             raise ValueError(f"{place}: label {text!r} is a number. {reason}")
 
 
 def spelling_notes(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """A note for each class whose labels are written in several ways."""
+    """A note for each class whose label is spelled in several ways."""
     written: dict[str, set[str]] = {}
     for text, label in zip(texts, labels, strict=True):
         written.setdefault(label, set()).add(text)

@@ -1,4 +1,4 @@
-"""What a dataset's annotation lists: its clips with their labels and places on disk, before any clip is opened."""
+"""The clips that a dataset's annotation lists, with labels and paths, before any clip is opened."""
 
 import hashlib
 import os
@@ -21,11 +21,11 @@ class ListedClip:
         clip_id: its name, as the split file writes it.
         label: name of its class.
         split: `"train"`, `"validation"` or `"test"`.
-        path: where it lies, or ought to lie: a video file or a folder of frames.
+        path: its actual or expected path: a video file or a folder of frames.
         place: file and line that list it.
         fold: number of the fold, from 1.
         scene: kind of scene, where the dataset has them.
-        group: what must not be shared between splits, such as a person; `None` if not known.
+        group: a group whose clips must stay in one split, such as a person; `None` if not known.
     """
 
     clip_id: str
@@ -44,7 +44,7 @@ class PublishedCounts:
 
     Attributes:
         totals: clips in all.
-        classes: clips of each class, in order, for the columns for which they are published.
+        classes: clips of each class, in order, for each column with published counts.
     """
 
     totals: dict[str, int] = field(default_factory=dict)
@@ -53,13 +53,13 @@ class PublishedCounts:
 
 @dataclass
 class Listing:
-    """All that a dataset's annotation says.
+    """The content of a dataset's annotation.
 
     Attributes:
         clips: the clips, checked by [`check_listing`].
         labels: names of the classes, in order.
         files: the annotation files.
-        notes: what was found and chosen; [`DatasetCheck`] shows them.
+        notes: notes on how the data were found and read; [`DatasetCheck`] shows them.
         has_groups: whether the validation split must be cut by whole groups.
     """
 
@@ -70,10 +70,9 @@ class Listing:
     has_groups: bool = False
 
     def digest(self) -> str:
-        """Hash of the annotation files' contents, and of place and time of change of each clip.
+        """Hash of the annotation files' contents and of the path and modification time of each clip.
 
-        A builder's cache carries it in its name, so that a corrected label, or a clip that was missing and has come,
-        is seen.
+        It is part of the cache folder's name, so that a corrected label or a newly added clip renews the cache.
         """
         state = hashlib.sha256()
         for file in self.files:
@@ -95,10 +94,10 @@ def _changed(path: str) -> int | None:
 
 def check_listing(clips: Iterable[ListedClip]) -> tuple[list[ListedClip], list[str]]:
     """
-    The clips without those that are listed again, and a note of how many those were.
+    The clips without repeated entries, and a note with the number of repeated entries.
 
     Raises:
-        ValueError: if a clip is listed with two labels, or in two splits; the message names both places.
+        ValueError: if a clip is listed with two labels or in two splits; the message names both places.
     """
     first: dict[str, ListedClip] = {}
     repeated = 0
@@ -124,25 +123,25 @@ def cut_split(
     clips: Sequence[ListedClip], name: str, fraction: float, seed: int, has_groups: bool
 ) -> list[ListedClip]:
     """
-    Moves a share of the training clips to split `name`: of each class, and by whole groups where there are any.
+    Moves a share of the training clips of each class to split `name`, by whole groups if there are groups.
 
-    The cut depends on the listed clips and the seed alone: not on their order, nor on whether their files are there.
+    The cut depends only on the listed clips and the seed, not on the order of the clips or on their files.
 
-    Without groups each class gives its share, rounded, and one clip at least if it has two; a single clip of a class
-    stays in training. With groups (people, scenes) the split is one of n folds, n the whole number nearest to
-    `1 / fraction` (scikit-learn's `StratifiedGroupKFold`): the shares are approximate, and a class whose clips all lie
-    in one group is in one of the two parts.
+    Without groups each class gives its rounded share, and at least one clip if it has two or more. With groups
+    (people, scenes) the new split is one of n folds, where n is the whole number nearest to `1 / fraction`
+    (scikit-learn's `StratifiedGroupKFold`). The shares are then approximate, and a class whose clips all belong to
+    one group is in only one of the two splits.
 
     Args:
-        clips (`Sequence[ListedClip]`): the clips of all splits, each with a `clip_id` of its own.
+        clips (`Sequence[ListedClip]`): the clips of all splits, with unique `clip_id`s.
         name (`str`): the new split.
         fraction (`float`): share of the training clips to move, above 0 and below 1.
         seed (`int`): non-negative seed of the cut.
-        has_groups (`bool`): whether to keep groups whole; a clip without one is a group of its own.
+        has_groups (`bool`): whether to keep groups whole; a clip without a group forms its own group.
 
     Raises:
-        ValueError: if there is no training clip, if every class has a single one, or if all lie in one group
-            that must stay whole.
+        ValueError: if there is no training clip, if every class has a single clip, or if all clips belong to one
+            group that must stay whole.
     """
     train = sorted((clip for clip in clips if clip.split == "train"), key=lambda clip: clip.clip_id)
     if not train:
@@ -157,8 +156,11 @@ def cut_split(
 
 
 def _cut_classes(labels: np.ndarray, name: str, fraction: float, seed: int) -> np.ndarray:
-    """Indices of the clips to hold out: the share of each class, and one clip of a rare one."""
-    generator, held_out = np.random.RandomState(seed), []  # one generator: classes of one size differ in their cut
+    """Indices of the clips to hold out: the share of each class, and at least one clip of a rare class."""
+    generator, held_out = (
+        np.random.RandomState(seed),
+        [],
+    )  # shared: classes of equal size get different cuts
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
@@ -173,8 +175,8 @@ def _cut_classes(labels: np.ndarray, name: str, fraction: float, seed: int) -> n
 
 
 def _cut_groups(labels: np.ndarray, groups: np.ndarray, name: str, fraction: float, seed: int) -> np.ndarray:
-    """Indices of the clips to hold out: one of n folds of whole groups, of those that leave most classes to training
-    and then to itself. Above a half, all folds but one."""
+    """Indices of the clips to hold out: one of n folds of whole groups (for a fraction above 1/2, all folds but one).
+    The choice is among the folds that leave the most classes in training, then in the new split."""
     num_groups = len(np.unique(groups))
     if num_groups < 2:
         raise ValueError(f"No {name} split can be cut by whole groups: all training clips are of one group.")
@@ -182,16 +184,16 @@ def _cut_groups(labels: np.ndarray, groups: np.ndarray, name: str, fraction: flo
     num_folds = int(np.clip(round(1 / min(fraction, 1 - fraction)), 2, most))
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # it is in as many folds as it has groups
+        warnings.filterwarnings("ignore", "The least populated class")  # a class may have fewer groups than folds
         folds = [fold for fold in splitter.split(labels, labels, groups) if len(fold[1])]
     parts = [(rest, fold) if fraction <= 0.5 else (fold, rest) for rest, fold in folds]
     num_classes = [tuple(len(np.unique(labels[part])) for part in pair) for pair in parts]  # training first
     best = [held_out for (_, held_out), count in zip(parts, num_classes, strict=True) if count == max(num_classes)]
-    return best[seed % len(best)]  # the seed of the splitter changes little where groups are of unequal size
+    return best[seed % len(best)]  # the splitter's own seed changes little if groups differ in size
 
 
 def count_labels(clips: Iterable[ListedClip], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Number of clips per split and class, with zeros."""
+    """Number of clips per split and class, also of classes without clips."""
     counted = Counter((clip.split, clip.label) for clip in clips)
     return {split: {label: counted[split, label] for label in labels} for split in SPLITS}
 

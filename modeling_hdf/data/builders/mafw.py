@@ -17,8 +17,8 @@ class MAFWConfig(ExpressionConfig):
     Which fold of MAFW, from where; see [`ExpressionConfig`].
 
     `data_dir` holds `split/single/no_caption/set_1/train.txt` and so on (`split` may have any name), and the clips in
-    one of these forms; without `variant` the first there is: `faces` (`frames_crop_align_224` or
-    `frames_crop_aligned`), `frames`, `clips` (videos).
+    one of these forms: `faces` (`frames_crop_align_224` or `frames_crop_aligned`), `frames`, `clips` (videos). Without
+    `variant` the builder takes the first form found, in this order.
     """
 
     dataset: ClassVar[str] = "MAFW"
@@ -34,7 +34,7 @@ class MAFWConfig(ExpressionConfig):
     def split_file(self, split: str) -> str:
         """`train.txt` or `test.txt` of this fold, of the clips with a single label."""
         folders = find_folders(self.data_dir, {"split": "no_caption"})["split"]
-        # The folds of clips with several labels lie beside them in `compound`.
+        # The folder `compound` holds the folds of clips with several labels.
         folders = [folder for folder in folders if os.path.basename(os.path.dirname(folder)).lower() != "compound"]
         path = one_of(folders, f"set_{self.fold}/{split}.txt")
         if path is None:
@@ -67,7 +67,7 @@ class MAFW(ExpressionBuilder):
     """MAFW, one fold: 9,172 clips with one of eleven expressions.
 
     The classes are our seven, then contempt, anxiety, helplessness and disappointment, mapped by name. The data are
-    licence-gated: ask the authors for a copy; none is downloaded. See [`ExpressionBuilder`] for columns and splits
+    licence-gated: ask the authors for a copy (no download). See [`ExpressionBuilder`] for columns and splits
     and [`MAFWConfig`] for the arguments. The annotation names no person or source, so the validation split is cut
     clip by clip.
 

@@ -1,4 +1,4 @@
-"""Split files: which clip has which label, as the authors of a dataset hand them out or others rewrite them."""
+"""Split files: the label of each clip, as the authors of a dataset publish them or as others rewrite them."""
 
 import os
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .tables import LABEL_COLUMNS, column_name, read_table
 
-# What a first line that names the columns calls the label. No dataset has a class of such a name.
+# Names of the label column in a first line. No dataset has a class with such a name.
 _LABELS = (*LABEL_COLUMNS, "id")
 
 
@@ -30,12 +30,12 @@ def read_split_file(path: str | os.PathLike) -> list[SplitLine]:
     """
     Clip and label of each line, `clip,label` or `clip label`, with or without a first line that names the columns.
 
-    The first line is taken for a header only if it says so (`video_name,label`): the first clip of a file without a
-    header is not lost. See [`read_table`] for what else may differ between copies of a file.
+    The first line is a header only if it names the label column (`video_name,label`), so that the first clip of a file
+    without a header is not lost. See [`read_table`] for the other forms of a file.
 
     Raises:
         FileNotFoundError, PermissionError: if the file cannot be read.
-        ValueError: if a line holds anything but a clip and a label, or the file no clip at all.
+        ValueError: if a line does not hold exactly a clip and a label, or if the file lists no clip.
     """
     table = read_table(
         path,
@@ -56,14 +56,14 @@ def read_split_file(path: str | os.PathLike) -> list[SplitLine]:
 
 def one_of(folders: Iterable[str], *names: str) -> str | None:
     """
-    The file to read of several that may hold the same: the first that is there, by names in order, then folders.
+    The first file that exists among several possible copies: by order of names, then of folders.
 
     Args:
-        folders (`Iterable[str]`): where to look.
-        names (`str`): the file under each of its names, relative to a folder; case plays no part.
+        folders (`Iterable[str]`): the folders to search.
+        names (`str`): possible names of the file, relative to a folder, without regard to case.
 
     Raises:
-        ValueError: if two of them are there and differ, as copies of different sources do.
+        ValueError: if two copies exist and differ, such as copies from different sources.
     """
     folders = list(folders)
     existing = [path for name in names for folder in folders for path in _files_named(folder, name.split("/"))]

@@ -1,4 +1,4 @@
-"""Tables in text files: CSV in its dialects, with or without a first line that names the columns."""
+"""Tables in text files: CSV with any delimiter, with or without a first line that names the columns."""
 
 import csv
 import os
@@ -25,8 +25,8 @@ class Table:
 
     Attributes:
         columns: names of the columns, see [`column_name`]; `None` if no line names them.
-        rows: number of the line and cells of each row; where there are names, as many cells as names.
-        delimiter: what separates cells: comma, semicolon, tab or space, in words.
+        rows: line number and cells of each row; if columns have names, each row has as many cells.
+        delimiter: the delimiter in words: comma, semicolon, tab or space.
     """
 
     columns: list[str] | None
@@ -35,25 +35,26 @@ class Table:
 
 
 def column_name(text: str) -> str:
-    """Name of a column whatever its case and spaces: `" File Name"` is `"file_name"`."""
+    """Name of a column without differences of case and spaces: `" File Name"` is `"file_name"`."""
     return re.sub(r"[ \t_-]+", "_", text.strip().lower())
 
 
 def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callable) -> Table:
     """
-    Reads a table and finds out by its first line what separates the cells, and whether that line names the columns.
+    Reads a table. Its first line shows which delimiter it uses and whether it names the columns.
 
-    Spaces around cells, empty lines, empty cells past the last column and the column of row numbers that pandas writes
-    (without a name, or `Unnamed: 0`) are passed over. A first line `sep=;`, as Excel writes it, says the delimiter.
+    The reader ignores spaces around cells, empty lines, empty cells after the last column, and the column of row
+    numbers that pandas writes (without a name, or `Unnamed: 0`). A first line `sep=;`, as Excel writes it, sets the
+    delimiter.
 
     Args:
         path (`str` or `Path`): the file.
         names_columns (`Callable`): whether the cells of a first line name columns; `names_columns(["path", "label"])`.
-        is_clip (`Callable`): whether the cells of a first line are those of a clip; `is_clip(["a.mp4", "fear"])`.
+        is_clip (`Callable`): whether the cells of a first line describe a clip; `is_clip(["a.mp4", "fear"])`.
 
     Raises:
-        ValueError: if the first line is neither under any delimiter, if a row has not as many cells as there are
-            columns, if a column is named twice, or if the file is damaged; the message names file and line.
+        ValueError: if no delimiter makes the first line column names or a clip, if a row has more or fewer cells than
+            there are columns, if a column name repeats, or if the file is damaged; the message names file and line.
     """
     lines = read_lines(path)
     delimiters = list(_DELIMITERS)
@@ -87,7 +88,7 @@ def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callab
 
 
 def _rows(path: str | os.PathLike, lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line and cells of each row that holds any."""
+    """Number of the first line and cells of each row that is not empty."""
     text = (line.strip(_BLANKS if delimiter == " " else " ") + "\n" for line in lines)
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
     number = 1
@@ -101,7 +102,7 @@ def _rows(path: str | os.PathLike, lines: Sequence[str], delimiter: str) -> Iter
 
 
 def _first_row(path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str) -> list[str]:
-    """Cells of the first row, or its text as one cell where its quotes do not fit the delimiter."""
+    """Cells of the first row, or its text as one cell if its quotes do not fit the delimiter."""
     try:
         return next(_rows(path, lines, delimiter), (0, [lines[start]]))[1]
     except ValueError:
@@ -113,7 +114,8 @@ def _first_row(path: str | os.PathLike, lines: Sequence[str], start: int, delimi
 def _rows_below(
     path: str | os.PathLike, lines: Sequence[str], start: int, delimiter: str
 ) -> tuple[list[tuple[int, list[str]]], str]:
-    """The rows below a line that names the columns, and their delimiter, another where people added that line."""
+    """The rows below a line that names the columns, and their delimiter. It differs from the delimiter of that line
+    if somebody added the line later."""
     below = ["" if index == start else line for index, line in enumerate(lines)]
     rows = list(_rows(path, below, delimiter))
     if all(len(cells) == 1 for _, cells in rows):
@@ -130,7 +132,7 @@ def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, li
     if columns[0] in ("", "unnamed:_0"):
         columns, rows = columns[1:], [(number, cells[1:]) for number, cells in rows]
     elif delimiter == " " and numbered and all(len(cells) == len(columns) + 1 for _, cells in rows):
-        rows = [(number, cells[1:]) for number, cells in rows]  # row numbers, whose empty name spaces do not show
+        rows = [(number, cells[1:]) for number, cells in rows]  # row numbers
     while columns and not columns[-1]:
         columns = columns[:-1]
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
@@ -152,7 +154,7 @@ def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, li
 
 
 def _in_two(cells: list[str], delimiter: str) -> list[str]:
-    """The cells of a line without names: clip and label. Between spaces the label is the last word."""
+    """Clip and label of a line without column names. If spaces separate the cells, the label is the last word."""
     while len(cells) > 2 and not cells[-1]:
         cells = cells[:-1]
     return [" ".join(cells[:-1]), cells[-1]] if delimiter == " " and len(cells) > 2 else cells

@@ -9,12 +9,12 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     r"""
     The lines of a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
-    Lines end at `\n`, `\r\n` or `\r`. Other characters that Unicode takes for line ends, such as U+2028 and U+0085,
-    are characters of a name.
+    Lines end at `\n`, `\r\n` or `\r`. Other line ends of Unicode, such as U+2028 and U+0085, may be part of a name and
+    do not end a line.
 
     Raises:
         FileNotFoundError, PermissionError: if the file cannot be read.
-        ValueError: if it is no such text; the message names the file and the line.
+        ValueError: if the file is no such text; the message names the file and the line.
     """
     data = Path(path).read_bytes()
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"

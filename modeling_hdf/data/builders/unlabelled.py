@@ -20,16 +20,16 @@ from .listing import ListedClip, Listing, PublishedCounts
 
 logger = logging.get_logger(__name__)
 
-NO_LABEL = -1  # what `datasets` writes where a label is not known
+NO_LABEL = -1  # the value that `datasets` uses for an unknown label
 
 
 def find_clips_below(folder: str) -> tuple[list[ListedClip], list[str]]:
     """
-    The clips below `folder`, in natural order of their paths, and the files that are none.
+    The clips below `folder`, in natural order of their paths, and the files that are no clips.
 
-    Each video file is a clip, animated pictures too, and so is each folder with two pictures or more and no video: its
-    frames. Single pictures, pictures beside videos and other files are left aside; links to folders are followed, once
-    each.
+    Each video file and each animated picture is a clip. A folder with at least two pictures and no video is also a
+    clip: the pictures are its frames. Single pictures, pictures beside videos and other files are no clips. The search
+    follows each link to a folder once.
 
     Raises:
         OSError: if a folder cannot be listed.
@@ -50,12 +50,12 @@ def find_clips_below(folder: str) -> tuple[list[ListedClip], list[str]]:
 
 @dataclass
 class UnlabelledClipsConfig(datasets.BuilderConfig):
-    """Where the clips lie. Every field takes part in the name of the cache folder.
+    """Where the clips lie. The name of the cache folder depends on every field.
 
     Args:
         data_dir: folder that holds the clips, at any depth.
         max_missing: how many clips may be empty or unreadable: a number of clips (`int`) or a share (`float`, 0 to 1).
-            They are left out and named; beyond it, preparing fails.
+            The check names these clips and leaves them out; with more of them, preparing fails.
 
     Raises:
         ValueError: if there is no clip. FileNotFoundError: if the folder does not exist.
@@ -74,18 +74,18 @@ class UnlabelledClipsConfig(datasets.BuilderConfig):
             )
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache folder: the fields, and which clips are there and when they changed."""
+        """Name of the cache folder: from the fields, and from the paths and modification times of the clips."""
         fields = [self.data_dir, self.max_missing, self.listing.digest()]
         digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
         return super().create_config_id({"fields": digest}, custom_features)
 
 
 class UnlabelledClips(datasets.GeneratorBasedBuilder):
-    """The clips of any folder, without labels. The first frame of each is decoded when the dataset is prepared.
+    """The clips of any folder, without labels. Preparing the dataset decodes the first frame of each clip.
 
     Columns, with one split, `train`:
         - `clip`: `{"path": video file or None, "frames": ordered frame files or None}`; [`load_clip`] reads it.
-        - `label` (int64): -1, not known.
+        - `label` (int64): -1, unknown.
         - `clip_id` (string): the path in the folder.
 
     See [`UnlabelledClipsConfig`] for the arguments.
@@ -117,7 +117,7 @@ class UnlabelledClips(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         clips, config = self.config.listing.clips, self.config
-        # A clip that breaks off the training after days is worth the look at each beforehand.
+        # Inspect each clip now: an unreadable clip would stop the training days later.
         files = inspect_clips(clips, "quick")
         check = DatasetCheck(
             config.data_dir, (), clips, files, PublishedCounts(), config.listing.notes, config.max_missing

@@ -13,22 +13,22 @@ _ORDER = "order"
 
 def read_votes(path: str | os.PathLike, labels: Sequence[str]) -> dict[int, list[int]]:
     """
-    How many annotators chose each class.
+    Reads how many annotators chose each class.
 
-    The sheet's columns are the clip's number (`order`), one for each emotion (`1happy`, ..., `7fear`; matched by
-    name), and `label`.
+    The sheet has a column for the clip's number (`order`), one column for each emotion (`1happy`, ..., `7fear`;
+    matched by name), and a column `label`.
 
     Args:
         path (`str` or `Path`): the workbook.
-        labels (`Sequence[str]`): the classes, in the order wanted.
+        labels (`Sequence[str]`): the classes, in the order of the result.
 
     Returns:
         `dict[int, list[int]]`: votes in the order of `labels` for each clip number.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is no workbook, if no sheet or column is that of the votes, if a row holds no whole numbers,
-            or if a clip has two rows that differ; the message names the file and the row.
+        ValueError: if the file is no workbook, if it has no sheet or columns of votes, if a row does not hold whole
+            numbers, or if a clip has two different rows; the message names the file and the row.
     """
     rows = _sheet_of_votes(path)
     columns = _columns(path, rows[0], labels)
@@ -69,7 +69,7 @@ def _read_sheets(path: str | os.PathLike) -> dict[str, list[tuple]]:
             workbook.close()
     except OSError:
         raise
-    except Exception as error:  # openpyxl raises whatever its parsers do
+    except Exception as error:  # openpyxl passes on any error of its parsers
         raise ValueError(
             f"{path}: is no Excel workbook (.xlsx) that can be read ({type(error).__name__}: {error}); get the file "
             "anew, or remove it to go on without votes."
@@ -92,7 +92,7 @@ def _columns(path: str | os.PathLike, row: tuple, labels: Sequence[str]) -> list
 
 
 def _count(cell: Any) -> int | None:
-    """The whole number in a cell, also if it is written as text; `None` if there is none."""
+    """The whole number in a cell, also if the cell is text; `None` for any other content."""
     try:
         number = float(cell)
     except (TypeError, ValueError):
