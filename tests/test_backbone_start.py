@@ -95,7 +95,7 @@ def test_checkpoint_of_another_model_raises_and_names_the_supported_ones(tmp_pat
 
 
 def test_backbone_start_refuses_a_device_map(classification_checkpoint):
-    with pytest.raises(ValueError, match="leave `device_map` out"):
+    with pytest.raises(ValueError, match="omit `device_map`"):
         HDFForVideoClassification.from_backbone_pretrained(classification_checkpoint, device_map="auto")
 
 

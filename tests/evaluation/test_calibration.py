@@ -43,7 +43,7 @@ def test_the_temperature_is_where_a_search_finds_the_smallest_likelihood(scale):
 
 def test_a_split_without_a_minimum_is_named():
     labels = np.array([0, 1, 2])
-    with pytest.raises(ValueError, match="these 3 validation clips: all of them are right"):
+    with pytest.raises(ValueError, match="these 3 validation clips: the model classifies all of them correctly"):
         fit_temperature(np.eye(3), labels)
     with pytest.raises(ValueError, match="do not score above the other classes"):
         fit_temperature(-np.eye(3), labels)

@@ -186,7 +186,7 @@ def test_help_lists_the_features_of_a_recipe(capsys):
         ({"dataset": "synthetic", "peer_protocol": True}, "`peer_protocol` has no meaning"),
         ({"dataset": "synthetic", "data_dir": "."}, "`data_dir` has no meaning"),
         ({"temporal_sampling": "sparse"}, "`temporal_sampling` is 'sparse'"),
-        ({"sampling_stride": 4}, "stride of 4 belongs to dense"),
+        ({"sampling_stride": 4}, "stride of 4 needs dense"),
         ({"augmentation": "all"}, "`augmentation` is 'all'"),
         ({"num_views": 0}, "`num_views` is 0"),
     ],

@@ -251,7 +251,7 @@ def test_a_bad_csv_is_refused_with_its_line(root, text, message):
 
 @pytest.mark.parametrize(
     "line, message",
-    [("{path: 1}", "line 1: is not JSON"), ("[1]", "line 1: holds no JSON object"), ('{"label": "fear"}', "`path`")],
+    [("{path: 1}", "line 1: is not JSON"), ("[1]", "line 1: is not a JSON object"), ('{"label": "fear"}', "`path`")],
 )
 def test_bad_json_is_refused_with_its_line(root, line, message):
     path = write_list(root, clip_rows(14), "clips.jsonl")
