@@ -61,7 +61,7 @@ class TrackedFaces:
         return len(self.timestamps) - 1
 
     def frames_without_face(self, track: FaceTrack | None = None) -> np.ndarray:
-        """Indices of the frames in which no face (or not `track`) is present; interpolated faces count as present."""
+        """Indices of the frames in which no track (or not `track`) was seen, with the `filled` frames of tracks."""
         seen = np.zeros(self.num_frames, dtype=bool)
         for each in self.tracks if track is None else [track]:
             seen[each.frames[~each.filled]] = True

@@ -54,7 +54,7 @@ def turned(source: ClipSource, quarter_turns: int) -> ClipSource | TurnedSource:
 def find_quarter_turns(source: ClipSource, num_frames: int, detector: FaceDetector) -> int:
     """Number of counter-clockwise quarter turns that make the faces of the clip upright.
 
-    Looks at a few frames after one, two and three quarter turns, and takes the turn with the highest scores of faces.
+    Looks at a few frames after one, two and three quarter turns, and takes the turn with the highest sum of scores.
 
     Args:
         source: the clip, in which no face was found without turning.
