@@ -17,7 +17,7 @@ from .text import calibration_lines
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Fits the temperature, writes it, and prints the calibration error."""
+    """Fits and writes the temperature, and prints the calibration error."""
     folder = Path(arguments.model)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no config.json to write the temperature to.")

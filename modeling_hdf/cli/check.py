@@ -1,4 +1,4 @@
-"""`hdf data check`: a dataset beside its published counts."""
+"""`hdf data check`: compare a dataset with its published counts."""
 
 import argparse
 from typing import Any
@@ -10,7 +10,7 @@ from .outcome import Outcome
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options of these names that are set."""
+    """The options with these names that the user set."""
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _configs(arguments: argparse.Namespace) -> list[ExpressionConfig]:
-    """The configurations to check: one, or each fold whose split files are there."""
+    """The configurations to check: the given fold, or each fold whose split files exist."""
     make = BUILDERS[arguments.dataset].BUILDER_CONFIG_CLASS
     names = ("data_dir", "variant", "clips_dir", "peer_protocol", "max_missing", "metadata", "labels", "label_base")
     fields = given(arguments, *names)

@@ -16,7 +16,7 @@ from .parser import (
     names,
 )
 
-# Their options are those of transformers' TrainingArguments and more: [`training_parser`] reads them.
+# Their options include transformers' TrainingArguments: [`training_parser`] reads them.
 TRAINING_COMMANDS = {
     "train": "train a model by a recipe, test it, and leave a folder that is ready for the Hub",
     "pretrain": "pretrain a VideoMAE backbone on clips without labels",
@@ -24,7 +24,7 @@ TRAINING_COMMANDS = {
 
 
 def build_parser() -> CommandParser:
-    """The parser of all commands. A parsed command has `module`, the module of this package that runs it."""
+    """The parser of all commands. The attribute `module` of a parsed command names the module that runs it."""
     parser = CommandParser(
         prog="hdf",
         description="HDF: dynamic facial expression recognition.",
@@ -143,7 +143,7 @@ def _add_calibrate(commands: argparse._SubParsersAction, common: list) -> None:
         "after. No weight and no predicted class changes. The details go to calibration.json.",
     )
     _add_model_and_data(parser)
-    parser.set_defaults(module="calibrate", num_views=1)  # of the single views that pipelines take
+    parser.set_defaults(module="calibrate", num_views=1)  # pipelines take a single view
 
 
 def _add_folds(commands: argparse._SubParsersAction, common: list) -> None:

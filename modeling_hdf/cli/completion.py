@@ -1,4 +1,4 @@
-"""`hdf completion`: a script that completes the command in a shell, written by shtab."""
+"""`hdf completion`: a shell completion script, written by shtab."""
 
 import argparse
 
@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _whole_parser() -> argparse.ArgumentParser:
-    """The parser of all commands, with the options of training, which take torch to list."""
+    """The parser of all commands, with the training options; listing these imports torch."""
     from .pretrain import training_parser as pretraining_parser
     from .train import training_parser
 

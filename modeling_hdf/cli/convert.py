@@ -7,7 +7,7 @@ from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Writes the folder and says what was assumed."""
+    """Writes the folder and prints the assumed values."""
     options = ConversionOptions(
         num_attention_heads=arguments.heads,
         decoder_num_attention_heads=arguments.decoder_heads,

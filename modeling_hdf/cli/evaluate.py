@@ -35,13 +35,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
     rows = builder.as_dataset(split=arguments.split)
     may_be_seen = arguments.split == "all" and trained.dataset == "folder"
     print(_measured_line(data, builder, arguments.split, may_be_seen))
-    check_factors(known_of_clips(rows), arguments.group_by or [])  # now, not after all the work
+    check_factors(known_of_clips(rows), arguments.group_by or [])  # before the work, not after it
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **trainer_arguments(arguments))
         table, across = predict_rows(trainer, rows, processor, data)
     scores = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
     described = data.described(arguments.overrides)
-    # Whether training selected the model on clips that are measured here.
+    # Whether training selected the model on clips that this command measures.
     is_selected = arguments.split in ("test", "all") and trained.dataset == data.dataset
     described["peer_protocol"] = is_selected and bool(trained.peer_protocol)
     results = Results(
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:
-    """How much of the dataset is measured."""
+    """A line with the part of the dataset that is measured."""
     total = sum(each.num_examples for each in builder.info.splits.values())
     if split == "all":
         seen = "; MAY HOLD CLIPS OF THE TRAINING, which was on a folder" if may_be_seen else ""

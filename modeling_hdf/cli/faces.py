@@ -11,7 +11,7 @@ from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Crops, and prints what was done; the exit code is 0 if every clip was cropped, 130 after Ctrl-C."""
+    """Crops and prints a summary; the exit code is 0 if every clip was cropped, 130 after Ctrl-C."""
     settings = CropSettings(**{each.name: getattr(arguments, each.name) for each in fields(CropSettings)})
     summary = crop_folder(
         arguments.source,
@@ -36,6 +36,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
         "stopped": summary.stopped,
     }
     if summary.stopped == INTERRUPTED:
-        gc.freeze()  # else Python searches all that torch has loaded for garbage before it ends, which takes seconds
+        gc.freeze()  # without it, Python's last garbage collection takes seconds for torch's objects
         return Outcome(value, code=130)
     return Outcome(value, code=0 if summary.is_complete else 1)

@@ -8,7 +8,7 @@ from .text import fold_lines
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Prints each fold, mean and standard deviation."""
+    """Prints each fold, the mean and the standard deviation."""
     result = aggregate_folds([read_fold(folder) for folder in arguments.folders], arguments.allow_missing_folds)
     print("\n".join(fold_lines(result)))
     return Outcome(result)

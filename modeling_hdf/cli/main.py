@@ -1,7 +1,7 @@
 """The `hdf` command.
 
-Help, the version, a wrong call and a path that does not exist are answered without importing torch. Each command is a
-module of this package with a function `run`, imported when its command is called.
+Help, the version, and errors for a wrong call or a missing path do not import torch. Each command is a module of this
+package with a function `run`; `main` imports it when the user calls the command.
 """
 
 import json
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, run = prepare_training(name, arguments[1:])
     else:
         options = build_parser().parse_args(arguments)
-        options.command_line = shlex.join(["hdf", *arguments])  # for the record of what was run
+        options.command_line = shlex.join(["hdf", *arguments])  # for the record of the run
         name = " ".join(filter(None, (options.command, getattr(options, "data_command", None))))
 
         def run() -> Outcome:
@@ -53,7 +53,7 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
             raise
         print_error(prog, _without_traceback(str(error)))
         return 1
-    except Exception as error:  # the last resort: a user gets one line, and how to see more
+    except Exception as error:  # the last resort: the user gets one line that says how to see more
         if options.debug:
             raise
         text = " ".join(_without_traceback(str(error)).split())
@@ -65,16 +65,16 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
 
 
 def _without_traceback(message: str) -> str:
-    """The message of an error; where torch puts one of a process that reads data into a traceback, its last line."""
+    """The message of an error. If torch wraps an error of a data worker in a traceback, the last line of it."""
     return message.strip().splitlines()[-1] if "Original Traceback" in message else message
 
 
 @contextmanager
 def _outputs(quiet: bool, as_json: bool) -> Iterator[None]:
-    """Where a command's own lines go: to stdout, with `--json` to stderr, with `--quiet` nowhere."""
+    """Sends the lines that a command prints to stdout, with `--json` to stderr, with `--quiet` nowhere."""
     with ExitStack() as stack:
         if quiet:
-            # Read by the libraries when they are imported.
+            # The libraries read these variables at import.
             os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error"}
             stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         elif as_json:

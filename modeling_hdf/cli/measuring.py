@@ -1,4 +1,4 @@
-"""What `hdf evaluate` and `hdf calibrate` share: the data that are asked for, and how they are read."""
+"""Shared by `hdf evaluate` and `hdf calibrate`: the chosen data, and how to read them."""
 
 import argparse
 
@@ -10,7 +10,7 @@ from ..evaluation.results import Results
 
 
 def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> DataArguments:
-    """The data that are asked for, shown as training did; refuses clips that the model was trained on."""
+    """The chosen data, prepared as in training; refuses clips that the model was trained on."""
     protocol, line = chosen_protocol({name: getattr(arguments, name) for name in PROTOCOL}, trained)
     names = ("dataset", "data_dir", "fold")
     fields = {name: getattr(arguments, name) for name in names} | {"max_missing": str(arguments.max_missing)}

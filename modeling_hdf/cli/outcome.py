@@ -1,4 +1,4 @@
-"""What a command gives back to the command line."""
+"""The outcome of a command, for the command line."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +7,10 @@ from typing import Any
 @dataclass(frozen=True)
 class Outcome:
     """
-    The end of a command.
+    The outcome of a command.
 
     Attributes:
-        value: the result, plain JSON, for `--json`; `None` in all but one of several processes.
+        value: the result as plain JSON, for `--json`; with several processes, `None` in all but one process.
         code: the exit code.
     """
 

@@ -1,6 +1,6 @@
-"""How the command line is read: no abbreviated options, near names for wrong ones, and types that check early.
+"""The parser of the command line: it refuses abbreviated options, suggests near names, and checks values early.
 
-Nothing here imports torch, so that a wrong call is answered at once.
+Nothing here imports torch, so that a wrong call gets its error at once.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ..pretrained import SHIPPED
 
-# Names of [`~modeling_hdf.data.arguments.BUILDERS`], which takes torch to import.
+# Names of [`~modeling_hdf.data.arguments.BUILDERS`], whose module imports torch.
 DATASETS = ("dfew", "ferv39k", "folder", "mafw", "synthetic")
 
 
@@ -24,13 +24,13 @@ def near_names(wrong: str, known: Iterable[str]) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """`argparse` without abbreviated options, whose errors name the options and commands that are near."""
+    """`argparse` without abbreviated options; its errors suggest options and commands with near names."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args=None, namespace=None):
-        # Sub-parsers are called here too: each refuses what it does not know, since its own options are the near ones.
+        # Sub-parsers use this method too: each refuses unknown options itself and suggests its own.
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             options = [option for option in self._option_string_actions if option.startswith("--")]
@@ -59,7 +59,7 @@ def common_options() -> argparse.ArgumentParser:
 
 
 def take_common_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The common options of a command line whose other options another parser reads, and the others."""
+    """The common options of a command line, and its other arguments, which another parser reads."""
     chosen = argparse.Namespace(quiet=False, json=False, debug=False)
     rest = []
     for argument in arguments:
@@ -89,7 +89,7 @@ def existing_file(text: str) -> str:
 
 
 def model_name(text: str) -> str:
-    """Type of an option that names a model: a folder, a repository of the Hub, or the checkpoint that ships."""
+    """Type of an option that names a model: a folder, a Hub repository, or the checkpoint in the package."""
     owner, slash, name = text.partition("/")
     is_repository = bool(owner and slash and name) and "/" not in name and not os.path.isdir(owner)
     if os.path.isdir(text) or text == SHIPPED or is_repository:
@@ -112,7 +112,7 @@ def json_object(text: str) -> dict:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Type of an option that takes names with commas between them."""
+    """Type of an option that takes names separated by commas."""
     return tuple(name.strip() for name in text.split(","))
 
 
@@ -128,7 +128,7 @@ def at_least(low: int):
 
 
 def count_or_share(text: str) -> int | float:
-    """Type of an option that takes a number of clips (5) or a share of them (0.01)."""
+    """Type of an option that takes a number of clips (5) or a share of the clips (0.01)."""
     try:
         value = float(text) if "." in text else int(text)
     except ValueError:
@@ -147,7 +147,7 @@ def needs_module(module: str, extra: str, use: str) -> None:
 
 
 def print_error(prog: str, message: str) -> None:
-    """One line on stderr."""
+    """Prints one line on stderr."""
     print(f"{prog}: error: {message}", file=sys.stderr)
 
 

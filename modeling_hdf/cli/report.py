@@ -1,4 +1,4 @@
-"""`hdf report`: the page of a run."""
+"""`hdf report`: the report of a run, an HTML page."""
 
 import argparse
 
@@ -11,7 +11,7 @@ from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Writes the page and prints where it is."""
+    """Writes the report and prints its path."""
     page = write_report(
         arguments.folder,
         _rows(read_results(arguments.folder, require=NEEDED), arguments),
@@ -25,10 +25,10 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset | None:
-    """The split that was measured; None if nothing says where the dataset lies."""
+    """The measured split; `None` if the folder of the dataset is unknown."""
     if results.dataset != "synthetic" and arguments.data_dir is None:
         return None
-    # The peer protocol changes the validation split alone, which it leaves nobody to measure.
+    # The peer protocol changes only the validation split and leaves it without clips to measure.
     data = DataArguments(
         dataset=results.dataset,
         fold=results.fold,

@@ -14,7 +14,7 @@ def _with_interval(value: float, intervals: dict | None, key: str) -> str:
 
 
 def total_lines(results: Results) -> list[str]:
-    """Lines of the numbers over all clips."""
+    """Lines with the figures over all clips."""
     return [
         f"{title:<18} {_with_interval(getattr(results, key), results.intervals, key)}"
         for key, title in _TITLES.items()
@@ -26,8 +26,8 @@ def evaluation_lines(results: Results, all_groups: bool = False) -> list[str]:
     Lines of one evaluation.
 
     Args:
-        results ([`Results`]): what `hdf evaluate` writes.
-        all_groups (`bool`, *optional*, defaults to `False`): whether to show every group, not just the worst ones.
+        results ([`Results`]): the results that `hdf evaluate` writes.
+        all_groups (`bool`, *optional*, defaults to `False`): whether to show every group, not only the worst groups.
     """
     intervals = results.intervals
     lines = [f"{results.model} on {results.title}: {results.num_clips} clips"]
@@ -104,7 +104,7 @@ def fold_lines(result: dict) -> list[str]:
 
 
 def calibration_lines(calibration: dict) -> list[str]:
-    """Lines of what `hdf calibrate` writes."""
+    """Lines of the result that `hdf calibrate` writes."""
     temperature = calibration["temperature"]
     lines = [f"temperature {temperature['before']:.4g} -> {temperature['after']:.4g}"]
     for split in ("validation", "test"):

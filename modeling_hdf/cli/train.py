@@ -1,18 +1,18 @@
 """
-Train HDF by a recipe, test the model, and leave a folder that is ready for the Hub.
+Train HDF by a recipe, test the model, and write a folder that is ready for the Hub.
 
     hdf train                                        # the embedded synthetic faces
     hdf train --recipe dfew --data-dir DFEW --fold 1
     hdf train --recipe my.yaml --sam_rho 0.05        # a recipe of your own; arguments override it
     hdf train --accelerate_config multi_gpu --num_processes 4 --recipe dfew --data-dir DFEW
 
-A recipe is a YAML file with any of the arguments below. A run that was killed goes on from its last complete
-checkpoint when the same command is given again; one that had finished is tested again. A checkpoint of another run,
-given with `--resume_from_checkpoint`, is started from while the run has no complete one of its own.
+A recipe is a YAML file with any of the arguments below. The same command, given again, continues a killed run from its
+last complete checkpoint, and tests a finished run again. `--resume_from_checkpoint` names a checkpoint of another run
+to start from; the run uses it only until it has a complete checkpoint of its own.
 
-`--accelerate_config` names a launch configuration that ships (single, cpu_2, multi_gpu, multi_node) or a file, and
-launches it; --num_processes, --num_machines, --machine_rank, --main_process_ip and --main_process_port override it.
---quiet prints errors alone, --json the metrics on stdout and all else on stderr, --debug the traceback of an error.
+`--accelerate_config` launches processes by a configuration of the package (single, cpu_2, multi_gpu, multi_node) or a
+file; --num_processes, --num_machines, --machine_rank, --main_process_ip and --main_process_port override it.
+--quiet prints only errors, --json the metrics on stdout and all else on stderr, --debug the traceback of an error.
 """
 
 from collections.abc import Sequence
@@ -55,13 +55,13 @@ from ..training.runs import check_output_dir, write_record
 from .outcome import Outcome
 from .text import total_lines
 
-# What leaves the trained weights as they are; a recipe is known by what it sets.
+# Arguments that do not change the trained weights. All others identify a recipe.
 FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
 
 
 @dataclass
 class ScriptArguments:
-    """Which model, by which recipe."""
+    """The model and the recipe."""
 
     recipe: str = field(default="synthetic", metadata={"help": "Name of a recipe that ships, or a YAML file."})
     preset: str = field(default="base_224", metadata={"help": "Model preset, or a JSON file; starts from scratch."})
@@ -83,7 +83,7 @@ def training_parser() -> HfArgumentParser:
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
     """The preset, or the checkpoint, with the classes of the dataset."""
     fields = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    fields["calibration_temperature"] = 1.0  # that of a checkpoint fits its own weights alone
+    fields["calibration_temperature"] = 1.0  # the temperature of a checkpoint fits only its own weights
     fields |= as_fields("model_overrides", script.model_overrides)
     start = checkpoint_path(script.model_name_or_path or "")
     if start and AutoConfig.from_pretrained(start).model_type != HDFConfig.model_type:
@@ -104,9 +104,9 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
 
 
 def run(arguments: Sequence[str]) -> Outcome:
-    """Trains, tests, and writes what belongs beside the weights; the result is the metrics."""
+    """Trains, tests, and writes the files beside the weights; the metrics are the result."""
     results = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
-    if torch.distributed.is_initialized():  # only now that the trainer is gone, or the exit may hang
+    if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
         torch.distributed.destroy_process_group()
     return Outcome(None if results is None else results.to_dict())
 
@@ -116,7 +116,7 @@ def _train(
 ) -> Results | None:
     record = deciding_arguments(training, (script, data), FREE)
     try:
-        # Before any work; in one process, as in the others the folder may look otherwise a moment later.
+        # Before any work. Only one process checks: the folder may change before the others look.
         decided_by_first(lambda: check_output_dir(training.output_dir, record))
     except OSError as error:
         raise OSError(f"--output_dir {training.output_dir} cannot be written: {error}") from error
@@ -156,7 +156,7 @@ def _train(
         write_predictions(table, folder)
         scores = evaluate_predictions(table) | {"controls": controls or None}
         results = write_results(folder, trainer, script, data, scores, command)
-        if data.dataset == "synthetic":  # no clip of the other datasets may be handed on
+        if data.dataset == "synthetic":  # copies of clips of other datasets must not be shared
             write_test_clips(folder / "test_clips", splits["test"])
     if training.push_to_hub:
         trainer.push_to_hub()
@@ -173,7 +173,7 @@ def write_results(
     scores: dict,
     command: list[str],
 ) -> Results:
-    """Results, pictures and model card beside the weights; the results."""
+    """Writes results, pictures and model card beside the weights, and returns the results."""
     results = training_results(
         folder,
         script.model_name_or_path or None,
@@ -200,9 +200,9 @@ def write_results(
 
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:
-    """One test clip per class as a file, to try `hdf predict` on."""
+    """Writes one test clip per class as a file, to try `hdf predict`."""
     labels = rows["label"][:]
-    with whole_or_absent(folder) as part:  # those of an earlier run, which may show other data, go
+    with whole_or_absent(folder) as part:  # removes clips of an earlier run, which may show other data
         part.mkdir()
         for index, name in enumerate(rows.features["label"].names):
             row = rows[labels.index(index)]

@@ -1,4 +1,4 @@
-"""`hdf train` and `hdf pretrain` before torch is imported: early checks, and the launch of several processes.
+"""The part of `hdf train` and `hdf pretrain` before torch is imported: early checks, and the launch of processes.
 
 hdf train --recipe dfew --data-dir DFEW --fold 1
 hdf train --accelerate_config multi_gpu --num_processes 4 --recipe dfew --data-dir DFEW --fold 1
@@ -33,22 +33,22 @@ _DEFINED_IN = {
         "transformers.training_args": ("TrainingArguments",),
     },
 }
-# Of `accelerate launch`, what changes from machine to machine.
+# Options of `accelerate launch` that differ from machine to machine.
 _LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
 
 
 def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespace, Callable[[], Outcome]]:
     """
-    Reads of a command line what can be told without torch.
+    Reads the parts of a command line that do not need torch.
 
     Args:
         name (`str`): `"train"` or `"pretrain"`.
         arguments (`list[str]`): the command line after it.
 
     Returns:
-        The common options, and what runs the command: in this process or, with `--accelerate_config`, in those of a
-        launch. Exits with a message for a recipe, a launch configuration or a data folder that does not exist,
-        and for an option that the command has not.
+        The common options, and a function that runs the command: in this process or, with `--accelerate_config`, in
+        launched processes. Exits with a message for a recipe, a launch configuration or a data folder that does not
+        exist, and for an unknown option.
     """
     prog = f"hdf {name}"
     launch = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
@@ -83,8 +83,8 @@ def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespac
 
 def field_names(name: str) -> set[str]:
     """
-    The options of `hdf train` or `hdf pretrain`, without their dashes, read from the source of the dataclasses that
-    define them: to import these takes torch. A test compares them with the parser's.
+    The options of `hdf train` or `hdf pretrain`, without their dashes. They are read from the source of the
+    dataclasses that define them, because importing these imports torch. A test compares them with the parser's.
     """
     fields = set()
     for module, classes in _DEFINED_IN[name].items():

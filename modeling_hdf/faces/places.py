@@ -1,4 +1,4 @@
-"""The clips of a folder and where their crops go, so that no crop lies at the place of another, in it or around it."""
+"""The clips of a folder and the paths of their crops. No crop has the path of another or lies inside another."""
 
 import os
 import re
@@ -22,8 +22,8 @@ class Clip:
         path: its path.
         kind: `"video"`, `"frames"` or `"image"`.
         target: path of the output without suffix.
-        suffix: `".mp4"`, that of an image, or none: a folder of frames.
-        obstacle: why there is no place for its output; empty if there is one.
+        suffix: `".mp4"`, an image suffix, or empty for a folder of frames.
+        obstacle: why its output has no place; empty if it has a place.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Clip:
     obstacle: str = ""
 
     def output(self, face: int | None) -> Path:
-        """Path of the crop; of face number `face` if all faces are cropped."""
+        """Path of the crop; with the number `face` if all faces are cropped."""
         number = "" if face is None else f"_face{face}"
         return self.target.with_name(f"{self.target.name}{number}{self.suffix}")
 
@@ -59,15 +59,15 @@ def _mirrored(path: Path, kind: str, source: Path, target: Path, output_format: 
 
 
 def _long(clip: Clip) -> Clip:
-    """The clip with the long name of its output, which it gets if the short one is taken."""
+    """The clip with the long name of its output, for use when another clip has the short name."""
     return replace(clip, target=clip.target.with_name(clip.path.name + ("_frames" if clip.kind == "frames" else "")))
 
 
 class Places:
-    """Paths by the clips they belong to, to be asked which clip stands in the way of a path.
+    """Paths and the clips that own them; finds the clip that stands in the way of a path.
 
     Args:
-        all_faces: whether outputs carry the number of a face. All numbers of a clip are then its own.
+        all_faces: whether names of outputs end in the number of a face. A clip then owns all numbers of its name.
     """
 
     def __init__(self, all_faces: bool):
@@ -76,7 +76,7 @@ class Places:
         self._around: dict[Path, list[str]] = {}  # owners of the outputs in a folder
 
     def _keys(self, path: Path) -> list[Path]:
-        """The path, and what stands for all numbers of a face if it has one."""
+        """The path and, if it has the number of a face, the key that stands for all numbers."""
         numbered = _FACE_NUMBER.fullmatch(path.name) if self._all_faces else None
         return [path, path.with_name(f"{numbered[1]}_face*{numbered[2] or ''}")] if numbered else [path]
 
@@ -88,7 +88,7 @@ class Places:
                 self._around.setdefault(key, []).append(owner)
 
     def in_the_way(self, owner: str, path: Path) -> str | None:
-        """The other owner of `path`, of something in it or of something around it; `None` if there is none."""
+        """Another clip that owns `path`, a path inside it or a folder around it; `None` if there is no such clip."""
         near = [self._at.get(key, ()) for part in (path, *path.parents) for key in self._keys(part)]
         near += [self._around.get(key, ()) for key in self._keys(path)]
         return next((other for owners in near for other in owners if other != owner), None)
@@ -104,16 +104,16 @@ def place_clips(
 ) -> list[Clip]:
     """Give each clip a place under `target`, at the same path as under `source`.
 
-    A clip whose output would be, hold or lie in that of another gets a longer name: `a.avi` and `a.mov` become
-    `a.avi.mp4` and `a.mov.mp4`. If that is taken too, its `obstacle` says so.
+    If the outputs of two clips would have one path, or one would lie inside the other, they get longer names: `a.avi`
+    and `a.mov` become `a.avi.mp4` and `a.mov.mp4`. If the longer name is taken too, `obstacle` says so.
 
     Args:
         found: path and kind of each clip.
         source: the input folder.
         target: the output folder.
         output_format: see [`CropSettings`].
-        all_faces: whether the outputs carry the number of a face.
-        taken: by name of a clip, the outputs that an earlier run wrote for it, below `target`.
+        all_faces: whether names of outputs end in the number of a face.
+        taken: by name of a clip, the outputs below `target` that an earlier run wrote for the clip.
     """
     face = 0 if all_faces else None
     clips = [_mirrored(path, kind, source, target, output_format) for path, kind in found]

@@ -1,11 +1,11 @@
-"""What decides the pixels of cropped folders."""
+"""The settings of cropped folders."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What decides the pixels of the output.
+    """The settings that determine the pixels of the output.
 
     Args:
         size: edge of the crops in pixels, even, at least 16.

@@ -1,35 +1,35 @@
-"""From the faces of single frames to the tracks of persons: association, gaps, smoothing, the square to crop.
+"""Faces of single frames joined to tracks of persons: association, gaps, smoothing, the square to crop.
 
-Only arrays here: no pixels, no detector. A detection is a row of 15 numbers, as YuNet gives it: left, top, width and
-height of the box; x and y of right eye, left eye, nose tip, right and left corner of the mouth (right as the person
-has it); the score from 0 to 1. All lengths are in pixels of the full frame, y downwards.
+This module works on arrays, without pixels or a detector. A detection is a row of 15 numbers in YuNet's order: left,
+top, width and height of the box; x and y of right eye, left eye, nose tip, right and left corner of the mouth (the
+person's own right and left); the score from 0 to 1. All lengths are in pixels of the full frame, y downwards.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-MIN_OVERLAP = 0.2  # IoU from which two boxes of successive looks are one face
-# A face seen in fewer looks, and for less time, is a flicker of the detector.
+MIN_OVERLAP = 0.2  # least IoU at which two boxes of successive looks are one face
+# A face seen in fewer looks and for less time is a false detection.
 MIN_DETECTIONS, MIN_SECONDS = 3, 0.25
 _ROUNDING = 1e-9  # seconds; differences of times are not exact
-# The eyes of a frontal face are about 0.45 box widths apart. Nearer than this, a face in profile, they give no angle.
+# In box widths. The eyes of a frontal face are about 0.45 apart; in a profile they are nearer and give no angle.
 MIN_EYE_DISTANCE = 0.2
 
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One face over successive frames, without a hole.
+    """One face over successive frames, without gaps.
 
     Attributes:
-        id: 0 for the main face, then by falling prominence.
+        id: 0 for the main face; other faces follow by decreasing prominence.
         frames: `(N,)` indices of the frames, from the first to the last that show the face.
         boxes: `(N, 4)` left, top, width, height in pixels, smoothed over time.
         landmarks: `(N, 5, 2)` x and y in pixels of right eye, left eye, nose, right and left mouth corner, smoothed.
-        scores: `(N,)` the detector's score where it looked at the frame and found the face, else NaN.
-        filled: `(N,)` true where the looks around a frame did not both find the face, so that it may be hidden there.
-        quarter_turns: by how many quarters, counter-clockwise, the frames are turned to stand upright; boxes and
-            landmarks are in pixels of the turned frames. Not 0 for a video filmed sideways.
+        scores: `(N,)` the detector's score in frames where it found the face, else NaN.
+        filled: `(N,)` true where the look before or after the frame missed the face, so that it may be hidden.
+        quarter_turns: number of counter-clockwise quarter turns that make the frames upright; not 0 for a video filmed
+            sideways. Boxes and landmarks are in pixels of the turned frames.
     """
 
     id: int
@@ -42,7 +42,7 @@ class FaceTrack:
 
     @property
     def prominence(self) -> float:
-        """Sum of the box areas over the track: large and long-lasting faces have much of it."""
+        """Sum of the box areas over the track: high for large and long-lasting faces."""
         return float((self.boxes[:, 2] * self.boxes[:, 3]).sum())
 
 
@@ -68,20 +68,20 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_overlap: float) -> li
 def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
     """Join the detections of successive looks.
 
-    A face is lost when frames without it were looked at for longer than `max_gap`. Time between two looks that both
-    find it does not count: frames may come slowly, or a picture freeze.
+    A face is lost when looks miss it for longer than `max_gap`. Time between two looks that both find the face does
+    not count: frames may come slowly, or a picture may freeze.
 
     Args:
         found: detections `(n, 15)` by index of the frame that was looked at, in order.
         times: `(F,)` start of each frame in seconds.
-        max_gap: time in seconds, from the first look that misses a face to the look that may show it again, after
-            which it is another face.
+        max_gap: longest time in seconds from the first look that misses a face to the look that finds it again. After
+            a longer time it is another face.
 
     Returns:
         One dictionary for each face: its detection `(15,)` by index of the frame.
     """
     open_chains: list[dict[int, np.ndarray]] = []
-    missed_since: list[float | None] = []  # of each open chain: the first look since its last face
+    missed_since: list[float | None] = []  # for each open chain: the first look after its last face
     closed = []
     for index, faces in found.items():
         now = times[index]
@@ -103,9 +103,9 @@ def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> lis
 
 
 def smooth(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth over time by a straight line fitted around each time, with Gaussian weights.
+    """Smooth over time: fit a straight line around each time, with Gaussian weights.
 
-    A line, unlike a plain average, follows constant motion without lag and is right at both ends.
+    Unlike an average, a line follows constant motion without lag and has no bias at either end.
 
     Args:
         values: `(N, D)`.
@@ -136,14 +136,13 @@ def build_tracks(
     """Tracks of all faces, the main one first.
 
     Args:
-        found: detections `(n, 15)` by index of the frame that was looked at, in order. Frames that were not looked at
-            lie between looks that agree, and are interpolated.
+        found: detections `(n, 15)` by index of the frame that was looked at, in order. All other frames lie between
+            looks that agree, and are interpolated.
         times: `(F,)` start of each frame in seconds.
-        max_gap: longest time in seconds for which a face may be missed, see [`link`], and is filled in by
-            interpolation.
+        max_gap: longest gap of a face in seconds, see [`link`]; shorter gaps are interpolated.
         smoothing: standard deviation of the temporal smoothing in seconds.
     """
-    # A clip of a few frames cannot show a face in three looks, and one of slow frames shows it long in two.
+    # A clip of few frames cannot show a face in three looks; with slow frames, two looks span a long time.
     needed = min(MIN_DETECTIONS, max(1, len(found) // 2))
     looked = np.fromiter(found, dtype=np.int64)
     tracks = []
@@ -168,7 +167,7 @@ def build_tracks(
 
 
 def _increasing(times: np.ndarray) -> np.ndarray:
-    """`times`, with frames that start at one moment set apart, so that interpolation has one answer."""
+    """`times`, made strictly increasing, so that interpolation has one answer."""
     return times + 1e-6 * np.arange(len(times))
 
 
@@ -176,7 +175,7 @@ def main_track(tracks: list[FaceTrack]) -> FaceTrack:
     """The largest and longest track.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no track.
     """
     if not tracks:
         raise ValueError("There is no track to choose from: no face was found.")
@@ -187,8 +186,8 @@ def eye_angles(faces: np.ndarray) -> np.ndarray:
     """Angle of the line through the eyes in radians, positive if the eye on the right of the picture is the lower one.
 
     Args:
-        faces: `(N, 14)` or `(N, 15)` in order of time. Profiles, whose eyes lie too near each other, get an angle
-            between those of the frames beside them, or 0 if there are no others.
+        faces: `(N, 14)` or `(N, 15)` in order of time. The eyes of profiles lie too near each other; their angle is
+            interpolated from the frames around them, or 0 if all frames are profiles.
     """
     eyes = faces[:, 6:8] - faces[:, 4:6]  # (N, 2), towards the right of the picture
     apart = np.hypot(*eyes.T) >= MIN_EYE_DISTANCE * faces[:, 2]
@@ -199,7 +198,7 @@ def eye_angles(faces: np.ndarray) -> np.ndarray:
 
 
 def crop_squares(track: FaceTrack, margin: float) -> np.ndarray:
-    """Squares to cut out, turned so that the eyes lie level.
+    """Squares to cut out, turned so that the eyes are level.
 
     Args:
         track: `N` frames of a face.

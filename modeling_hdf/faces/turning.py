@@ -1,7 +1,7 @@
-"""Videos that were filmed sideways and do not say so: by how many quarters to turn them so that faces stand upright.
+"""Videos that were filmed sideways without saying so: the number of quarter turns that make their faces upright.
 
-YuNet finds no face that lies on its side. Most faces that stand on their head it finds, and takes them for upright:
-these are not noticed here.
+YuNet does not find faces that lie on their side. It finds most faces that are upside down, and takes them for upright:
+this module does not detect such videos.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TRIED_FRAMES = 8  # spread over the clip
 
 
 class TurnedFrame:
-    """A frame, turned counter-clockwise by quarters."""
+    """A frame after counter-clockwise quarter turns."""
 
     def __init__(self, frame: Frame, quarter_turns: int):
         self._frame, self._quarter_turns = frame, quarter_turns
@@ -33,7 +33,7 @@ class TurnedFrame:
 
 
 class TurnedSource:
-    """A clip whose frames are turned counter-clockwise by quarters."""
+    """A clip with all frames after counter-clockwise quarter turns."""
 
     def __init__(self, source: ClipSource, quarter_turns: int):
         self._source, self._quarter_turns = source, quarter_turns
@@ -47,22 +47,22 @@ class TurnedSource:
 
 
 def turned(source: ClipSource, quarter_turns: int) -> ClipSource | TurnedSource:
-    """The clip with its frames turned counter-clockwise by so many quarters."""
+    """The clip after so many counter-clockwise quarter turns of its frames."""
     return TurnedSource(source, quarter_turns) if quarter_turns else source
 
 
 def find_quarter_turns(source: ClipSource, num_frames: int, detector: FaceDetector) -> int:
-    """By how many quarters, counter-clockwise, the clip must be turned so that its faces stand upright.
+    """Number of counter-clockwise quarter turns that make the faces of the clip upright.
 
-    Looks at a few frames, in the three turned ways; the way in which the detector is surest of its faces wins.
+    Looks at a few frames after one, two and three quarter turns, and takes the turn with the highest sum of scores.
 
     Args:
-        source: the clip, in which no face was found as it is.
-        num_frames: its length.
+        source: the clip, in which no face was found without turning.
+        num_frames: length of the clip in frames.
         detector: the detector.
 
     Returns:
-        1, 2 or 3; 0 if no face is found in any of them.
+        1, 2 or 3; 0 if no turn shows a face.
     """
     tried = set(np.linspace(0, num_frames - 1, TRIED_FRAMES).round().astype(int).tolist())
     certainty = np.zeros(4)

@@ -1,4 +1,4 @@
-"""Writing cropped clips as videos, pictures and folders of frames, each whole or not at all."""
+"""Writing cropped clips as videos, pictures and folders of frames. An output is complete or absent."""
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -12,9 +12,9 @@ from PIL import Image
 
 from ..data.files import whole_or_absent
 
-_MP4_CRF = 18  # hardly visible loss: the crop is to be trained on, and is encoded for the second time
+_MP4_CRF = 18  # hardly visible loss: crops are for training and are already encoded a second time
 _JPEG_QUALITY = 95
-_FINEST_TICK = 90_000  # per second; of timestamps that have no common tick that MP4 can hold
+_FINEST_TICK = 90_000  # per second; for timestamps without a common tick that MP4 can hold
 _LARGEST_TIMESCALE = 2**31 - 1
 
 
@@ -24,7 +24,7 @@ def _ticks(timestamps: list[Fraction]) -> tuple[list[int], int]:
     timescale = int(np.lcm.reduce([moment.denominator for moment in elapsed], dtype=object))
     if timescale > _LARGEST_TIMESCALE:
         timescale = _FINEST_TICK
-    # A fine tick, so that frames which start at one moment can be set apart without moving the others.
+    # A fine tick: frames that start at one moment can be separated without moving other frames.
     timescale *= max(1, -(-10_000 // timescale))
     ticks = []
     for moment in elapsed:
@@ -34,12 +34,12 @@ def _ticks(timestamps: list[Fraction]) -> tuple[list[int], int]:
 
 
 def write_mp4(path: Path, crops: Iterable[np.ndarray], timestamps: list[Fraction]) -> None:
-    """Encode crops as an H.264 MP4 with the timing they had.
+    """Encode crops as an H.264 MP4 with their original timing.
 
     Args:
         path: file to write.
         crops: `(size, size, 3)` uint8 RGB each, `size` even.
-        timestamps: the start of each crop and the end of the last, in seconds. The file starts at 0.
+        timestamps: the start of each crop and the end of the last crop, in seconds. The file starts at 0.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -52,7 +52,7 @@ def write_mp4(path: Path, crops: Iterable[np.ndarray], timestamps: list[Fraction
 def _encode(file: BinaryIO, crops: Iterable[np.ndarray], ticks: list[int], timescale: int) -> None:
     time_base = Fraction(1, timescale)
     with av.open(file, "w", format="mp4", container_options={"video_track_timescale": str(timescale)}) as container:
-        # No frame refers to a later one, as in `encode_mp4`: so packets come one by one and in order.
+        # No frame refers to a later frame, as in `encode_mp4`, so packets come in order.
         options = {"crf": str(_MP4_CRF), "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
         mean_rate = Fraction(timescale * (len(ticks) - 1), ticks[-1]).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=mean_rate, options=options)
@@ -84,13 +84,13 @@ def save_image(crop: np.ndarray, path: Path | BinaryIO, suffix: str) -> None:
 
 
 def write_image(path: Path, crop: np.ndarray) -> None:
-    """Write one picture, whole or not at all. Raises `OutputError`."""
+    """Write one picture; the file is complete or absent. Raises `OutputError`."""
     with whole_or_absent(path) as part:
         save_image(crop, part, path.suffix.lower())
 
 
 def write_frames(path: Path, crops: Iterable[np.ndarray], name: Callable[[int], str]) -> None:
-    """Write a folder of frames, whole or not at all.
+    """Write a folder of frames; the folder is complete or absent.
 
     Args:
         path: the folder.
@@ -98,7 +98,7 @@ def write_frames(path: Path, crops: Iterable[np.ndarray], name: Callable[[int], 
         name: file name of the crop at a position.
 
     Raises:
-        OutputError: if it cannot be written.
+        OutputError: if the folder cannot be written.
     """
     with whole_or_absent(path) as part:
         part.mkdir()

@@ -1,4 +1,4 @@
-"""A trained model on videos: [`load_classifier`] loads it with its processor, [`predict_video`] asks it."""
+"""Inference on videos: [`load_classifier`] loads a model with its processor, [`predict_video`] classifies a video."""
 
 from .classifier import VideoPrediction, load_classifier, predict_video
 

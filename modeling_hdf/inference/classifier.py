@@ -1,4 +1,4 @@
-"""Loading a trained classifier, and its answer to one video."""
+"""Loading a trained classifier and classifying one video."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,16 @@ from ..video_processing_hdf import HDFVideoProcessor
 
 def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
     """
-    The model and the video processor of a folder, a Hub repository, or the checkpoint that ships (by its name).
+    Load the model and the video processor from a folder, a Hub repository, or the checkpoint in the package (by name).
 
     Raises:
-        ValueError: if they cannot be loaded, or weights are missing: a classifier at its random start would be
-            measured without notice.
+        ValueError: if loading fails, or weights are missing: transformers would fill them with random values.
     """
     path = checkpoint_path(name_or_path)
     try:
         model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)
         processor = HDFVideoProcessor.from_pretrained(path)
-    except Exception as error:  # a damaged file of a model raises whatever its reader meets
+    except Exception as error:  # a damaged model file can raise almost any error
         place = "" if Path(name_or_path).is_dir() else "there is no such folder, and on the Hub: "
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"Model {name_or_path} cannot be loaded: {place}{reason}") from error
@@ -36,11 +35,11 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
 @dataclass(frozen=True)
 class VideoPrediction:
     """
-    The answer to one video.
+    The prediction for one video.
 
     Attributes:
-        probabilities: of each class by its name, highest first; they add up to 1.
-        face: what was found of the face, in one sentence; `None` if none was looked for.
+        probabilities: probability of each class by its name, highest first; they add up to 1.
+        face: one sentence on the face that was found; `None` without a search for a face.
     """
 
     probabilities: dict[str, float]
@@ -57,11 +56,11 @@ def predict_video(
     Args:
         model ([`HDFForVideoClassification`]): the model, in evaluation mode.
         processor ([`HDFVideoProcessor`]): its video processor.
-        video: whatever the processor takes: a path, an http(s) URL, bytes, frames.
+        video: any input of the processor: a path, an http(s) URL, bytes, frames.
         find_face (`bool`, *optional*, defaults to `False`): find and crop the main face first; needs the extra `face`.
 
     Raises:
-        NoFaceError: if there is no face to be found.
+        NoFaceError: if `find_face` finds no face.
         OSError, ValueError: if the video cannot be read; see [`HDFVideoProcessor`].
     """
     face = None
