@@ -1,14 +1,14 @@
-"""What each part of HDF adds to VideoMAE, at an equal number of training clips, on the embedded synthetic faces.
+"""Measures what each part of HDF adds to VideoMAE on the embedded synthetic faces, at equal training clips.
 
-    python benchmarks/ablation.py               # every arm with every seed; run it again to go on
+    python benchmarks/ablation.py               # every arm with every seed; run it again to continue
     python benchmarks/ablation.py --table       # the results as Markdown
-    python benchmarks/ablation.py --tune        # the trials on the validation split that settled the open numbers
+    python benchmarks/ablation.py --tune        # the trials on the validation split that chose the defaults
 
-Every run writes one JSON file. A run whose file is there is skipped; a file of other settings stops the command.
+Every run writes one JSON file. A run whose file exists is skipped; a file of other settings stops the command.
 
-All runs start from one backbone, pretrained as VideoMAE is, on the training clips without their labels. Arms of one
-seed share the random weights of the head and see the same clips in the same order. The last epoch counts: nothing is
-chosen by any score. SAM takes two passes per step, so its runs see as many clips in twice the time.
+All runs start from one backbone, pretrained like VideoMAE on the training clips without labels. Arms of one seed share
+the random weights of the head and see the same clips in the same order. The last epoch counts; no score selects an
+epoch. SAM needs two passes per step, so its runs see the same number of clips in twice the time.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CLIP_CACHE = ROOT / "outputs" / "ablation_clips"
 
 
 def build_model(settings: dict, seed: int, cache: Path) -> HDFForVideoClassification:
-    """The model of a run: the backbone that all runs share, and the head of every other run of this seed."""
+    """The model of a run, with the backbone shared by all runs and the head shared by all runs of this seed."""
     start = str(pretrained_checkpoint(settings, 0, cache))
     names = dict(enumerate(EMOTIONS))
     set_seed(seed)
@@ -44,7 +44,7 @@ def build_model(settings: dict, seed: int, cache: Path) -> HDFForVideoClassifica
 
 
 def train_and_evaluate(settings: dict, seed: int, splits: tuple[str, ...], cache: Path) -> dict:
-    """One run: what was measured on each split, the training log and the seconds of training."""
+    """One run; returns the measurements on each split, the training log and the seconds of training."""
     model = build_model(settings, seed, cache)
     start = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -66,7 +66,7 @@ def train_and_evaluate(settings: dict, seed: int, splits: tuple[str, ...], cache
 
 
 def run(path: Path, name: str, arm: Arm, seed: int, settings: Settings, splits: tuple[str, ...], cache: Path) -> None:
-    """One run, written as a whole or not at all; a finished one is left alone."""
+    """Does one run and writes its file completely or not at all; skips a finished run."""
     run_settings = arm.run_settings(settings)
     if finished_run(path, run_settings) is not None:
         return
@@ -84,7 +84,7 @@ def run(path: Path, name: str, arm: Arm, seed: int, settings: Settings, splits: 
 
 
 def planned_runs(arguments: argparse.Namespace, settings: Settings, trials: dict[str, Trial]) -> list[tuple]:
-    """Path, name, arm, seed, settings and splits of each run asked for; seed by seed, so that arms keep pace."""
+    """Path, name, arm, seed, settings and splits of each requested run, ordered by seed."""
     if arguments.tune:
         return [
             (
@@ -115,7 +115,7 @@ def planned_runs(arguments: argparse.Namespace, settings: Settings, trials: dict
 def main(settings: Settings = SETTINGS, trials: dict[str, Trial] = TRIALS) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="the trials on the validation split")
-    parser.add_argument("--table", action="store_true", help="print the results that are there, and run nothing")
+    parser.add_argument("--table", action="store_true", help="print the results of finished runs, and run nothing")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some arms, or with --tune some trials")
     parser.add_argument("--seeds", nargs="+", type=int, help=f"default {SEEDS}, with --tune {TUNING_SEEDS}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
@@ -126,7 +126,7 @@ def main(settings: Settings = SETTINGS, trials: dict[str, Trial] = TRIALS) -> No
     if unknown:
         parser.error(f"--only has unknown names {unknown}; choose from {', '.join(known)}")
 
-    torch.set_num_threads(1)  # results then do not depend on the number of cores
+    torch.set_num_threads(1)  # so that results do not depend on the number of cores
     datasets.disable_progress_bars()
     runs = planned_runs(arguments, settings, trials)
     records = [finished_run(path, arm.run_settings(changed)) for path, _, arm, _, changed, _ in runs]

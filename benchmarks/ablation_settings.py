@@ -1,4 +1,4 @@
-"""What the runs of `ablation.py` are: arms, shared settings, and the trials on the validation split."""
+"""The runs of `ablation.py`: arms, shared settings, and the trials on the validation split."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -47,14 +47,14 @@ START = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms share, and the numbers of the parts that some of them switch on.
+    """Settings shared by all arms, and settings of the parts that single arms switch on.
 
     Attributes:
-        data: fields of the two builders; `num_frames` of a clip; `train_clips`, how many of the training clips are
-            used, from the first.
-        backbone: fields of its configuration.
+        data: fields of the two builders; `num_frames` of a clip; `train_clips`, the number of training clips used,
+            from the first.
+        backbone: fields of the backbone's configuration.
         training: arguments of [`HDFTrainingArguments`].
-        start: the pretraining without labels that all runs start from: on the first `train_clips` training clips, with
+        start: the pretraining without labels before all runs, on the first `train_clips` training clips, with
             arguments of [`PretrainingArguments`].
         dam, dsm, sam: further fields of the arms that have the part, written out so that a run tells them.
     """
@@ -83,7 +83,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Arm:
-    """Which parts of HDF are on; without any, VideoMAE trained on cross-entropy."""
+    """The parts of HDF that are on; without parts, VideoMAE trained with cross-entropy."""
 
     title: str
     dam: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Arm:
     sam: bool = False
 
     def run_settings(self, settings: Settings) -> dict:
-        """All that decides a run of this arm but its seed, and nothing of the parts that are off."""
+        """The settings of this arm's runs, without the seed and without settings of parts that are off."""
         branches = ("temporal", "frequency")
         dam = {f"dam_{branch}": branch in self.dam for branch in branches} | settings.dam
         return {
@@ -122,13 +122,13 @@ SETTINGS = Settings()
 
 @dataclass(frozen=True)
 class Trial:
-    """Runs on the validation split alone: an arm, with some settings changed."""
+    """Runs of an arm with some settings changed, measured only on the validation split."""
 
     arm: str
     changes: dict = field(default_factory=dict)
 
 
-# Seeds that no run of the table has.
+# Seeds that no run of the table uses.
 TUNING_SEEDS = (100, 101)
 
 

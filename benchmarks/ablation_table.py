@@ -14,7 +14,7 @@ def paired_interval(values: Sequence[float], reference: Sequence[float], level: 
 
     Args:
         values, reference: one number per pair, at least 2 pairs.
-        level: of the interval, between 0 and 1.
+        level: confidence level of the interval, between 0 and 1.
 
     Returns:
         `(mean, low, high)`.
@@ -30,7 +30,7 @@ def _uar(records: list[dict], run: str, split: str) -> dict[int, float]:
 
 
 def _cells(records: list[dict], run: str, split: str) -> list[str]:
-    """Mean UAR of a run, and its difference to the baseline over the seeds that both have."""
+    """Mean UAR of a run, and its difference to the baseline over their common seeds."""
     scores, reference_scores = _uar(records, run, split), _uar(records, BASELINE, split)
     seeds = sorted(scores.keys() & reference_scores.keys())
     score = f"{mean(scores.values()):.1f}" if scores else ""

@@ -1,11 +1,11 @@
-"""Clips per second of the batched evaluation beside a plain loop over clips, as a ratio measured in one process.
+"""Clips per second of the batched evaluation against a plain loop over clips, as a ratio measured in one process.
 
     python benchmarks/evaluation_throughput.py --preset base_160 --num-clips 32 --num-workers 2
 
 The plain loop reads a clip with the video processor, runs the model on it, and takes the softmax, one clip after the
-other. `hdf evaluate` reads clips in worker processes and runs the model on batches. Both use all threads that torch
-takes. Each round times one after the other, and alternates who goes first; the probabilities are checked to be equal.
-The figure is the ratio of the fastest rounds; the quartiles of the rounds' ratios stand beside it.
+other. `hdf evaluate` reads clips in worker processes and runs the model on batches. Both use all threads of torch.
+Each round times both, in alternating order, and checks that their probabilities are equal. The result is the ratio of
+the fastest rounds, with the quartiles of the rounds' ratios.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""Face cropping against the straightforward way, detection in every frame at full size, as ratios in one process.
+"""Face cropping against the simple method, detection in every frame at full size, as ratios in one process.
 
     python benchmarks/face_cropping.py --rounds 3
     python benchmarks/face_cropping.py single_face.mp4 other.mp4
 
-Both ways read a file, find the face and give the same number of crops of 224 pixels. Without files the clips are
-rendered: a face that moves, tilts and talks in frames of 640x360 and 1280x720, so that the truth is known. Each round
-times both ways in turn, and the figure is the median of the rounds' ratios. Accuracy, for both ways:
+Both methods read a file, find the face and return the same number of crops of 224 pixels. Without files the clips are
+rendered, so that the truth is known: a face that moves, tilts and talks in frames of 640x360 and 1280x720. Each round
+times both methods, and the result is the median of the rounds' ratios. Accuracy of both methods:
 
-- `iou`: overlap of the boxes with those of the detector in every frame at full size, mean and 5th percentile;
-- `missed`: share of the frames in which that detector sees the face and ours has no box;
-- `centre_error`, `side_error`: spread of the box about the true position and size, in shares of the face's size
-  (rendered clips alone);
-- `tilt_error`: root mean square error of the eye line in degrees (rendered clips alone).
+- `iou`: overlap with the boxes of the detector in every frame at full size, mean and 5th percentile;
+- `missed`: share of the frames in which that detector sees the face but the method has no box;
+- `centre_error`, `side_error`: spread of the box around the true position and size, in shares of the face's size
+  (only rendered clips);
+- `tilt_error`: root mean square error of the eye line in degrees (only rendered clips).
 """
 
 import argparse
@@ -41,7 +41,7 @@ def rendered_clip(file: Path, height: int) -> dict[str, np.ndarray]:
         label="happiness", background="grey", talking=0.5, blinks=2, duration=SECONDS, fps=FPS, speed=1.0
     )
     face = render_clip(factors, edge)
-    # The picture of the face grows and shrinks, turns and wanders: a similarity transform per frame.
+    # A similarity transform per frame scales, turns and moves the picture of the face.
     scale = 1.0 + 0.2 * np.sin(0.9 * phase)
     tilt = np.radians(12.0 * np.sin(1.3 * phase))
     centre = np.column_stack(
@@ -61,7 +61,7 @@ def rendered_clip(file: Path, height: int) -> dict[str, np.ndarray]:
 
 
 def every_frame_at_full_size(file: str, detector: FaceDetector) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The straightforward way: indices of the frames that show a face, its detections `(n, 15)`, and crops."""
+    """The simple method: indices of the frames that show a face, its detections `(n, 15)`, and crops."""
     indices, faces, crops = [], [], []
     for index, frame in enumerate(open_clip(file).stream()):
         picture = frame.rgb()
@@ -82,7 +82,7 @@ def every_frame_at_full_size(file: str, detector: FaceDetector) -> tuple[np.ndar
 
 
 def against_truth(boxes: np.ndarray, tilts: np.ndarray, indices: np.ndarray, truth: dict[str, np.ndarray]) -> dict:
-    """Errors of boxes `(n, 4)` and tilts `(n,)`; where a box lies about its face is a convention, so spread counts."""
+    """Errors of boxes `(n, 4)` and tilts `(n,)`. A box's offset from the face is a convention: the spread counts."""
     size, tilt = truth["size"][indices], truth["tilt"][indices]
     away = (boxes[:, :2] + boxes[:, 2:] / 2 - truth["centre"][indices]) / size[:, None]
     cosine, sine = np.cos(tilt), np.sin(tilt)

@@ -1,12 +1,12 @@
-"""Clips per second of the training input pipeline beside the straightforward PyAV loop, as ratios in one process.
+"""Clips per second of the training input pipeline against a simple PyAV loop, as ratios in one process.
 
     python benchmarks/input_pipeline.py                      # rendered clips, 70 frames each (DFEW's median)
     python benchmarks/input_pipeline.py --videos clips/*.mp4
 
-The straightforward loop decodes a clip, converts all its frames to RGB at full size, and picks the sampled ones. Then
-both resize, mirror, crop and normalise in the same way, and the clips are checked to be equal to the last bit: what
-differs is the time. Both run on one thread, as in a worker process. They take turns on each clip and each choice of
-frames, and of each the fastest round counts: other work on the machine can only slow a round down.
+The simple loop decodes a clip, converts all frames to RGB at full size, and picks the sampled frames. Then both
+resize, mirror, crop and normalise in the same way, and a check makes sure that the clips are exactly equal. Both run
+on one thread, as in a worker process. They alternate for each clip and each choice of frames. The fastest round
+counts, because other work on the machine can only slow a round down.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from modeling_hdf.data import (
 
 NUM_FRAMES = 16
 FPS = 25
-DRAWS = 3  # random choices of frames per clip, each timed apart
+DRAWS = 3  # random choices of frames per clip, each timed separately
 
 
 class StraightforwardClips(ClipDataset):
-    """Decodes and converts every frame of a clip, then picks."""
+    """Decodes and converts every frame of a clip, then picks the sampled frames."""
 
     def _decoded(self, index, sample):
         row = self.rows[index]

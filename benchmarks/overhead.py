@@ -1,10 +1,10 @@
-"""What DAM and DSM cost beside a plain VideoMAE, as ratios measured in turn in one process.
+"""Cost of DAM and DSM against a plain VideoMAE, as ratios measured in one process.
 
     python benchmarks/overhead.py --preset base_224 --rounds 9
 
-Each round times the plain model and HDF one after the other, so that a slow spell of the machine hits both. The
-figure is the ratio of the fastest calls, which noise disturbs least; the quartiles of the rounds' ratios stand beside
-it. Memory is the peak of what PyTorch allocates during the measured call, weights excluded.
+Each round times the plain model and HDF one after the other, so that a slow phase of the machine affects both. The
+result is the ratio of the fastest calls, which noise disturbs least, with the quartiles of the rounds' ratios. Memory
+is the peak that PyTorch allocates during the measured call, without weights.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
-    """Peak of the memory allocated during `call`, above what was allocated before it."""
+    """Peak of the memory allocated during `call`, minus the memory allocated before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -41,7 +41,7 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         call()
-    # The public event list folds allocations into the operators; the raw one has each with its time.
+    # The public event list adds allocations to the operators; the raw list has each allocation with its time.
     allocations = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     allocated = peak = 0
     for event in sorted(allocations, key=lambda event: event.start_ns()):
@@ -55,7 +55,7 @@ def compare(plain: Callable[[], object], ours: Callable[[], object], rounds: int
     plain(), ours()  # warm-up
     plain_seconds, ours_seconds = [], []
     for index in range(rounds):
-        # Alternate who goes first.
+        # Alternate the order.
         turns = [(plain, plain_seconds), (ours, ours_seconds)]
         for call, record in reversed(turns) if index % 2 else turns:
             record.append(seconds(call, device))

@@ -1,12 +1,12 @@
-"""What pretraining without labels gives: fine-tuning from it, against from scratch, on a few labelled synthetic faces.
+"""Measures the gain of pretraining without labels: fine-tuning on few labelled synthetic faces, against from scratch.
 
-    python benchmarks/pretraining.py           # every seed, from scratch and pretrained; run it again to go on
+    python benchmarks/pretraining.py           # every seed, from scratch and pretrained; run it again to continue
     python benchmarks/pretraining.py --table   # the results as Markdown
     python benchmarks/pretraining.py --tune    # the trials on the validation split
 
-Each seed pretrains a model of its own on all training clips, without their labels. Both arms of a seed then train on
-the same few labelled clips in the same order, with equal settings. The last epoch counts: nothing is chosen by any
-score. Every run writes one JSON file; a run whose file is there is skipped.
+Each seed pretrains its own model on all training clips without labels. Both arms of a seed then train on the same few
+labelled clips in the same order, with equal settings. The last epoch counts; no score selects an epoch. Every run
+writes one JSON file; a run whose file exists is skipped.
 """
 
 import argparse
@@ -39,12 +39,12 @@ CACHE = ROOT / "outputs" / "pretraining_benchmark"
 
 
 def run_settings(arm: str, settings: dict) -> dict:
-    """All that decides a run but its seed."""
+    """All settings of a run except the seed."""
     return {**settings, "start": settings["start"] if arm == "pretrained" else None}
 
 
 def train_and_evaluate(settings: dict, seed: int, split: str, cache: Path) -> dict:
-    """One run: what was measured on the split, losses and seconds."""
+    """One run; returns the measurements on the split, losses and seconds."""
     pretraining = {}
     if settings["start"] is None:
         set_seed(seed)
@@ -66,7 +66,7 @@ def train_and_evaluate(settings: dict, seed: int, split: str, cache: Path) -> di
 
 
 def run(path: Path, arm: str, settings: dict, seed: int, split: str, cache: Path) -> None:
-    """One run, written as a whole or not at all; a finished one is left alone."""
+    """Does one run and writes its file completely or not at all; skips a finished run."""
     if finished_run(path, settings) is not None:
         return
     record = {
@@ -86,7 +86,7 @@ def run(path: Path, arm: str, settings: dict, seed: int, split: str, cache: Path
 
 
 def planned_runs(arguments: argparse.Namespace) -> list[tuple]:
-    """Path, arm, settings, seed and split of each run asked for; trials of equal settings share a run."""
+    """Path, arm, settings, seed and split of each requested run; trials with equal settings share a run."""
     if not arguments.tune:
         return [
             (arguments.results / f"{arm}_{seed}.json", arm, run_settings(arm, SETTINGS), seed, "test")
@@ -106,13 +106,13 @@ def planned_runs(arguments: argparse.Namespace) -> list[tuple]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="the trials on the validation split")
-    parser.add_argument("--table", action="store_true", help="print the results that are there, and run nothing")
+    parser.add_argument("--table", action="store_true", help="print the results of finished runs, and run nothing")
     parser.add_argument("--only", nargs="+", choices=TRIALS, metavar="NAME", help="with --tune: some trials")
     parser.add_argument("--seeds", nargs="+", type=int, help=f"default {SEEDS}, with --tune {TUNING_SEEDS}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of decoded clips and pretrained models")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # results then do not depend on the number of cores
+    torch.set_num_threads(1)  # so that results do not depend on the number of cores
     datasets.disable_progress_bars()
     runs = planned_runs(arguments)
     if not arguments.table:

@@ -1,13 +1,13 @@
-"""What the runs of `pretraining.py` are: shared settings, and the trials on the validation split.
+"""The runs of `pretraining.py`: shared settings, and the trials on the validation split.
 
-The settings were chosen on the validation split, with seed 100 (and one run of 101), which no run of the table has.
-Warm-up and learning rate of the fine-tuning are those at which training from scratch did best. The numbers of labelled
-clips and of epochs are those of the trial with the widest gap at that rate: the table shows where pretraining helps
-much, and `--tune --table` where it helps less. The trial with 32 epochs was made after the table.
+The settings were chosen on the validation split, with seed 100 (and one run of 101), which no run of the table uses.
+Training from scratch did best at this warm-up and learning rate. At this rate, the gap between the arms was widest
+with this number of labelled clips and epochs: the table shows a case in which pretraining helps much, and `--tune
+--table` shows cases in which it helps less. The trial with 32 epochs was made after the table.
 
-Before that, other settings (default difficulty, another fine-tuning) had been measured on the test split: UAR 0.40 and
-0.33 from scratch, 0.33 pretrained; their files are in `results/pretraining/trials`. So is a first trial on the
-validation split, of harder clips at twice the size, that was given up for its cost.
+Earlier, other settings (default difficulty, another fine-tuning) were measured on the test split: UAR 0.40 and 0.33
+from scratch, 0.33 pretrained. Their files are in `results/pretraining/trials`, together with a first trial on the
+validation split with harder clips of twice the size, which was abandoned for its cost.
 """
 
 DATA = {
@@ -39,7 +39,7 @@ FINE_TUNING = {
     "lr_scheduler_type": "cosine",
     "warmup_steps": 0.3,
 }
-# `train_clips` without labels; `norm_pix_loss` belongs to the model, the others are arguments of the pretraining.
+# `train_clips` without labels; `norm_pix_loss` belongs to the model, the other fields are pretraining arguments.
 START = {
     "train_clips": 2800,
     "norm_pix_loss": True,
@@ -54,7 +54,7 @@ START = {
 SETTINGS = {"data": DATA, "backbone": BACKBONE, "fine_tuning": FINE_TUNING, "start": START}
 
 SEEDS = (10, 11, 12, 13, 14)
-TUNING_SEEDS = (100, 101)  # which no run of the table has
+TUNING_SEEDS = (100, 101)  # seeds that no run of the table uses
 
 
 def _trial(labelled: int, epochs: int, learning_rate: float, warmup: float = 0.3, **start) -> dict:

@@ -1,4 +1,4 @@
-"""Markdown tables of what `pretraining.py` measured."""
+"""Markdown tables of the results of `pretraining.py`."""
 
 from statistics import mean
 
@@ -37,7 +37,7 @@ def results_table(records: list[dict]) -> str:
 
 
 def tuning_table(records: list[dict]) -> str:
-    """Validation UAR of both arms in every trial, and how far pretraining brought its loss."""
+    """Validation UAR of both arms in every trial, and the first and last pretraining loss."""
     lines = [
         "| trial | from scratch | pretrained | pretraining loss, first to last epoch |",
         "|---|---|---|---|",

@@ -1,9 +1,9 @@
-"""Trains the small checkpoint that ships with the package, and puts it in place.
+"""Trains the small checkpoint that ships with the package, and installs it.
 
     python benchmarks/small_checkpoint.py
 
-What it runs is the README's first command, `accelerate launch examples/train.py`, and takes minutes on two cores. The
-checkpoint, its card, numbers and pictures then replace those in `modeling_hdf/pretrained`.
+It runs the README's first command, `accelerate launch examples/train.py`, which takes minutes on two cores. Then it
+replaces the checkpoint, its card, numbers and pictures in `modeling_hdf/pretrained`.
 """
 
 import json
@@ -39,7 +39,7 @@ def main() -> None:
         content = json.loads((target / name).read_text())
         content.pop("auto_map", None)  # names the code that is left out
         (target / name).write_text(json.dumps(content, indent=2) + "\n")
-    print(f"the checkpoint that ships is now {target}")
+    print(f"the shipped checkpoint is now {target}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the command line and the import of the package cost before any work, in CPU seconds and as ratios.
+"""Cost of the command line and of the package's import before any work, in CPU seconds and as ratios.
 
     python benchmarks/startup.py
 
-Each line is the median over fresh processes, run in turn. Commands: help, version, wrong calls and bad paths, which
-have to be answered without importing torch. Import: `import modeling_hdf` beside the least that any user of a VideoMAE
-of transformers pays, its Auto classes and one model.
+Each line is the median over new processes, run in turn. Commands: help, version, wrong calls and bad paths, which must
+be answered without importing torch. Import: `import modeling_hdf` against the minimum for a VideoMAE of transformers,
+its Auto classes and one model.
 """
 
 import argparse

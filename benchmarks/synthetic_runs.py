@@ -1,4 +1,4 @@
-"""What the benchmarks that train on the embedded synthetic faces share: clips, training, pretraining, records."""
+"""Shared code of the benchmarks that train on synthetic faces: clips, training, pretraining, records."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ from modeling_hdf.training.pretraining import PretrainingArguments, PretrainingT
 ROOT = Path(__file__).parents[1]
 # Fields of VideoMAE's configuration among the settings of a pretraining; the others are arguments of its training.
 _MODEL_FIELDS = ("norm_pix_loss",)
-# Settings that recorded runs name, with the value that is now the only one.
+# Removed settings of recorded runs, with the only value that is left.
 RETIRED = {"dsm_variant": "figure"}
 
 
 def provenance() -> dict:
-    """What a record of a run says of code, command and versions."""
+    """Code, command and versions for the record of a run."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": git.stdout.strip() or None,
@@ -47,7 +47,7 @@ def provenance() -> dict:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` on a file beside `path` that then takes its name, so that `path` is never half written."""
+    """Calls `write` on a temporary file and renames it to `path`, so that `path` is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     write(part)
@@ -76,7 +76,7 @@ def build_rows(data: dict, split: str) -> datasets.Dataset:
 
 
 def build_clips(data: dict, split: str, cache: Path, **options) -> ClipDataset:
-    """The clips of a split, decoded once for all runs; `options` are those of [`ClipDataset`]."""
+    """The clips of a split, decoded once for all runs; `options` go to [`ClipDataset`]."""
     rows, processor = build_rows(data, split), build_processor(data)
     path = cache / f"{split}_{digest(data)}.safetensors"
     if not path.exists():
@@ -89,7 +89,7 @@ def build_clips(data: dict, split: str, cache: Path, **options) -> ClipDataset:
 
 
 def common_arguments(folder: str | Path, seed: int) -> dict:
-    """What every Trainer of the benchmarks is told."""
+    """Arguments of every Trainer of the benchmarks."""
     return {
         "output_dir": str(folder), "seed": seed, "use_cpu": True, "save_strategy": "no", "logging_strategy": "epoch",
         "report_to": "none", "disable_tqdm": True,
@@ -112,7 +112,7 @@ def train(model: torch.nn.Module, data: dict, training: dict, seed: int, cache: 
 
 
 def build_config(settings: dict, **fields) -> HDFConfig:
-    """The configuration of a run; `fields` are those of DAM."""
+    """The configuration of a run; `fields` are the DAM fields."""
     return HDFConfig(
         num_frames=settings["data"]["num_frames"],
         image_size=settings["data"]["image_size"],
@@ -123,7 +123,7 @@ def build_config(settings: dict, **fields) -> HDFConfig:
 
 
 def pretrained_checkpoint(settings: dict, seed: int, cache: Path) -> Path:
-    """Folder of a backbone pretrained without labels as `settings["start"]` says, which is made if it is not there."""
+    """Folder of a backbone pretrained without labels by `settings["start"]`; pretrains it if the folder is missing."""
     start = dict(settings["start"])
     data = settings["data"] | {"train_clips": start.pop("train_clips")}
     folder = cache / f"pretrained_{digest([data, settings['backbone'], settings['start']])}_{seed}"
@@ -155,7 +155,7 @@ def digest(settings: dict | list) -> str:
 
 
 def without_retired(settings: dict) -> dict:
-    """Settings as runs are asked for now: recorded ones may name a choice that has become the only one."""
+    """The settings without removed ones, which recorded runs may still name."""
     return {
         group: {name: value for name, value in (entries or {}).items() if RETIRED.get(name) != value}
         for group, entries in settings.items()
@@ -163,7 +163,7 @@ def without_retired(settings: dict) -> dict:
 
 
 def finished_run(path: Path, settings: dict) -> dict | None:
-    """What a run wrote; `None` before it. Raises `SystemExit` for a file of other settings."""
+    """The record of a run; `None` before the run. Raises `SystemExit` for a file of other settings."""
     if not path.exists():
         return None
     record = json.loads(path.read_text())

@@ -1,12 +1,12 @@
-"""What DSM, SAM and a second process cost per training step of HDFTrainer, as ratios measured in turn in one run.
+"""Cost of DSM, SAM and a second process per training step of HDFTrainer, as ratios measured in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/training_cost.py --preset small_224 --batch-size 8 --rounds 7
 
 Each round times, one after the other and on the same clips: cross-entropy, DSM, DSM with SAM and (on the CPU) DSM with
 two threads, all in one process, and DSM in two processes with half of the batch each. Only one of them runs at a time;
 each process has one thread (or one GPU) unless said otherwise. A step is forward, backward, clipping and optimizer,
-without the loading of data. The figure is the ratio of the fastest steps, which noise disturbs least; the quartiles of
-the rounds' ratios stand beside it.
+without data loading. The result is the ratio of the fastest steps, which noise disturbs least, with the quartiles of
+the rounds' ratios.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFTrainingArguments
 from modeling_hdf.configuration import configuration_path
 
-# What is measured: arguments of the training, threads per process.
+# Measured arms: training arguments, threads per process.
 ARMS = {
     "cross_entropy": ({"dsm": False}, 1),
     "dsm": ({}, 1),
@@ -90,7 +90,7 @@ def seconds_per_step(trainer: HDFTrainer, threads: int) -> float:
 
 
 def work(options: argparse.Namespace, folder: str, rank: int, num_processes: int, connection: Connection) -> None:
-    """Measures the arm that it receives the name of, until it receives None."""
+    """Measures each arm whose name it receives, until it receives None."""
     if num_processes > 1:
         os.environ |= {name: str(rank) for name in ("RANK", "LOCAL_RANK")}
         os.environ |= {name: str(num_processes) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")}
@@ -109,7 +109,7 @@ def work(options: argparse.Namespace, folder: str, rank: int, num_processes: int
 
 
 def measure(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds per step of each arm, a number for each round."""
+    """Seconds per step of each arm, one number per round."""
     context = multiprocessing.get_context("spawn")
     names = [*ARMS, "two_processes"]
     if torch.cuda.is_available():
@@ -120,12 +120,12 @@ def measure(options: argparse.Namespace) -> dict[str, list[float]]:
             ours, theirs = context.Pipe()
             worker = context.Process(target=work, args=(options, folder, rank, num_processes, theirs), daemon=True)
             worker.start()
-            theirs.close()  # a worker that fails then ends the wait for it
+            theirs.close()  # so that a failed worker ends the wait
             workers.append(worker)
             ends.append(ours)
         seconds: dict[str, list[float]] = {name: [] for name in names}
         for index in range(options.rounds):
-            for name in reversed(names) if index % 2 else names:  # alternate who goes first
+            for name in reversed(names) if index % 2 else names:  # alternate the order
                 asked = ends[1:] if name == "two_processes" else ends[:1]
                 for end in asked:
                     end.send(name)

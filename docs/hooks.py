@@ -16,7 +16,7 @@ TRAINING = {"train": train.training_parser, "pretrain": pretrain.training_parser
 
 
 def on_page_markdown(markdown: str, **_) -> str:
-    """Puts the options of a command in the place of `<!-- options: COMMAND -->`."""
+    """Replaces `<!-- options: COMMAND -->` by the options of the command."""
     return re.sub(r"<!-- options: (.+?) -->", lambda match: options_table(match[1]), markdown)
 
 
@@ -32,7 +32,7 @@ def find_parser(command: str) -> argparse.ArgumentParser:
 
 
 def options_table(command: str) -> str:
-    """The arguments and options of a command as Markdown; without those of every command, or of transformers."""
+    """The arguments and options of a command as Markdown, without common options and transformers' options."""
     elsewhere = {"help", *(action.dest for action in common_options()._actions)}
     if command in TRAINING:
         elsewhere |= set(TrainingArguments.__dataclass_fields__)
@@ -49,7 +49,7 @@ def options_table(command: str) -> str:
 
 
 def option_name(action: argparse.Action) -> str:
-    """How an option is written: its name, and the values it takes."""
+    """The name of an option and its values."""
     choices = " \\| ".join(map(str, action.choices or []))
     if not action.option_strings:
         return f"`{action.metavar or action.dest}` {choices}"
@@ -58,7 +58,7 @@ def option_name(action: argparse.Action) -> str:
 
 
 def on_page_content(content: str, **_) -> str:
-    """Renders the equations, and takes the markup out of types, which docstrings write as `int`, *optional*."""
+    """Renders the equations, and removes the markup of types, which docstrings write as `int`, *optional*."""
     content = re.sub(r'<span class="arithmatex">\\\((.*?)\\\)</span>', lambda m: mathml(m[1], "inline"), content)
     content = re.sub(
         r"<code>[^<]*`[^<]*</code>", lambda m: m[0].replace("`", "").replace("*optional*", "optional"), content
@@ -69,12 +69,12 @@ def on_page_content(content: str, **_) -> str:
 
 
 def mathml(latex: str, display: str) -> str:
-    """An equation as MathML, which browsers render without any script."""
+    """An equation as MathML, which browsers render without scripts."""
     return convert(html.unescape(latex).strip(), display=display)
 
 
 def on_env(env, files, **_):
-    """Turns [`name`] of a docstring into a link to `name`, or into the name alone if it has no page."""
+    """Turns [`name`] in a docstring into a link to `name`, or into plain `name` if it has no page."""
     pages = [file.page for file in files.documentation_pages() if file.page.content]
     places = {}
     for page in pages:
