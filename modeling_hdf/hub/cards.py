@@ -1,4 +1,4 @@
-"""Model cards, filled from the results in a `metrics.json` and from nothing else."""
+"""Model cards, whose numbers come only from a `metrics.json`."""
 
 from importlib import resources
 
@@ -14,9 +14,9 @@ from ..pretrained import SHIPPED
 from ..videomae_hdf import as_pair
 from .markdown import code_block, code_span, plain_text
 
-# `license_name` of weights whose terms no licence of the Hub states: the section of the card does.
+# `license_name` of weights that no licence of the Hub fits: a section of the card gives their terms.
 _LICENSE_NAME = "see-model-card"
-# What a card shows of the results.
+# Fields of the results that a card shows.
 _FIELDS = (
     *("base_model", "dataset", "fold", "split", "peer_protocol", "temporal_sampling", "num_views", "num_clips"),
     *("seed", "war", "uar", "recall", "command"),
@@ -36,10 +36,10 @@ def model_card(
 
     Args:
         config ([`HDFConfig`]): configuration of the model.
-        results ([`Results`], *optional*): of the training. `None` for a model that was not evaluated: the card then
-            says so, holds no number, and claims nothing about data and start weights, which only they know.
-        repository (`str`, *optional*): where the card goes, `"owner/name"`; gives its title and its example.
-        revision (`str`, *optional*): the branch it goes to, if not the main one.
+        results ([`Results`], *optional*): results of the training. `None` for a model that was not evaluated: the card
+            then says so, and gives no numbers, no training data and no start weights.
+        repository (`str`, *optional*): repository of the card, `"owner/name"`; used in its title and example.
+        revision (`str`, *optional*): branch of the card, if not the main one.
         shipped (`bool`, *optional*, defaults to `False`): the model is the one that ships with the package.
 
     Raises:
@@ -64,7 +64,7 @@ def model_card(
 
 def planned_model_card(dataset: str) -> ModelCard:
     """
-    The card of a model that its recipe will give, complete but for the numbers, each of which says "not trained yet".
+    The card of a model before its training. In place of each number it says "not trained yet".
 
     Args:
         dataset (`str`): `"dfew"` or `"ferv39k"`; also the name of the recipe.
@@ -103,7 +103,7 @@ def _fill(
     revision: str | None = None,
     shipped: bool = False,
 ) -> ModelCard:
-    """Fills the template; the results tell nothing of a model that was not evaluated."""
+    """Fills the template; ignores the results of a model that was not evaluated."""
     dataset, base_model = results.dataset, results.base_model
     is_free = _is_free(dataset, base_model)
     data = ModelCardData(
@@ -147,12 +147,12 @@ def _fill(
 
 
 def _is_free(dataset: str | None, base_model: str | None) -> bool:
-    """Whether nothing but our own Apache-2.0 code and CC0 faces is behind the weights."""
+    """Whether the weights come only from our own Apache-2.0 code and CC0 faces."""
     return base_model is None and dataset == "synthetic"
 
 
 def _eval_results(results: Results) -> list[EvalResult]:
-    """WAR and UAR for the metadata, with the dataset, fold and split that they are of."""
+    """WAR and UAR for the metadata, with their dataset, fold and split."""
     evaluation = {
         "task_type": "video-classification",
         "dataset_type": results.dataset,

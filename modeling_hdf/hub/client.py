@@ -1,4 +1,4 @@
-"""The way to the Hub: a push is one commit, its errors say what to do, and a dry run writes the same files."""
+"""Pushes to the Hub: each push is one commit, errors say what to do, and a dry run writes the same files."""
 
 import os
 import re
@@ -17,16 +17,16 @@ from .gate import Files, check_files
 
 
 class HubError(OSError):
-    """The Hub refused or failed. All of the push is visible or nothing of it; it can be repeated."""
+    """The Hub refused or failed. The push is visible completely or not at all, and can be repeated."""
 
 
 class HubUnavailable(HubError):
-    """The Hub could not be reached, or failed: later it may work."""
+    """The Hub could not be reached, or failed; a later attempt may work."""
 
 
 def write_files(files: Files, folder: str | os.PathLike) -> Path:
     """
-    Writes into a folder what [`push_files`] would push: the folder appears with all files, or not at all.
+    Writes the files that [`push_files`] would push. The folder appears with all files, or not at all.
 
     Raises:
         ValueError: for a file that must not travel; see [`check_files`].
@@ -48,7 +48,7 @@ def write_files(files: Files, folder: str | os.PathLike) -> Path:
 
 
 def check_repository(repo_id: str) -> None:
-    """Raises a `ValueError` for what is no `"owner/name"`."""
+    """Raises a `ValueError` if `repo_id` is not of the form `"owner/name"`."""
     if not is_hub_id(repo_id):
         raise ValueError(f"{repo_id!r} is no repository of the Hub: write owner/name.")
 
@@ -57,10 +57,10 @@ def create_repository(
     repo_id: str, *, repo_type: str = "model", private: bool = False, token: str | None = None
 ) -> str:
     """
-    Creates a repository, if there is none of that name yet.
+    Creates a repository, if it does not exist yet.
 
     Args:
-        repo_id (`str`): `"owner/name"`, or a name alone for one of the owner of the token.
+        repo_id (`str`): `"owner/name"`, or only a name, for a repository of the token's owner.
         repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
         private (`bool`, *optional*, defaults to `False`): create it as a private one.
         token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
@@ -97,15 +97,14 @@ def push_files(
     """
     Pushes files to a repository in one commit: a reader sees the push as a whole or not at all.
 
-    Not `upload_folder`, which splits large folders into several commits. What was uploaded before an interruption is
-    not uploaded again when the push is repeated. A push that breaks off can leave a new repository or branch behind,
-    without any of the files.
+    It does not use `upload_folder`, which splits large folders into several commits. A repeated push does not upload
+    the same data again. An interrupted push can leave a new repository or branch, without any of the files.
 
     Args:
-        files (`Mapping[str, Path | bytes]`): what to push, by its path in the repository.
-        repo_id (`str`): `"owner/name"`; created if need be.
-        replaces (`str`): regular expression; files of the branch whose whole path it matches and which are not among
-            `files` are deleted by the same commit, so that none of an earlier push stays beside the new ones.
+        files (`Mapping[str, Path | bytes]`): maps the path in the repository to the file or its content.
+        repo_id (`str`): `"owner/name"`; created if it does not exist.
+        replaces (`str`): regular expression. The commit deletes the files of the branch whose whole path it matches
+            and which `files` lacks, so that no file of an earlier push stays.
         message (`str`): commit message.
         repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
         private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
@@ -137,13 +136,13 @@ def push_files(
 
 @contextmanager
 def _clear_errors(repo_id: str, committing: bool = False) -> Iterator[None]:
-    """Turns what the client of the Hub raises into a [`HubError`] of one line."""
+    """Turns errors of the Hub client into a [`HubError`] of one line."""
     try:
         yield
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} is no name of a repository: {_first_line(error)}") from error
     except (HfHubHTTPError, httpx.TransportError, OfflineModeIsEnabled, RuntimeError) as error:
-        # The client wraps what stopped the upload of a large file into a RuntimeError.
+        # The client wraps errors of large uploads into a RuntimeError.
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ is not None else error
         raise _explained(cause, repo_id, committing) from error
 
@@ -151,7 +150,7 @@ def _clear_errors(repo_id: str, committing: bool = False) -> Iterator[None]:
 def _explained(error: BaseException, repo_id: str, committing: bool) -> HubError:
     if isinstance(error, OfflineModeIsEnabled):
         return HubError("HF_HUB_OFFLINE is set, so nothing was pushed: unset it and repeat the command.")
-    # A commit whose answer was lost may have been made.
+    # The Hub may have made the commit although its answer was lost.
     visible = f"Either all of the push is visible in {repo_id} or nothing" if committing else "Nothing was pushed"
     if not isinstance(error, HfHubHTTPError):
         return HubUnavailable(

@@ -1,4 +1,4 @@
-"""Publishing a dataset: Parquet files with the videos in them, a dataset card, and the way to the Hub."""
+"""Publishing a dataset: Parquet files with embedded videos, a dataset card, and the push to the Hub."""
 
 import filecmp
 import os
@@ -24,7 +24,7 @@ from .client import check_repository, push_files
 from .gate import check_files, refuse_secret
 from .markdown import plain_text
 
-# Names of folders that only those datasets have.
+# Names of folders that occur only in licence-gated datasets.
 _GATED_FOLDERS = {
     "emolabel_datasplit": "DFEW", "clip_224x224": "DFEW", "clip_224x224_16f": "DFEW", "clip_224x224_avi": "DFEW",
     "jpg_256": "DFEW", "2_clipsforfacecrop": "FERV39k", "3_clipsforscenimages": "FERV39k", "4_setups": "FERV39k",
@@ -32,17 +32,17 @@ _GATED_FOLDERS = {
 }  # fmt: skip
 _FILE_BYTES = 400_000_000
 _ROWS_AT_ONCE = 32
-_CRF = 12  # close to the frames that are stored: about 45 dB
+_CRF = 12  # close to the stored frames: about 45 dB
 
 
 def refuse_gated(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> None:
     """
-    Raises a `ValueError` for a dataset that must not be handed on, by its name or by where its clips lie.
+    Raises a `ValueError` if the name of a dataset or the folders of its clips show that it is licence-gated.
 
     Args:
         dataset (`str`): name of the dataset.
-        paths (`Iterable[str]`): clips and folders; one within a folder that only a licence-gated dataset has, or a
-            folder that holds one, is refused too.
+        paths (`Iterable[str]`): clips and folders. A path inside a folder that only a licence-gated dataset has, or a
+            folder that contains such a folder, is refused too.
     """
     owner = GATED_DATASETS.get(dataset.lower())
     for path in paths:
@@ -74,15 +74,15 @@ def publish_dataset(
     dry_run: bool = False,
 ) -> Path:
     """
-    Writes a folder that `datasets.load_dataset` reads here and on the Hub, and pushes it if `repo_id` is given, in one
-    commit. A folder that an earlier call wrote from the same data is pushed again, so that a push can be repeated.
+    Writes a folder that `datasets.load_dataset` reads, locally and on the Hub, and pushes it in one commit if
+    `repo_id` is given. To repeat a push, call this again with the same data and the same folder.
 
     Videos are embedded byte for byte. Frame folders become H.264 videos, nearly lossless (constant rate factor 12),
     4:2:0, with an odd height or width extended by repeating the last row or column. Columns without any value are
-    left out; the others, `clip_id` and `group` too, are published as they are.
+    left out; all other columns, also `clip_id` and `group`, are published unchanged.
 
     Args:
-        splits (`Mapping[str, Dataset]`): what `builder.as_dataset()` of [`VideoFolder`] or [`SyntheticFaces`] gives.
+        splits (`Mapping[str, Dataset]`): result of `builder.as_dataset()` of [`VideoFolder`] or [`SyntheticFaces`].
         folder (`str` or `Path`): where to write; must be empty, not exist, or hold the same dataset already; its card
             then names the new `repo_id`.
         name (`str`): name for the card.
@@ -90,21 +90,21 @@ def publish_dataset(
         description (`str`, *optional*): what the clips show, for the card.
         synthetic (`bool`, *optional*, defaults to `False`): whether the faces are rendered.
         fps (`int`, *optional*, defaults to 25): frames per second of clips that are folders of frames.
-        data_dir (`str` or `Path`, *optional*): folder that every clip on disk must lie in, links followed. Without it
-            none may lie on disk: a list or a link could name any file of this machine.
+        data_dir (`str` or `Path`, *optional*): folder that must contain every clip on disk, after following links.
+            Without it no clip may lie on disk: a list or a link could name any file of this machine.
         places (`Mapping[str, str]`, *optional*): file and line that list a clip, by its `clip_id`, for messages.
         repo_id (`str`, *optional*): dataset repository to push to, created if need be.
         private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
         revision (`str`, *optional*): branch to push to, created if need be; default: the main one.
-        dry_run (`bool`, *optional*, defaults to `False`): write what would be pushed to `repo_id`, and push nothing.
+        dry_run (`bool`, *optional*, defaults to `False`): write the files for `repo_id` and push nothing.
 
     Returns the folder.
 
     Raises:
         ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`]; for a clip that lies outside
-            of `data_dir` or is no clip; for a token or a path of this machine, see [`check_files`].
+            of `data_dir` or is neither video nor picture; for a token or a path of this machine, see [`check_files`].
         FileExistsError: if the folder holds something else.
-        OutputError: if it cannot be written.
+        OutputError: if the folder cannot be written.
         HubError: if the Hub refuses or fails; see [`~modeling_hdf.hub.client.push_files`].
     """
     folder = Path(folder)
@@ -145,7 +145,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _is_same_dataset(folder: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, up to the repository that the card names."""
+    """Whether two folders hold the same files, apart from the repository name in the card."""
 
     def card(where: Path) -> str:
         return re.sub(r'load_dataset\("[^"]*"', "", (where / "README.md").read_text(encoding="utf-8"))
@@ -171,12 +171,12 @@ def clip_paths(clip: Mapping[str, Any]) -> list[str]:
 
 def refuse_outside(clip: Mapping[str, Any], data_dir: str | os.PathLike | None, place: str) -> None:
     """
-    Refuses a clip with a file that does not lie in a folder, or is a device or a pipe.
+    Refuses a clip if one of its files lies outside the folder, or is a device or a pipe.
 
     Args:
-        clip (`Mapping`): of a row.
+        clip (`Mapping`): the clip of a row.
         data_dir (`str` or `Path`, *optional*): the folder.
-        place (`str`): what lists the clip, for the message.
+        place (`str`): file and line that list the clip, for the message.
 
     Raises:
         ValueError: names the place and the path. FileNotFoundError: if a file has gone.

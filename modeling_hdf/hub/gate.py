@@ -1,4 +1,4 @@
-"""What passes to the Hub: files that are what their names say, and in whose texts there is nothing private."""
+"""Checks of files before a push: their content must match their suffix, and must hold nothing private."""
 
 import html
 import json
@@ -14,23 +14,23 @@ from PIL import Image
 from ..data.paths import check_content, regular_file, safetensors_header
 from ..evaluation.privacy import Find, find_local_path, find_secret, find_secret_of_command
 
-# What travels: the path in the repository, and the file on disk or the content itself.
+# Files to push: maps the path in the repository to the file on disk or to the content itself.
 Files = Mapping[str, Path | bytes]
 
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
-# Names of classes, in which a slash need not be one of a path.
+# Class names may hold a slash without being a path.
 _CLASS_NAMES = ("id2label", "label2id")
 
 
 def check_files(files: Files) -> None:
     """
-    The gate that every file passes before it is pushed, or written to be pushed.
+    Checks every file before it is pushed, or written for a later push.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a name that leaves the repository; a link, a device or a pipe; a file that is not what its
-            suffix says; a token, a private key or a password in a URL in any text, and a path of this machine in JSON
-            and in the texts of Parquet. The message names file, line and kind, and never a secret.
+        ValueError: for a name that leaves the repository; a link, a device or a pipe; content that does not match the
+            suffix; a token, a private key or a password in a URL in any text; a path of this machine in JSON or in
+            the texts of Parquet. The message names file, line and kind, and never shows a secret.
     """
     for name, content in files.items():
         parts = PurePosixPath(name).parts
@@ -46,11 +46,11 @@ def check_files(files: Files) -> None:
 
 def refuse_private(name: str, content: Path | bytes) -> None:
     """
-    Refuses a file in whose texts there is a secret or a path of this machine.
+    Refuses a file whose texts hold a secret or a path of this machine.
 
     Args:
-        name (`str`): the file, for its suffix and the message.
-        content (`Path` or `bytes`): the file, or what it holds; it has passed [`check_content`].
+        name (`str`): name of the file, for its suffix and the message.
+        content (`Path` or `bytes`): the file or its content; it has passed [`check_content`].
 
     Raises:
         ValueError: as [`check_files`] says.
@@ -59,7 +59,7 @@ def refuse_private(name: str, content: Path | bytes) -> None:
     if suffix == ".parquet":
         _refuse_in_parquet(name, content)
         return
-    if suffix == ".safetensors":  # its tensors are no text
+    if suffix == ".safetensors":  # its tensors hold no text
         with open(content, "rb") if isinstance(content, Path) else BytesIO(content) as file:
             refuse_secret(name, safetensors_header(name, file))
         return
@@ -68,7 +68,7 @@ def refuse_private(name: str, content: Path | bytes) -> None:
         _refuse_in_json(name, data.decode("utf-8"))
         return
     refuse_secret(name, data)
-    if suffix == ".md":  # as it is shown
+    if suffix == ".md":  # also check the rendered text
         refuse_secret(name, html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", data.decode("utf-8"))))
     if suffix == ".png":
         with Image.open(BytesIO(data)) as picture:
@@ -78,7 +78,7 @@ def refuse_private(name: str, content: Path | bytes) -> None:
 
 
 def refuse_secret(name: str, text: str | bytes) -> None:
-    """Raises a `ValueError` if there is a secret in a text, or in the bytes of any file, that `name` tells of."""
+    """Raises a `ValueError` if a text, or the bytes of a file, hold a secret; the message gives `name`."""
     _refuse(name, find_secret(text), has_lines=isinstance(text, str) or name.endswith((".py", ".md", ".csv", ".txt")))
 
 
@@ -96,7 +96,7 @@ def _refuse_local_path(place: str, path: str | None) -> None:
 
 
 def _refuse_in_json(name: str, text: str) -> None:
-    """Looks at every text of a JSON object, keys and repeated keys too, unescaped."""
+    """Checks every string of a JSON object after unescaping it, including keys and repeated keys."""
     content = json.loads(text)
     class_names = {str(each) for key in _CLASS_NAMES for each in _names(content.get(key))}
     for line, each, is_key in _json_texts(text):
@@ -110,7 +110,7 @@ def _names(value: object) -> list:
 
 
 def _json_texts(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Line, text and whether it is a key, of each text in JSON."""
+    """Yields for each string in JSON its line, its text and whether it is a key."""
     line, seen = 1, 0
     for found in _JSON_TEXT.finditer(text):
         line, seen = line + text.count("\n", seen, found.start()), found.start()
@@ -118,7 +118,7 @@ def _json_texts(text: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _refuse_in_parquet(name: str, content: Path | bytes) -> None:
-    """Looks at the columns that hold text, at any depth, and at the notes on the columns."""
+    """Checks the text columns, at any depth, and the metadata of the columns."""
     with pq.ParquetFile(BytesIO(content) if isinstance(content, bytes) else content) as file:
         schema = file.schema_arrow
         refuse_secret(f"{name}: the notes on its columns", f"{schema.names} {schema.metadata}")
@@ -134,7 +134,7 @@ def _refuse_in_parquet(name: str, content: Path | bytes) -> None:
 
 
 def _texts_of(values: pa.Array) -> Iterator[str]:
-    """The different texts of a column, out of lists and structures."""
+    """The unique texts of a column, also inside lists and structures."""
     while not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         if pa.types.is_dictionary(values.type):
             values = values.dictionary

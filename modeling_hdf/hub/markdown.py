@@ -1,4 +1,4 @@
-"""Free text within Markdown: names and descriptions are shown as they are, and are neither markup nor links."""
+"""Free text within Markdown: escapes names and descriptions, so that they cannot act as markup or links."""
 
 import re
 
@@ -8,7 +8,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def plain_text(text: str) -> str:
     """
-    Text as Markdown that shows it, in one line: also within a table, and without links of bare addresses.
+    Escapes text for one line of Markdown, also within a table. Bare addresses do not become links.
 
     Example:
 
@@ -25,7 +25,7 @@ def plain_text(text: str) -> str:
 
 
 def code_span(text: str) -> str:
-    """Text as code within a line. Its ticks are longer than any in the text."""
+    """Text as inline code, between more ticks than occur in the text."""
     text = " ".join(str(text).split())
     ticks = _more_ticks(text, least=1)
     space = " " if text.startswith("`") or text.endswith("`") else ""
@@ -33,7 +33,7 @@ def code_span(text: str) -> str:
 
 
 def code_block(text: str, language: str) -> str:
-    """Text as a block of code, which nothing in it can end."""
+    """Text as a code block, between more ticks than occur in the text."""
     ticks = _more_ticks(text, least=3)
     return f"{ticks}{language}\n{text}\n{ticks}"
 

@@ -1,4 +1,4 @@
-"""Publishing a model folder: which of its files travel, and whether they belong together."""
+"""Publishing a model folder: selects the files to publish, and checks that they belong together."""
 
 import os
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from .gate import Files, check_files, refuse_private
 CONFIG, PROCESSOR = "config.json", "video_preprocessor_config.json"
 PICTURES = ("confusion_matrix.png", "training_curves.png")
 _DAMAGED = "Save the model again."
-# What an earlier push may have left that must not stay beside the files of this one.
+# Files of an earlier push that this push must delete or replace.
 REPLACES = rf"model\.safetensors(\.index\.json)?|{SHARD}|metrics\.json|confusion_matrix\.png|training_curves\.png"
 
 
@@ -32,18 +32,18 @@ REPLACES = rf"model\.safetensors(\.index\.json)?|{SHARD}|metrics\.json|confusion
 
 def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     """
-    The files of a model that travel: configuration, weights, video processor and code, and nothing else of the folder.
+    The files of a model to publish: configuration, weights, video processor and code, and no other file.
 
     Raises:
-        FileNotFoundError: names all that are missing.
+        FileNotFoundError: if files are missing; names them all.
         ValueError: for weights that are damaged, incomplete or do not fit `config.json`, for a folder with two sets of
-            weights, and for a file that leaves the folder, is not what its suffix says, or tells something private;
+            weights, and for a file that lies outside the folder, does not match its suffix, or holds private data;
             see [`checked_file`] and [`refuse_private`].
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    passed = _pass_gate(folder, (CONFIG, PROCESSOR))  # before they are read
+    passed = _pass_gate(folder, (CONFIG, PROCESSOR))  # before reading them
     if os.path.lexists(folder / WEIGHTS_INDEX):
         checked_file(folder, WEIGHTS_INDEX)
     code = set().union(*(_code_files(folder, name) for name in (CONFIG, PROCESSOR) if name in passed))
@@ -60,7 +60,7 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
 
 
 def _pass_gate(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The real paths of those files that are there; see [`checked_file`] and [`refuse_private`]."""
+    """The real paths of the files that exist; see [`checked_file`] and [`refuse_private`]."""
     files = {name: checked_file(folder, name) for name in names if os.path.lexists(folder / name)}
     for name, path in files.items():
         refuse_private(str(folder / name), path)
@@ -68,7 +68,7 @@ def _pass_gate(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _code_files(folder: Path, name: str) -> set[str]:
-    """The modules that `auto_map` of a file names, and what they import."""
+    """The modules that `auto_map` of a file names, and the modules that they import."""
     references = read_json(folder / name, _DAMAGED).get("auto_map", {})
     references = references if isinstance(references, dict) else {}
     required = (
@@ -92,7 +92,7 @@ def _code_files(folder: Path, name: str) -> set[str]:
 
 
 def _check_weights(folder: Path) -> None:
-    """Compares the tensors in the headers of the files with those of the model that `config.json` describes."""
+    """Compares the tensors in the file headers with the model that `config.json` describes."""
     config = _read_config(folder)
     with torch.device("meta"):
         expected = {name: list(value.shape) for name, value in HDFForVideoClassification(config).state_dict().items()}
@@ -130,20 +130,20 @@ def model_release(
     folder: str | os.PathLike, repo_id: str | None = None, revision: str | None = None, *, may_be_stale: bool = False
 ) -> Files:
     """
-    All that is published of a model folder: its files, the numbers and pictures of its evaluation, and its card.
+    All files to publish from a model folder: model, numbers and pictures of its evaluation, and card.
 
     The card is written from `config.json` and `metrics.json`; a `README.md` in the folder is not published.
 
     Args:
-        folder (`str` or `Path`): folder that `examples/train.py` or the Trainer left.
-        repo_id (`str`, *optional*): where it goes, for the card.
-        revision (`str`, *optional*): branch that it goes to, for the card.
-        may_be_stale (`bool`, *optional*, defaults to `False`): leave out a `metrics.json` that is of other weights, as
-            that of an earlier run is while training goes on, in place of an error.
+        folder (`str` or `Path`): folder that `examples/train.py` or the Trainer wrote.
+        repo_id (`str`, *optional*): repository, for the card.
+        revision (`str`, *optional*): branch, for the card.
+        may_be_stale (`bool`, *optional*, defaults to `False`): leave out a `metrics.json` that belongs to other
+            weights instead of raising an error; during training it may come from an earlier run.
 
     Raises:
         FileNotFoundError, ValueError: see [`model_files`].
-        ValueError: if `metrics.json` is not of these weights, damaged, or lacks a field of the card.
+        ValueError: if `metrics.json` belongs to other weights, is damaged, or lacks a field of the card.
     """
     folder = Path(folder)
     if repo_id is not None:
@@ -172,8 +172,8 @@ def model_release(
 
 def write_model_card(folder: str | os.PathLike) -> Path:
     """
-    Writes `README.md` from the `config.json` and the `metrics.json` of a folder, or without numbers if the latter is
-    missing or of other weights.
+    Writes `README.md` from the `config.json` and the `metrics.json` of a folder, or without numbers if
+    `metrics.json` is missing or belongs to other weights.
 
     Raises: see [`model_release`].
     """

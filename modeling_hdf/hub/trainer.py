@@ -21,8 +21,8 @@ class HDFTrainer(DSMTrainer):
     """
     [`DSMTrainer`] with pushes to the Hub: the [`~transformers.Trainer`] of HDF.
 
-    A push holds what `hdf push` publishes: no pickles (`training_args.bin`, which would hold the token too), no
-    optimizer states, nothing else that lies in the output folder.
+    A push holds the same files as `hdf push`: no pickles (`training_args.bin` would also hold the token), no optimizer
+    states, and no other files of the output folder.
 
     Raises:
         ValueError: for `push_to_hub` without `processing_class`, or with a `hub_strategy` that would push optimizer
@@ -56,11 +56,11 @@ class HDFTrainer(DSMTrainer):
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """
-        Creates the repository. A Hub that is down is a warning, so that it stops no training: the first push that
-        reaches it creates the repository.
+        Creates the repository. If the Hub cannot be reached, logs a warning and lets training go on: the first push
+        that reaches the Hub creates the repository.
 
         Raises:
-            HubError: if the Hub refuses, as without a valid token or permission.
+            HubError: if the Hub refuses, for example without a valid token or permission.
         """
         if not self.is_world_process_zero():
             return
@@ -77,7 +77,7 @@ class HDFTrainer(DSMTrainer):
         self.hub_model_id = create_repository(name, private=bool(private), token=token)
 
     def create_model_card(self) -> None:
-        """Writes our card, with the numbers of `metrics.json` if that is of the weights in the output folder."""
+        """Writes our card, with the numbers of `metrics.json` if they belong to the weights in the output folder."""
         if self.is_world_process_zero():
             write_model_card(self.args.output_dir)
 
@@ -90,12 +90,13 @@ class HDFTrainer(DSMTrainer):
         private: bool | None = None,
     ) -> CommitInfo | Future | None:
         """
-        Saves the model and pushes it with its processor, code and card, and `metrics.json` if it is of these weights.
+        Saves the model and pushes it with its processor, code and card, and with `metrics.json` if it belongs to the
+        weights.
 
-        Arguments as those of [`~transformers.Trainer.push_to_hub`]; the card takes none, it is written from the files.
+        Arguments as in [`~transformers.Trainer.push_to_hub`], without those of the card: the files decide its content.
 
         Raises:
-            HubError: if the Hub refuses or fails. The model lies in the output folder; `hdf push` can push it.
+            HubError: if the Hub refuses or fails. The model stays in the output folder; `hdf push` can push it.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         token = token if token is not None else self.args.hub_token
@@ -121,8 +122,8 @@ class HDFTrainer(DSMTrainer):
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """
-        Pushes the model of a checkpoint in the background, from a copy, since checkpoints are deleted. What stops it
-        is a warning, and never the end of the training: the next save pushes again.
+        Pushes the model of a checkpoint in the background, from a copy, because checkpoints may be deleted. An error
+        is logged as a warning and does not stop the training: the next save pushes again.
         """
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
@@ -157,7 +158,7 @@ class HDFTrainer(DSMTrainer):
                     revision=self.args.hub_revision,
                     token=self.args.hub_token,
                 )
-            except Exception as error:  # nobody asks the Future, so whatever it holds would be lost
+            except Exception as error:  # no code reads the Future, so its error would be lost
                 logger.warning(f"{message}: not pushed. {error}")
 
 

@@ -3,8 +3,8 @@ Training: the losses of the method, and the Trainer that applies them.
 
 - [`DSM`], [`robust_contrastive_loss`], [`information_bottleneck`]: the training loss of HDF and its parts.
 - [`SAMPerturbation`]: sharpness-aware minimisation.
-- [`DSMTrainer`] with [`HDFTrainingArguments`]: the Trainer of transformers with these losses. A killed run goes on
-  where it was. [`modeling_hdf.HDFTrainer`] adds pushes to the Hub.
+- [`DSMTrainer`] with [`HDFTrainingArguments`]: the Trainer of transformers with these losses. A killed run resumes
+  where it stopped. [`modeling_hdf.HDFTrainer`] adds pushes to the Hub.
 - [`PretrainingTrainer`]: masked autoencoding of clips without labels.
 """
 

@@ -1,4 +1,4 @@
-"""HDFTrainingArguments: what [`HDFTrainer`] trains with."""
+"""HDFTrainingArguments: the arguments of [`HDFTrainer`]."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ class HDFTrainingArguments(TrainingArguments):
     """
     Arguments of [`HDFTrainer`]: those of [`~transformers.TrainingArguments`] and the ones below.
 
-    What the paper leaves open was measured by `benchmarks/ablation.py --tune`: UAR on the validation split of the
-    embedded faces, in points beside cross-entropy alone, mean of 2 seeds. Two seeds settle no small difference; where
-    trials tie, the default is the safer or the published value.
+    The defaults that the paper does not give come from `benchmarks/ablation.py --tune`: UAR on the validation split of
+    the embedded faces, in points relative to cross-entropy alone, mean of 2 seeds. Two seeds cannot show small
+    differences; where trials tie, the default is the safer or the published value.
 
     Args:
         dsm (`bool`, *optional*, defaults to `True`):
             Whether to train with DSM. Without it the loss is plain cross-entropy.
         dsm_scaling (`str`, *optional*, defaults to `"features"`):
-            What weighs the two losses: the gradient norm of the `"parameters"` in the previous step, the gradient
-            norm at the `"features"` of the present batch, or nothing (`"fixed"`: `dsm_alpha` and `dsm_beta`).
+            Source of the weights of the two losses: the gradient norm of the `"parameters"` in the previous step, the
+            gradient norm at the `"features"` of the present batch, or neither (`"fixed"`: `dsm_alpha` and `dsm_beta`).
             In those trials the first two tie (+0.8 and +0.7 points; `"fixed"` with 1 and 0.1: -1.0);
             `"features"` keeps no state and cannot switch the cross-entropy off.
         dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy. 10 and 0.1 are the numbers of
@@ -59,8 +59,8 @@ class HDFTrainingArguments(TrainingArguments):
             to `"uar"`; 0 switches it off. Needs `eval_strategy` and `load_best_model_at_end`.
 
     DSM sees the micro-batches of all processes together: W processes with `per_device_train_batch_size=B` compare
-    W * B clips, and train as one process with a batch of W * B does, but for dropout, drop path and mixing, which are
-    drawn within each process. It sees one micro-batch at a time: with
+    W * B clips, and train as one process with a batch of W * B does, except that each process draws its own dropout,
+    drop path and mixing. It sees one micro-batch at a time: with
     `gradient_accumulation_steps=n` a step is the exact mean of the losses of its n micro-batches, which is not the
     loss of the n together (a contrastive loss compares samples). Prefer more processes or a larger
     `per_device_train_batch_size`.
@@ -68,7 +68,7 @@ class HDFTrainingArguments(TrainingArguments):
 
     # A Trainer default that would drop the video columns of a dataset.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not take."})
-    # Every parameter takes part in every step; the Trainer's default would search the graph for others each time.
+    # Every step uses every parameter; the Trainer's default would search the graph for unused ones in each step.
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "As DDP's; not needed here."})
     dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
     dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})

@@ -14,24 +14,24 @@ class DSMStateCallback(TrainerCallback, ExportableState):
         self.dsm = dsm
 
     def on_train_begin(self, args, state, control, **kwargs):
-        if state.global_step == 0:  # not a resume: nothing is left of an earlier `train()`
+        if state.global_step == 0:  # not a resume: forget the state of an earlier `train()`
             self.dsm.update(1.0)
 
     def state(self) -> dict:
-        """What the checkpoint keeps."""
+        """State for the checkpoint."""
         return {"args": {}, "attributes": {"grad_norm": self.dsm.grad_norm.item()}}
 
 
 class EarlyStopping(EarlyStoppingCallback):
     """
-    [`~transformers.EarlyStoppingCallback`] that counts on after a resume, whatever
-    `restore_callback_states_from_checkpoint` says, and asks to stop at once if the checkpoint is where training ended.
+    [`~transformers.EarlyStoppingCallback`] that keeps its count after a resume, for any value of
+    `restore_callback_states_from_checkpoint`, and stops at once if training had already stopped at the checkpoint.
     """
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.global_step == 0:  # not a resume: the first evaluation starts the count
             return
-        # A checkpoint trained without it holds no count, and the Trainer saves only what it finds here.
+        # A checkpoint of a run without early stopping holds no count; the Trainer saves only callbacks listed here.
         saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
@@ -42,7 +42,7 @@ class EpochCallback(TrainerCallback):
     """
     Tells our sampler, and a training dataset with `set_epoch`, which epoch begins.
 
-    accelerate tells only one of the two, and no sampler behind the batches that a resume of several processes skips.
+    accelerate tells only one of the two, and does not reach the sampler if several processes resume and skip batches.
     """
 
     def __init__(self):

@@ -1,9 +1,9 @@
-"""Which checkpoint folders are whole: every file of the save is there, with the size and the checksum it had.
+"""Complete checkpoint folders: they hold every file of the save, with its original size and checksum.
 
 The Trainer writes a checkpoint in place, `trainer_state.json` last. Killed in between, it leaves a folder that looks
 like a checkpoint. [`ResumableTrainer`] therefore puts the list of the other files into `trainer_state.json`: a folder
-is complete when that file can be read and all it lists is there. A save begins with an empty file `_incomplete`, and a
-removal ends with it: what a kill leaves is told by it from a folder that somebody else has made.
+is complete if that file is readable and every listed file exists. A save first writes an empty file `_incomplete`, and
+a removal deletes that file last: it marks the remains of a killed run, and sets them apart from foreign folders.
 """
 
 import json
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20  # bytes
 
 
 class CheckpointError(ValueError):
-    """A checkpoint folder that must not be used; the message says why, and what to do."""
+    """A checkpoint folder is not usable; the message gives the reason and a remedy."""
 
 
 class CheckpointFiles(TrainerCallback, ExportableState):
@@ -39,7 +39,7 @@ class CheckpointFiles(TrainerCallback, ExportableState):
         self.folder: Path | None = None
 
     def state(self) -> dict:
-        """What the checkpoint keeps: path in the folder to size in bytes and CRC-32."""
+        """State for the checkpoint: maps each path in the folder to its size in bytes and CRC-32."""
         paths = [] if self.folder is None else [path for path in self.folder.rglob("*") if path.is_file()]
         return {"args": {}, "attributes": {"files": self.describe(paths)}}
 
@@ -53,7 +53,7 @@ class CheckpointFiles(TrainerCallback, ExportableState):
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file. It finds damage by accident, which is all that is asked of it, faster than a hash."""
+    """CRC-32 of a file. It detects accidental damage and is faster than a cryptographic hash."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -62,7 +62,7 @@ def checksum(path: Path) -> int:
 
 
 def read_trainer_state(folder: Path) -> dict:
-    """The trainer state of a checkpoint. Raises a [`CheckpointError`] if the folder has none that can be read."""
+    """The trainer state of a checkpoint. Raises a [`CheckpointError`] if the folder has no readable state."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder.")
     path = folder / TRAINER_STATE_NAME
@@ -78,7 +78,7 @@ def read_trainer_state(folder: Path) -> dict:
 
 
 def listed_files(folder: Path) -> dict[str, dict[str, int]] | None:
-    """The files that a checkpoint must hold; `None` if another trainer has saved it. Raises a [`CheckpointError`]."""
+    """The files that a checkpoint must hold; `None` if another trainer saved it. Raises a [`CheckpointError`]."""
     state = read_trainer_state(folder)
     try:
         saved = state["stateful_callbacks"].get(CheckpointFiles.__name__)
@@ -92,16 +92,16 @@ def listed_files(folder: Path) -> dict[str, dict[str, int]] | None:
 
 def check_checkpoint(folder: str | Path) -> dict[str, dict[str, int]]:
     """
-    Reads every file of a checkpoint and compares it with what was saved.
+    Reads every file of a checkpoint and compares its size and checksum with the recorded ones.
 
     Args:
         folder (`str` or `Path`): a `checkpoint-<step>` folder of [`ResumableTrainer`].
 
     Returns:
-        `dict`: its files: path in the folder to `size` in bytes and `crc32`.
+        `dict`: maps the path of each file in the folder to its `size` in bytes and `crc32`.
 
     Raises:
-        CheckpointError: naming the file that is missing or damaged.
+        CheckpointError: if a file is missing or damaged; names the file.
     """
     folder = Path(folder)
     files = listed_files(folder)
@@ -131,7 +131,7 @@ def _check_sizes(folder: Path, files: dict[str, dict[str, int]]) -> None:
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    """All folders named like a checkpoint, complete or not, the latest step first; links to folders too."""
+    """All folders with the name of a checkpoint, complete or not, also links to folders; latest step first."""
     found = {}
     for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-")
@@ -142,10 +142,10 @@ def checkpoint_folders(output_dir: str | Path) -> list[Path]:
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
     """
-    The last complete checkpoint of a run, or `None`. Warns of each later folder that is not complete, or is a link.
+    The last complete checkpoint of a run, or `None`. Warns of each later folder that is incomplete or a link.
 
     Args:
-        output_dir (`str` or `Path`): of the run; it need not exist.
+        output_dir (`str` or `Path`): output folder of the run; it need not exist.
     """
     for folder in checkpoint_folders(output_dir):
         try:
@@ -160,10 +160,10 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
 
 def check_in_all_processes(check: Callable[[], object]) -> None:
     """
-    Calls `check` in every process. If it fails in one, all raise, so that none waits for the others.
+    Calls `check` in every process. If it fails in one process, all processes raise, so that no process waits.
 
     Raises:
-        CheckpointError: that of process 0, or that of another process, with what is wrong then.
+        CheckpointError: the error of process 0 or, if only other processes fail, the error of the first of them.
     """
     failure = None
     try:
@@ -182,14 +182,16 @@ def check_in_all_processes(check: Callable[[], object]) -> None:
 
 
 def check_shared(folder: str | Path) -> None:
-    """Raises a [`CheckpointError`] in all processes if not all of them see the same `folder`."""
+    """Raises a [`CheckpointError`] in all processes if they do not all see the same `folder`."""
     if num_processes() == 1:
         return
     folder = Path(folder)
 
     def write() -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="_shared_", dir=folder)).name  # nobody has looked for it, or cached that
+        return Path(
+            tempfile.mkdtemp(prefix="_shared_", dir=folder)
+        ).name  # a new name, which no process has cached as missing
 
     def look() -> None:
         if not (folder / name).is_dir():
@@ -203,7 +205,7 @@ def check_shared(folder: str | Path) -> None:
 
 
 def _refuse_link(folder: Path) -> None:
-    """Raises a [`CheckpointError`] for a link: what lies behind it belongs to somebody else."""
+    """Raises a [`CheckpointError`] for a link: its target may not belong to the run."""
     if folder.is_symlink():
         raise CheckpointError(
             f"it is a link to {folder.resolve()}, and the checkpoints of a run lie in its own folder. To start from "
@@ -212,21 +214,21 @@ def _refuse_link(folder: Path) -> None:
 
 
 def begin(folder: Path) -> None:
-    """Makes the folder of a checkpoint that is about to be saved, of which nothing is left of an earlier save."""
+    """Makes an empty folder for a new checkpoint; removes the rest of an earlier save."""
     discard(folder)
     folder.mkdir(parents=True)
     (folder / _INCOMPLETE).touch()
 
 
 def end(folder: Path) -> None:
-    """Says that the save that [`begin`] began has ended."""
+    """Marks the save that [`begin`] started as complete."""
     (folder / _INCOMPLETE).unlink()
 
 
 def discard(folder: Path) -> None:
     """
-    Removes a checkpoint, complete or not; what a kill leaves of it is not complete, and known as such. Of a link, and
-    of links within the folder, only the link itself goes.
+    Removes a checkpoint, complete or not. If the process is killed meanwhile, the rest is marked as incomplete. Links
+    are removed, their targets are not.
     """
     if folder.is_symlink():
         folder.unlink()
@@ -234,7 +236,7 @@ def discard(folder: Path) -> None:
         return
     mark = folder / _INCOMPLETE
     if mark.is_symlink():
-        mark.unlink()  # what it leads to must not be made
+        mark.unlink()  # `touch` would create its target
     mark.touch()
     (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
     for path in folder.iterdir():
@@ -246,7 +248,7 @@ def discard(folder: Path) -> None:
 
 
 def _why_not_whole(folder: Path) -> str | None:
-    """What is wrong with a checkpoint folder, as far as the sizes of its files say; `None` if nothing is."""
+    """The fault of a checkpoint folder, judged by the sizes of its files; `None` for a complete checkpoint."""
     try:
         _refuse_link(folder)
         files = listed_files(folder)
@@ -259,11 +261,11 @@ def _why_not_whole(folder: Path) -> str | None:
 
 
 def discard_torn(output_dir: str | Path) -> None:
-    """Removes what a kill left of checkpoints. What somebody else has put there, or changed, stays."""
+    """Removes the rests of checkpoints that a killed run left. Foreign or changed folders stay."""
     for folder in checkpoint_folders(output_dir):
         problem = _why_not_whole(folder)
         if problem is None:
-            (folder / _INCOMPLETE).unlink(missing_ok=True)  # killed right after the save
+            (folder / _INCOMPLETE).unlink(missing_ok=True)  # the run was killed right after the save
         elif (folder / _INCOMPLETE).exists() and not folder.is_symlink():
             logger.warning("The rest of the checkpoint %s is removed: %s", folder, problem)
             discard(folder)
@@ -273,12 +275,12 @@ def discard_torn(output_dir: str | Path) -> None:
 
 def rotate(output_dir: str | Path, limit: int | None, protected: Iterable[Path]) -> None:
     """
-    Removes the oldest checkpoints, like the Trainer; folders that are not whole checkpoints neither count nor go.
+    Removes the oldest checkpoints, like the Trainer. It neither counts nor removes incomplete or foreign folders.
 
     Args:
-        output_dir (`str` or `Path`): of the run.
-        limit (`int`, *optional*): how many may stay; `None` or 0 for all.
-        protected (`list[Path]`): folders that stay in any case.
+        output_dir (`str` or `Path`): output folder of the run.
+        limit (`int`, *optional*): number of checkpoints to keep; `None` or 0 keeps all.
+        protected (`list[Path]`): folders that are never removed.
     """
     if not limit or limit < 0:
         return

@@ -1,4 +1,4 @@
-"""What processes that train together share: the batch of all, with gradient, and what they decide on."""
+"""Exchange between processes that train together: gathered batches with gradients, and shared decisions."""
 
 import pickle
 from collections.abc import Callable
@@ -32,8 +32,8 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """
     The rows of all processes, in the order of their ranks; in a single process `rows` itself.
 
-    Every process has to compute the same loss from the result. The gradient of `rows` is then that of the sum of
-    these losses, and its mean over processes, which data-parallel training takes, that of the one loss.
+    Every process must compute the same loss from the result. The gradient of `rows` is then the gradient of the sum of
+    these equal losses. Data-parallel training averages it over processes, which gives the gradient of one loss.
 
     Args:
         rows (`torch.Tensor` of shape `(N, ...)`): of the same shape and dtype in every process.
@@ -46,14 +46,14 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 def decided_by_first(decide: Callable[[], _T]) -> _T:
     """
-    What `decide` returns in process 0, in every process; it is called there alone. Its error is raised in every one;
-    in the others as a `RuntimeError` with its type and text, if it cannot be sent.
+    Calls `decide` in process 0 only, and returns its result in every process. If it raises an error, every process
+    raises that error; an error that cannot be sent becomes a `RuntimeError` with its type and text.
     """
     value, error = None, None
     if num_processes() == 1 or distributed.get_rank() == 0:
         try:
             value = decide()
-        except Exception as raised:  # also what nobody expects, or the other processes would wait for ever
+        except Exception as raised:  # every error, or the other processes would wait for ever
             error = raised
     if num_processes() > 1:
         shared = [value, None if error is None else _sendable(error)]
@@ -66,7 +66,7 @@ def decided_by_first(decide: Callable[[], _T]) -> _T:
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error, or one that tells of it where it does not survive the way to another process."""
+    """The error itself, or a `RuntimeError` with its type and text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # whatever the error's own class raises

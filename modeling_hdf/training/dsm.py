@@ -4,8 +4,8 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
 
 DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive
-loss and an information bottleneck, weighted by a gradient norm g. Everything is computed in float32, whatever the
-input.
+loss and an information bottleneck, weighted by a gradient norm g. All computations use float32, for
+any input type.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from .distributed import gather_rows, num_processes
 
-# Similarity of a sample with itself: out of any sum, yet finite.
+# Similarity of a sample with itself: finite, but so low that it adds nothing to a sum of exponentials.
 _NO_PAIR = torch.finfo(torch.float32).min / 2
 SCALINGS = ("parameters", "features", "fixed")
 
@@ -44,7 +44,7 @@ def robust_contrastive_loss(
     eta: float = 0.2,
 ) -> torch.Tensor:
     r"""
-    Supervised contrastive loss that weighs each pair by how far its cosine lies from `eta`.
+    Supervised contrastive loss that weighs each pair by the distance of its cosine from `eta`.
 
         z_i  = f_i / ||f_i||                                        unit features                (N, C)
         c_ij = z_i . z_j,   s_ij = c_ij / temperature               cosines, similarities        (N, N)
@@ -53,17 +53,17 @@ def robust_contrastive_loss(
         L(i) = -1/|P(i)| sum_{p in P(i)} log( exp(s_ip) / sum_{a != i} w_ia exp(s_ia) )          (N,)
         L    = mean of L(i) over the i with |P(i)| > 0                                           scalar
 
-    Computed as one `logsumexp(s_ia + log w_ia)`. The weights shrink the denominator, so L can be negative; it is not a
-    measure of progress.
+    Computed as one `logsumexp(s_ia + log w_ia)`. The weights shrink the denominator, so L can be negative; it does not
+    measure progress.
 
     Args:
         features (`torch.Tensor` of shape `(N, C)`): features f, not normalised.
-        labels (`torch.Tensor` of shape `(N,)`): classes; samples of one class are each other's positives.
+        labels (`torch.Tensor` of shape `(N,)`): classes; samples of the same class are positives.
         temperature (`float`): above 0.
         eta (`float`): cosine with the largest weight, and the width of the weighting; above 0.
 
     Returns:
-        `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if none has.
+        `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if no anchor has a positive.
 
     Raises:
         ValueError: for features that are not `(N, C)`, or numbers out of range.
@@ -78,7 +78,7 @@ def robust_contrastive_loss(
         similarity = cosine / temperature
         # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
         log_weight = -(cosine.detach() - eta).square() / (2 * eta**2)
-        # Not -inf: the gradient of a row without any pair would be NaN.
+        # -inf would give a NaN gradient in a row without any pair.
         log_denominator = (similarity + log_weight).masked_fill(itself, _NO_PAIR).logsumexp(1)  # (N,)
         log_probability = similarity - log_denominator[:, None]
         anchor_loss = -torch.where(positive, log_probability, 0.0).sum(1) / num_positives.clamp(min=1)
@@ -128,7 +128,7 @@ class DSMOutput:
 
 class DSM(nn.Module):
     """
-    The scaled training loss of HDF, a scalar of the N clips of a batch:
+    The scaled training loss of HDF, a scalar for the N clips of a batch:
 
         L_SC = L_DSC + ib_weight * IB
         L    = lambda_CE * CE + lambda_SC * L_SC
@@ -137,20 +137,20 @@ class DSM(nn.Module):
     [`information_bottleneck`] of the features `(N, C)`; [`adaptive_weights`] gives both lambdas from a gradient norm
     g.
 
-    Under `torch.distributed` the loss is that of the batches of all processes together, the same in each: all of them
-    have to call it at the same time, with batches of one size. The mean of their gradients, which data-parallel
-    training takes, is the gradient that a single process with the whole batch has.
+    Under `torch.distributed` every process computes the same loss from the batches of all processes: all must call it
+    at the same time, with batches of equal size. Data-parallel training takes the mean of their gradients, which
+    equals the gradient of a single process with the whole batch.
 
     Args:
-        scaling (`"parameters"`, `"features"` or `"fixed"`): what g is. `"parameters"`: the norm last given to
+        scaling (`"parameters"`, `"features"` or `"fixed"`): source of g. `"parameters"`: the last norm given to
             [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
             respect to the features of the present batch. `"fixed"`: no g; the weights are `alpha` and `beta`.
         alpha (`float`): weight of cross-entropy, not negative.
         beta (`float`): weight of the contrastive loss with its bottleneck, not negative.
-        temperature, eta (`float`): of [`robust_contrastive_loss`].
-        ib_weight (`float`): weight of the bottleneck beside the contrastive loss. The figure adds it; a negative
-            value subtracts it, as the release does.
-        label_smoothing (`float`): of the cross-entropy, 0 to 1.
+        temperature, eta (`float`): see [`robust_contrastive_loss`].
+        ib_weight (`float`): weight of the bottleneck relative to the contrastive loss. The paper's figure adds the
+            bottleneck; a negative value subtracts it, as the authors' release does.
+        label_smoothing (`float`): label smoothing of the cross-entropy, 0 to 1.
 
     Raises:
         ValueError: for values outside these ranges.
@@ -207,17 +207,17 @@ class DSM(nn.Module):
             features (`torch.Tensor` of shape `(N, C)`): pooled features, not normalised.
             labels (`torch.LongTensor` of shape `(N,)`): classes.
             soft_labels (`torch.Tensor` of shape `(N, num_labels)`, *optional*): targets of the cross-entropy in place
-                of `labels`, rows adding up to 1: those of mixup and cutmix.
-            is_mixed (`torch.BoolTensor` of shape `(N,)`, *optional*): samples without a class of their own. They
-                take part in the cross-entropy alone, neither in the contrastive loss nor in the bottleneck.
-            sources (`Sequence[torch.Tensor]`, *optional*): where to measure g with `scaling="features"`: the tensors,
-                `(N, C)` together, that both `features` and `logits` are computed from. Needed where `features` is a
-                copy that `logits` does not depend on, as `DistributedDataParallel` returns; otherwise `features`.
+                of `labels`, for mixup and cutmix; each row adds up to 1.
+            is_mixed (`torch.BoolTensor` of shape `(N,)`, *optional*): samples mixed from two clips. They count only
+                in the cross-entropy, not in the contrastive loss or the bottleneck.
+            sources (`Sequence[torch.Tensor]`, *optional*): tensors at which `scaling="features"` measures g; default:
+                `features`. `features` and `logits` are both computed from them; together they are `(N, C)`. Needed if
+                `logits` does not depend on `features`, as with the copies that `DistributedDataParallel` returns.
 
         Raises:
-            ValueError: if every sample is mixed, or `scaling="features"` meets features without gradient.
+            ValueError: if every sample is mixed, or features have no gradient with `scaling="features"`.
         """
-        all_labels = gather_rows(labels)  # (num_processes * N,), as everything gathered
+        all_labels = gather_rows(labels)  # (num_processes * N,); all gathered tensors have this length
         targets = all_labels if soft_labels is None else gather_rows(soft_labels)
         loss_ce = F.cross_entropy(gather_rows(logits.float()), targets, label_smoothing=self.label_smoothing)
         all_mixed = None if is_mixed is None else gather_rows(is_mixed)
@@ -256,10 +256,10 @@ class DSM(nn.Module):
                 '`scaling="features"` (`dsm_scaling`) measures a gradient at features that take none: compute the '
                 'logits from `features.detach().requires_grad_()` and pass that, or use "fixed".'
             )
-        # The graph ends at the features: this walks back through the head alone. Autocast would round it.
+        # The backward pass ends at the features, so it only runs through the head. Autocast would round the gradient.
         with torch.autocast(unscaled_loss.device.type, enabled=False):
             gradients = torch.autograd.grad(unscaled_loss, sources, retain_graph=True)
-        # Those of the features of this process alone, and added up over the losses of all processes.
+        # They belong to the features of this process, and are sums over the losses of all processes.
         gradient = torch.cat([part.float().to(unscaled_loss.device) for part in gradients])
         return torch.linalg.vector_norm(gather_rows(gradient) / num_processes())
 

@@ -1,8 +1,8 @@
 """Long-Tail Learning via Logit Adjustment (Menon et al., ICLR 2021), https://arxiv.org/abs/2007.07314, equation 10.
 
-While a model trains, `tau * log(prior)` is added to its logits before the cross-entropy, so that the logits themselves
-need not carry how frequent a class is. Tests and predictions take the logits as they are, which then favour no class
-for being frequent: what UAR rewards.
+Training adds `tau * log(prior)` to the logits before the cross-entropy, so that the model itself need not learn how
+frequent a class is. Tests and predictions use the logits without this term. They then do not favour frequent classes,
+as UAR rewards.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from torch import nn
 from ..dam_hdf import DAM
 from ..modeling_hdf import HDFPreTrainedModel
 
-# Of DAM, what scales or shifts: to decay it would pull a gate to a value, as it would a bias or the gain of a norm.
+# Parameters of DAM that scale or shift. Like biases and the gains of norms, they should not decay towards zero.
 _DAM_GAINS = (
     *("pooled_gain", "wasserstein_gain"),
     *("noise", "noise_gain", "radius_gain", "tanh_gain", "tanh_bias"),
@@ -20,9 +20,9 @@ _DAM_GAINS = (
 
 def without_gains(model: nn.Module, names: Iterable[str]) -> list[str]:
     """
-    Those of the parameters `names` of a model that weight decay is for: matrices and kernels.
+    Selects from `names` the parameters that weight decay applies to: matrices and kernels.
 
-    Left out are scalars and vectors, and in [`DAM`] the gains of bins and what holds one value per filter.
+    It leaves out scalars and vectors, and in [`DAM`] the gains of bins and parameters with one value per filter.
     """
     modules = {name: module for name, module in model.named_modules() if isinstance(module, DAM)}
     gains = {
@@ -38,10 +38,10 @@ def learning_rate_scales(model: HDFPreTrainedModel, decay: float) -> dict[nn.Par
     """
     Share of the learning rate that each parameter of a model takes.
 
-    Of a backbone with L layers, layer k (from 1) takes `decay ** (L + 1 - k)`, and what makes the tokens before it
-    `decay ** (L + 1)`. Everything else takes 1: classifier and norms after the last layer, as in BEiT, and every DAM,
-    wherever it sits. A DAM starts fresh as the identity and has nothing pretrained to keep; at the rate of its layer
-    the early ones would stay close to the identity.
+    In a backbone with L layers, layer k (from 1) takes `decay ** (L + 1 - k)`, and the stem before layer 1 takes
+    `decay ** (L + 1)`. All other parameters take 1: classifier and norms after the last layer, as in BEiT, and every
+    DAM. A DAM starts as the identity, without pretrained weights; at the rate of its layer, an early DAM would stay
+    close to the identity.
 
     Args:
         model ([`HDFPreTrainedModel`]): the model; its backbone says which modules are layers.
@@ -63,8 +63,8 @@ def split_by_scale(param_groups: Iterable[dict], scales: dict[nn.Parameter, floa
     Parameter groups of an optimizer, each cut into one group per learning rate, the largest first.
 
     Args:
-        param_groups (`Iterable[dict]`): groups with `params` and `lr`; what else they hold is kept.
-        scales (`dict[nn.Parameter, float]`): of [`learning_rate_scales`].
+        param_groups (`Iterable[dict]`): groups with `params` and `lr`; other entries are kept.
+        scales (`dict[nn.Parameter, float]`): from [`learning_rate_scales`].
 
     Returns:
         `list[dict]`: the groups that hold a parameter.

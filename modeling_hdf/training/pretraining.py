@@ -1,7 +1,7 @@
 """Masked autoencoding of clips without labels (VideoMAE, https://arxiv.org/abs/2203.12602): model, masks and trainer.
 
-`examples/pretrain.py` puts the parts together. What it leaves is a checkpoint of transformers' VideoMAE, from which
-[`HDFForVideoClassification.from_backbone_pretrained`] starts.
+`examples/pretrain.py` puts the parts together. It saves a checkpoint of transformers' VideoMAE, which
+[`HDFForVideoClassification.from_backbone_pretrained`] loads.
 """
 
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ def pretraining_config(preset: HDFConfig, **fields) -> VideoMAEConfig:
     gives VideoMAE-S and -B their published decoders (192 and 384 channels, 4 layers).
 
     Args:
-        preset ([`HDFConfig`]): its DAM plays no part.
+        preset ([`HDFConfig`]): its DAM is not used.
         fields: fields of `VideoMAEConfig` that take precedence.
 
     Raises:
-        ValueError: for fields that `VideoMAEConfig` has not, and sizes that do not fit together.
+        ValueError: for fields that `VideoMAEConfig` does not have, and sizes that do not fit together.
     """
     unknown = sorted(set(fields) - set(VideoMAEConfig.__annotations__))
     if unknown:
@@ -55,10 +55,10 @@ def pretraining_config(preset: HDFConfig, **fields) -> VideoMAEConfig:
 
 def num_masked_patches(height: int, width: int, mask_ratio: float) -> int:
     """
-    Masked patches of each time step, as VideoMAE rounds: down.
+    Number of masked patches in each time step, rounded down as in VideoMAE.
 
     Raises:
-        ValueError: if that is none or all of the `height * width` patches.
+        ValueError: if that number is 0 or all `height * width` patches.
     """
     count = int(mask_ratio * height * width)
     if not 1 <= count < height * width:
@@ -71,13 +71,13 @@ def num_masked_patches(height: int, width: int, mask_ratio: float) -> int:
 
 def tube_mask(feature_map_size: tuple[int, int, int], mask_ratio: float, seed: int) -> torch.Tensor:
     """
-    A tube mask (VideoMAE, section 3.3): the same random patches are hidden at every time step, so that what is hidden
-    cannot be copied from a neighbouring frame.
+    A tube mask (VideoMAE, section 3.3): the same random patches are hidden at every time step, so that the
+    model cannot copy a hidden patch from a neighbouring frame.
 
     Args:
         feature_map_size (`tuple[int, int, int]`): `(T, h, w)`.
         mask_ratio (`float`): share of hidden patches, see [`num_masked_patches`]; every mask hides equally many.
-        seed (`int`): of the choice, not negative.
+        seed (`int`): seed of the random choice, not negative.
 
     Returns:
         `torch.Tensor` of shape `(T*h*w,)`, bool, True where a token is hidden.
@@ -98,7 +98,7 @@ class PretrainingCollator:
         mask_ratio (`float`): see [`tube_mask`].
 
     Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "bool_masked_pos": (B, T*h*w) bool}`. The mask of an
-    item follows from its `seed`, so from seed, epoch and index of the clip.
+    item depends on its `seed`, which depends on the seed of the run, the epoch and the index of the clip.
 
     Raises:
         ValueError: for a ratio that hides no patch, or all of them.
@@ -120,7 +120,7 @@ class PretrainingCollator:
 @dataclass
 class PretrainingDataArguments:
     """
-    Which clips, and how they are shown. For [`~transformers.HfArgumentParser`]; a recipe sets these fields.
+    Clips for pretraining and how to sample them, for [`~transformers.HfArgumentParser`]; a recipe sets these fields.
 
     Args:
         data_dir: folder of clips, see [`UnlabelledClips`]; without one, the training split of [`SyntheticFaces`].
@@ -131,7 +131,7 @@ class PretrainingDataArguments:
         augmentation: name for [`build_augmentation`].
 
     Raises:
-        ValueError: for values out of range, or arguments that the data have no use for.
+        ValueError: for values out of range, or arguments that do not apply to the data.
     """
 
     data_dir: str | None = field(default=None, metadata={"help": "Folder of clips; none: the synthetic faces."})
@@ -155,7 +155,7 @@ class PretrainingDataArguments:
         return UnlabelledClips(data_dir=self.data_dir, max_missing=float(limit) if "." in limit else int(limit))
 
     def clips(self, rows: datasets.Dataset, processor: BaseVideoProcessor, seed: int) -> ClipDataset:
-        """The clips, random and augmented."""
+        """The clips, with random frames and augmentation."""
         sampling = TemporalSampling(self.temporal_sampling, processor.num_frames, self.sampling_stride)
         augmentation = build_augmentation(self.augmentation, processor)
         return ClipDataset(
@@ -212,8 +212,8 @@ class PretrainingTrainer(ResumableTrainer):
         self.add_callback(EpochCallback())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        # The Trainer would read the file's own names: VideoMAE's biases of query and value are stored under names of
-        # older checkpoints, and would be left as they are.
+        # transformers stores VideoMAE's query and value biases under the names of older checkpoints. The Trainer does
+        # not translate these names and would not load the biases.
         model = self.model if model is None else model
         saved = type(self.model).from_pretrained(resume_from_checkpoint)
         model.load_state_dict(saved.state_dict())

@@ -1,4 +1,4 @@
-"""What the training scripts share: arguments from a recipe and the command line, and a model's video processor."""
+"""Shared parts of training scripts: arguments from a recipe and the command line, and a model's video processor."""
 
 import argparse
 import json
@@ -18,11 +18,11 @@ from .runs import run_record
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows the defaults, and the lines of the description as they are."""
+    """Shows the defaults, and keeps the line breaks of the description."""
 
 
 class RecipeParser(HfArgumentParser):
-    """`HfArgumentParser` whose errors name the recipe, which may hold the value that is wrong."""
+    """`HfArgumentParser` whose errors name the recipe, because the wrong value may come from it."""
 
     recipe: str | None = None
 
@@ -50,15 +50,15 @@ def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | Non
 
 def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str]) -> tuple:
     """
-    Parses the command line into dataclasses; a recipe's values take the place of their defaults.
+    Parses the command line into dataclasses; the values of a recipe replace their defaults.
 
     Args:
         parser ([`RecipeParser`]): see [`recipe_parser`].
         kind (`str`): `"train"` or `"pretrain"`.
         arguments (`Sequence[str]`): the command line after the name of the command.
 
-    Returns the dataclasses' instances. Exits with a message for a recipe that is no mapping, or has arguments that the
-    dataclasses have not.
+    Returns the dataclasses' instances. Exits with a message if the recipe is not a mapping, or has arguments that
+    the dataclasses do not have.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=parser.get_default("recipe"))
@@ -81,7 +81,7 @@ def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str])
 
 
 def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that repeats this run, for its record: by `accelerate launch` if it has several processes."""
+    """The command line that repeats this run, for its record; with `accelerate launch` for several processes."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ["hdf", kind, *arguments]
@@ -89,7 +89,7 @@ def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
 
 
 def as_fields(option: str, overrides: str | dict) -> dict:
-    """Overrides: a mapping in a recipe, JSON on the command line. Raises a `ValueError` for anything else."""
+    """Parses overrides: a mapping from a recipe, or JSON from the command line. Raises a `ValueError` otherwise."""
     try:
         fields = json.loads(overrides) if isinstance(overrides, str) else overrides
     except json.JSONDecodeError as error:
@@ -107,7 +107,7 @@ def deciding_arguments(training: TrainingArguments, others: Sequence, free: Coll
         training (`TrainingArguments`): see [`run_record`].
         others (`Sequence`): the script's other dataclasses; they have `data_dir`, `model_overrides` and
             `dataset_overrides`.
-        free (`Collection[str]`): fields of these that leave the weights as they are.
+        free (`Collection[str]`): fields of `others` that do not change the weights.
     """
     fields = {name: value for part in others for name, value in asdict(part).items() if name not in free}
     for name in ("model_overrides", "dataset_overrides"):
@@ -121,8 +121,8 @@ def deciding_arguments(training: TrainingArguments, others: Sequence, free: Coll
 
 
 def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
-    """Frames as a model with this `image_size` and `num_frames` takes them: the longer of its sides fits, the rest is
-    cropped."""
+    """Video processor for the `image_size` and `num_frames` of a model: scales the shorter side of a frame to the
+    longer side of `image_size`, then crops."""
     height, width = as_pair(config.image_size)
     return HDFVideoProcessor(
         num_frames=config.num_frames,

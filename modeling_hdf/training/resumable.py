@@ -1,4 +1,4 @@
-"""The Trainer of transformers, made to go on exactly where a killed run was."""
+"""The Trainer of transformers, extended to resume a killed run exactly where it stopped."""
 
 import logging
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 class ResumableTrainer(Trainer):
     """
-    [`~transformers.Trainer`] that resumes from complete checkpoints alone, and exactly.
+    [`~transformers.Trainer`] that resumes exactly, and only from complete checkpoints.
 
-    A run that is killed and resumed ends with the weights of one that was not, if what is random in an item of the
-    training dataset is a function of the seed, the epoch and the item, as in [`ClipDataset`]. Process 0 decides what
-    is gone on from; the output folder lies on a disk that all machines share.
+    A killed and resumed run ends with the same weights as an uninterrupted run, if the randomness of each item of the
+    training dataset depends only on the seed, the epoch and the item, as in [`ClipDataset`]. Process 0 chooses the
+    checkpoint. The output folder must lie on a disk that all machines share.
 
     Raises:
         ValueError: for `save_on_each_node`.
@@ -71,7 +71,7 @@ class ResumableTrainer(Trainer):
 
     @contextmanager
     def _without_rotation(self) -> Iterator[None]:
-        """The Trainer would count and remove every folder named like a checkpoint, whoever has made it."""
+        """Stops the Trainer from counting and removing foreign folders with the name of a checkpoint."""
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             yield
@@ -88,12 +88,12 @@ class ResumableTrainer(Trainer):
             output = super()._finalize_training(trial, *args, **kwargs)
         best = self._best_checkpoints()
         if self.args.should_save and self.args.save_total_limit == 1 and best:
-            rotate(self._get_output_dir(trial), 1, best)  # the last one need not stay any more
+            rotate(self._get_output_dir(trial), 1, best)  # the last checkpoint is no longer needed
         return output
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        # The last file that every process writes: what process 0 lists next is all there is.
+        # Every process writes this file last: process 0 then lists all files.
         self.accelerator.wait_for_everyone()
 
     def _load_best_model(self) -> None:
@@ -102,14 +102,14 @@ class ResumableTrainer(Trainer):
 
     def save_state(self) -> None:
         """
-        Writes `trainer_state.json` into the output folder. With the weights of `save_model` beside it this is the mark
-        of a finished run, see [`~ResumableTrainer.train_to_the_end`].
+        Writes `trainer_state.json` into the output folder. Together with the weights of `save_model` it marks a
+        finished run, see [`~ResumableTrainer.train_to_the_end`].
         """
         if not self.is_world_process_zero():
             return
         files = CheckpointFiles()
         files.folder = Path(self.args.output_dir)
-        # What `save_model` writes; metrics and cards come and go.
+        # Only the files that `save_model` writes: metrics and cards may change later.
         paths = [path for pattern in ("*.safetensors", "*.json") for path in files.folder.glob(pattern)]
         written = [path for path in paths if path.suffix == ".safetensors" or path.name.endswith("config.json")]
         state = {"args": {}, "attributes": {"files": files.describe(written)}}
@@ -127,8 +127,8 @@ class ResumableTrainer(Trainer):
                 A checkpoint folder, or `True` for the last complete one in the output folder.
 
         Raises:
-            CheckpointError: if the checkpoint is not complete, or there is none; if checkpoints are to be saved and
-                the processes do not share the output folder.
+            CheckpointError: if the checkpoint is not complete or does not exist; if the run saves checkpoints and the
+                processes do not share the output folder.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = decided_by_first(lambda: last_checkpoint(self.args.output_dir))
@@ -140,22 +140,22 @@ class ResumableTrainer(Trainer):
         if self.args.save_strategy != "no":
             check_shared(self.args.output_dir)
         if self.args.should_save:
-            discard_torn(self.args.output_dir)  # or the rotation would count them, and keep fewer complete ones
+            discard_torn(self.args.output_dir)  # or the rotation would count them and keep fewer complete checkpoints
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def train_to_the_end(self, checkpoint: str | None = None) -> None:
         """
-        Trains and saves the model into the output folder, or goes on with what an earlier call, killed at any moment,
-        has done of it: from its last complete checkpoint, or, where it had finished, with the weights it saved.
+        Trains and saves the model into the output folder. After an earlier call that was killed at any moment, it
+        resumes from the last complete checkpoint; after a finished call, it loads the saved weights.
 
         Args:
             checkpoint (`str`, *optional*):
-                A checkpoint folder to start from while the output folder has no complete checkpoint of its own. One
-                in the output folder itself must be the last complete one there.
+                A checkpoint folder to start from if the output folder has no complete checkpoint. A checkpoint inside
+                the output folder must be the last complete checkpoint there.
 
         Raises:
-            CheckpointError: if `checkpoint` is not complete, or not the last one of the output folder it lies in; if
-                the output folder holds a finished run of another length than the arguments ask for.
+            CheckpointError: if `checkpoint` is not complete, or lies in the output folder and is not the last one; if
+                the output folder holds a finished run whose length differs from the arguments.
         """
         folder = Path(self.args.output_dir)
         finished = decided_by_first(lambda: is_finished(folder))
@@ -164,7 +164,7 @@ class ResumableTrainer(Trainer):
             self._load_finished(folder)
             return
         self.train(start)
-        self.save_model(_internal_call=True)  # saved, not pushed: a Hub that is down must not cost the results
+        self.save_model(_internal_call=True)  # saved, not pushed: an unreachable Hub must not lose the results
         self.save_state()
 
     def _load_finished(self, folder: Path) -> None:
@@ -195,36 +195,36 @@ class ResumableTrainer(Trainer):
 
     def _load_callback_state(self) -> None:
         super()._load_callback_state()
-        # The Trainer may have replaced the callback by another one, which knows of no folder.
+        # The Trainer may have replaced our callback by a new instance without a folder.
         self.remove_callback(CheckpointFiles)
         self.add_callback(self._checkpoint_files)
 
     def _run_epoch(self, *args, **kwargs) -> None:
-        # A finished run whose last epoch was not whole would be resumed for one step more.
+        # Resuming a finished run that ended within an epoch would train one more step.
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
 
     # ---- The random state ----
 
     def get_train_dataloader(self) -> DataLoader:
-        """The stock Trainer's, whose persistent workers leave the random state of the training alone."""
+        """As in the Trainer, but persistent workers do not change the random state of the training."""
         dataloader = super().get_train_dataloader()
         if self.args.dataloader_persistent_workers:
-            # Workers that persist are seeded in their first epoch alone, which is another one after a resume.
+            # Persistent workers are seeded only in their first epoch, and a resume changes which epoch that is.
             dataloader.base_dataloader.generator = torch.Generator().manual_seed(self.args.seed)
         return dataloader
 
     def evaluation_loop(self, *args, **kwargs):
-        """The stock Trainer's, which leaves the random state alone where a resumed run might draw less from it."""
-        # Workers that persist are seeded once per run; and a checkpoint may fall between the last step of an epoch and
-        # the evaluation after it, which a resume then leaves out.
+        """As in the Trainer, but keeps the random state where a resumed run might draw fewer numbers from it."""
+        # Persistent workers are seeded once per run. A checkpoint may also fall between the last step of an epoch and
+        # the evaluation after it: a resume then skips that evaluation.
         differs = self.args.save_strategy not in ("no", self.args.eval_strategy)
         with torch.random.fork_rng(devices=[], enabled=self.args.dataloader_persistent_workers or differs):
             return super().evaluation_loop(*args, **kwargs)
 
 
 def is_finished(output_dir: str | Path) -> bool:
-    """Whether [`~ResumableTrainer.train_to_the_end`] has reached the end here, and its weights are still whole."""
+    """Whether [`~ResumableTrainer.train_to_the_end`] has finished in this folder and its weights are undamaged."""
     try:
         files = check_checkpoint(output_dir)
     except CheckpointError:
@@ -241,7 +241,7 @@ def _check_resumable(checkpoint: str | Path) -> None:
 
 
 def _start(output_dir: Path, checkpoint: str | None) -> str | None:
-    """Where a run that was asked to start from `checkpoint` has to go on, or `None` at the start of it all."""
+    """The checkpoint to continue from, if the caller gives `checkpoint`; `None` to train from the start."""
     if checkpoint is not None:
         check_checkpoint(checkpoint)
     last = last_checkpoint(output_dir)
@@ -257,7 +257,7 @@ def _start(output_dir: Path, checkpoint: str | None) -> str | None:
 
 
 def _best_of(checkpoint: Path) -> str | None:
-    """Folder of the best model up to a checkpoint, also after the run has moved, when the Trainer would forget it."""
+    """Folder of the best model up to a checkpoint; also found if the output folder was moved."""
     recorded = read_trainer_state(checkpoint).get("best_model_checkpoint")
     if recorded is None:
         return None

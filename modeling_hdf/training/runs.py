@@ -1,4 +1,4 @@
-"""Whose output folder is this: a record of the arguments that decide the weights of a run."""
+"""Whether an output folder belongs to a run: a record of the arguments that decide the weights of a run."""
 
 import json
 import tempfile
@@ -12,8 +12,7 @@ from .checkpointing import CheckpointError, checkpoint_folders
 # The Trainer's own push to the Hub leaves files with an underscore out.
 RECORD_NAME = "_training_run.json"
 
-# What may change from one call to the next without changing the weights: logs, pushes, how data is loaded and
-# evaluated, where it all lies.
+# Arguments that do not change the weights: logs, pushes, loading of data, evaluation, folders.
 _FREE_PREFIXES = ("logging_", "log_", "hub_", "push_to_hub", "trackio_", "ddp_")
 _FREE = {
     *("output_dir", "resume_from_checkpoint", "save_total_limit"),
@@ -32,9 +31,9 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
     The arguments that decide the weights, ready for JSON.
 
     Args:
-        arguments (`TrainingArguments`): those that may change between calls are left out; the number of processes
-            comes in, as it decides the size of a batch, and the mixed precision that they and the launcher lead to.
-        others: further values that JSON takes.
+        arguments (`TrainingArguments`): arguments that do not change the weights are left out. The number of processes
+            is added, because it decides the size of a batch, and so is the mixed precision in use.
+        others: further values that JSON can hold.
     """
     fields = {
         name: value
@@ -48,23 +47,23 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
 
 def check_output_dir(folder: str | Path, record: dict) -> None:
     """
-    Makes the folder of a run, and sees that it belongs to this one.
+    Makes the folder of a run, and checks that it belongs to this run.
 
     Args:
         folder (`str` or `Path`): made if it is missing.
-        record (`dict`): what [`run_record`] gives.
+        record (`dict`): from [`run_record`].
 
     Raises:
-        OSError: if it cannot be written.
-        CheckpointError: if it holds checkpoints or weights of a run with other arguments, naming them, or the record
-            of the run is damaged.
+        OSError: if the folder cannot be written.
+        CheckpointError: if the folder holds checkpoints or weights of a run with other arguments (the message names
+            them), or its record is damaged.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass  # it can be written
     if not checkpoint_folders(folder) and not list(folder.glob("*.safetensors")):
-        return  # nothing in it could be lost or taken for this run's
+        return  # it holds no results that this run could overwrite or mistake for its own
     advice = "Choose another --output_dir, or delete the folder."
     if not (folder / RECORD_NAME).exists():
         raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {advice}")
@@ -74,7 +73,7 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
         raise CheckpointError(f"{folder / RECORD_NAME} is damaged: {error}. {advice}") from error
     if not isinstance(earlier, dict):
         raise CheckpointError(f"{folder / RECORD_NAME} is damaged: it holds no mapping. {advice}")
-    # A field that one of the two lacks is of another version of this package or of transformers.
+    # A field in only one of the two records comes from another version of this package or of transformers.
     names = [name for name in earlier if name in record and earlier[name] != record[name]]
     if names:
         differences = ", ".join(f"{name} (was {earlier[name]!r}, is {record[name]!r})" for name in names)
@@ -82,7 +81,7 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
 
 
 def write_record(folder: str | Path, record: dict) -> None:
-    """Leaves the record in the folder of the run; whole or not at all."""
+    """Writes the record into the folder of the run, completely or not at all."""
     write_json(Path(folder) / RECORD_NAME, record, sort_keys=True)
 
 

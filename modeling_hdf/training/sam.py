@@ -1,8 +1,8 @@
 """SAM: Sharpness-Aware Minimisation (Foret et al. 2021, https://arxiv.org/abs/2010.01412), without an optimizer.
 
 SAM steps with the gradient taken at `w + rho * g / ||g||`, the worst point nearby, instead of at `w`. An optimizer
-wrapper does not fit `accelerate` (no closure reaches the optimizer), so this is the perturbation alone; the trainer
-runs the two passes.
+wrapper does not fit `accelerate` (no closure reaches the optimizer), so this class only perturbs the parameters; the
+trainer runs the two passes.
 """
 
 from collections.abc import Iterable
@@ -40,12 +40,12 @@ class SAMPerturbation:
     @torch.no_grad()
     def apply(self) -> torch.Tensor:
         """
-        Adds `rho * g / ||g||` to the parameters, g their present gradients over all parameters together.
+        Adds `rho * g / ||g||` to the parameters; g holds the present gradients of all parameters together.
 
-        Gradients that carry the factor of a loss scaler give the same perturbation.
+        Gradients multiplied by a loss scaler give the same perturbation.
 
         Returns:
-            `torch.Tensor`: `||g||`, a scalar. Where it is not finite nothing moves.
+            `torch.Tensor`: `||g||`, a scalar. If it is not finite, the parameters do not move.
         """
         norm = nn.utils.get_total_norm([parameter.grad for parameter in self.parameters])
         if norm.isfinite():

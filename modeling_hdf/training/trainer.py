@@ -23,7 +23,7 @@ from .validation import ValidationMetrics
 
 logger = logging.getLogger(__name__)
 
-# What the training log says of DSM: name in the log, name in `DSMOutput`.
+# Values of DSM in the training log: name in the log, name in `DSMOutput`.
 _DSM_LOGS = {
     "loss_ce": "loss_ce",
     "loss_sc": "loss_sc",
@@ -36,10 +36,10 @@ _DSM_LOGS = {
 @contextmanager
 def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
     """
-    What `module` is called with, on each device. Wrappers of the model return copies of its outputs only.
+    Collects the inputs of `module`, on each device. Wrappers of the model return only copies of its outputs.
 
-    Where training is on and nothing before `module` is trained, the input starts a graph of its own: a gradient with
-    respect to it can be measured all the same.
+    If gradients are on and no layer before `module` is trained, the input starts a new graph, so that its gradient
+    can still be measured.
     """
     inputs: list[torch.Tensor] = []
 
@@ -59,22 +59,22 @@ def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 class DSMTrainer(ResumableTrainer):
     """
-    [`~transformers.Trainer`] that trains [`HDFForVideoClassification`] with DSM, and with SAM if asked to.
+    [`~transformers.Trainer`] that trains [`HDFForVideoClassification`] with DSM, and optionally with SAM.
 
     Takes the arguments of [`~transformers.Trainer`]. `args` is an [`HDFTrainingArguments`]; `compute_metrics` defaults
-    to WAR and UAR. Training logs gain `loss_ce`, `loss_sc`, `lambda_ce`, `lambda_sc` and `g`, the means since the last
-    log. Evaluation reports cross-entropy, whose value does not depend on how clips fall into batches. With `dsm=False`
-    and `sam_rho=0` every step is the stock Trainer's, but that weight decay leaves scalars, vectors and DAM's gains
-    alone ([`without_gains`]).
+    to WAR and UAR. Training logs also hold `loss_ce`, `loss_sc`, `lambda_ce`, `lambda_sc` and `g`, averaged since the
+    last log. Evaluation gives the cross-entropy, which does not depend on how clips are batched. With `dsm=False` and
+    `sam_rho=0` every step is the stock Trainer's, except that weight decay skips scalars, vectors and DAM's gains
+    ([`without_gains`]).
 
-    Under several processes DSM sees the batches of all of them: W processes with batches of B/W clips train as one
-    process with batches of B does. Only dropout, drop path, mixup and cutmix are drawn within each process.
+    With several processes DSM sees the batches of all processes: W processes with batches of B/W clips train like one
+    process with batches of B clips, except that each process draws its own dropout, drop path, mixup and cutmix.
 
     Raises:
-        ValueError: for FSDP, DeepSpeed and all else but one process and DDP; for several processes with
-            `even_batches=False`; for `dsm_scaling="features"` where the graph behind the features cannot be followed;
-            for `layer_decay` beside `optimizers`; for `logit_adjustment` beside `compute_loss_func`, or with a
-            training dataset that has no `labels` or no clip of some class.
+        ValueError: for FSDP, DeepSpeed and anything other than one process or DDP; for several processes with
+            `even_batches=False`; for `dsm_scaling="features"` with `torch_compile` or `ddp_static_graph`; for
+            `layer_decay` with `optimizers`; for `logit_adjustment` with `compute_loss_func`, or with a training
+            dataset that has no `labels` or lacks clips of a class.
     """
 
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
@@ -87,10 +87,10 @@ class DSMTrainer(ResumableTrainer):
             raise ValueError("Logits are adjusted before the cross-entropy: with `compute_loss_func` leave it at 0.")
         kwargs.setdefault("compute_metrics", ValidationMetrics())
         super().__init__(model=model, args=args, **kwargs)
-        self.model.config.validate()  # it may have been changed since the model was built
+        self.model.config.validate()  # the user may have changed it since building the model
         self._check_processes()
         if args.dsm:
-            # A mean over the batch, which gradient accumulation has to average, whatever the model says.
+            # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
             self.model_accepts_loss_kwargs = False
         self.dsm = args.build_dsm().to(args.device)
         self._epoch_callback = EpochCallback()
@@ -116,8 +116,8 @@ class DSMTrainer(ResumableTrainer):
     def _check_processes(self) -> None:
         kind = self.accelerator.distributed_type
         if kind != DistributedType.NO and not kind.startswith("MULTI_") or self.args.parallelism_config is not None:
-            # FSDP2 takes no scalar parameters, which DAM has; SAM needs the whole gradient in every process, and DSM
-            # the processes of `torch.distributed`, each with clips of its own.
+            # FSDP2 does not support scalar parameters, which DAM has. SAM needs the whole gradient in every process.
+            # DSM needs the processes of `torch.distributed`, each with its own clips.
             name = "parallelism_config" if kind == DistributedType.NO else kind.value
             raise ValueError(
                 f"HDF does not train under {name}: train in one process or under DDP, with a launch configuration for "
@@ -156,11 +156,11 @@ class DSMTrainer(ResumableTrainer):
         return dataset.labels
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Names of the parameters that weight decay is for."""
+        """Names of the parameters that weight decay applies to."""
         return without_gains(model, super().get_decay_parameter_names(model))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The stock Trainer's optimizer, with a learning rate per layer if `layer_decay` asks for it."""
+        """The stock Trainer's optimizer, with one learning rate per layer if `layer_decay` is below 1."""
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new and self.args.layer_decay < 1:
@@ -169,15 +169,15 @@ class DSMTrainer(ResumableTrainer):
         return optimizer
 
     def _run_epoch(self, *args, **kwargs):
-        if not self.control.should_training_stop:  # it is set where a resumed run had stopped early
+        if not self.control.should_training_stop:  # it is set if a resumed run had already stopped early
             super()._run_epoch(*args, **kwargs)
 
     # ---- DSM ----
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """
-        DSM on the outputs of `model` while it trains, cross-entropy (smoothed as asked for) otherwise. `inputs` may
-        hold the `soft_labels` and `is_mixed` of [`ClipCollator`]. `logit_adjustment` is for training alone.
+        DSM on the outputs of `model` in training, otherwise cross-entropy with label smoothing. `inputs` may hold
+        `soft_labels` and `is_mixed` of [`ClipCollator`]. `logit_adjustment` applies only in training.
         """
         mixed = {name: inputs[name] for name in ("soft_labels", "is_mixed") if name in inputs}
         inputs = {name: value for name, value in inputs.items() if name not in mixed}
@@ -202,7 +202,7 @@ class DSMTrainer(ResumableTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _features(self, outputs: HDFVideoClassifierOutput, inputs: list[torch.Tensor]) -> torch.Tensor:
-        """The features that DSM sees: of the model or, where nothing before the classifier is trained, its inputs."""
+        """The features for DSM: those of the model, or the inputs of the classifier if only that is trained."""
         if outputs.features.requires_grad:
             return outputs.features
         if not self._has_warned:
@@ -214,7 +214,7 @@ class DSMTrainer(ResumableTrainer):
         return torch.cat([part.to(outputs.features.device) for part in inputs])
 
     def _record(self, result: DSMOutput) -> None:
-        """Adds to what the next log says of DSM; the second pass of SAM is no part of it."""
+        """Adds the values of DSM for the next log; leaves out the second pass of SAM."""
         if not self._in_second_pass:
             self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
             self._num_summed += 1
@@ -225,14 +225,14 @@ class DSMTrainer(ResumableTrainer):
         return super().evaluation_loop(*args, **kwargs)
 
     def _evaluated_rows(self, batch_size: int) -> slice:
-        """Rows of an evaluation batch but those repeated to give every process a whole last batch."""
+        """Rows of an evaluation batch, without the clips repeated to fill the last batch of every process."""
         state = self.accelerator.gradient_state
         if not state.end_of_dataloader or state.remainder <= 0:
             return slice(None)
         return slice(max(state.remainder - self.accelerator.process_index * batch_size, 0))
 
     def _get_grad_norm(self, model, grad_norm=None):
-        """Called once per optimizer step with the norm before clipping; with SAM that of the first pass counts."""
+        """Gives DSM the gradient norm before clipping, once per optimizer step; with SAM that of the first pass."""
         grad_norm = super()._get_grad_norm(model, grad_norm)
         if self._first_pass_norm is not None:
             grad_norm = self._first_pass_norm
@@ -251,11 +251,11 @@ class DSMTrainer(ResumableTrainer):
     def _load_callback_state(self):
         super()._load_callback_state()
         if self.args.dsm:
-            # The Trainer may have replaced the callback by one that does not know this DSM.
+            # The Trainer may have replaced the callback by a new instance without this DSM.
             callback = DSMStateCallback(self.dsm)
             self.remove_callback(DSMStateCallback)
             self.add_callback(callback)
-            # A checkpoint trained without DSM holds no state of it, and the Trainer saves only what it finds here.
+            # A checkpoint trained without DSM holds no DSM state; the Trainer saves only the callbacks listed here.
             saved = self.state.stateful_callbacks.setdefault(DSMStateCallback.__name__, callback.state())
             self.dsm.grad_norm.fill_(saved["attributes"]["grad_norm"])
 
@@ -269,11 +269,11 @@ class DSMTrainer(ResumableTrainer):
         return batch_samples, num_items_in_batch
 
     def training_step(self, model: nn.Module, inputs: dict, num_items_in_batch=None) -> torch.Tensor:
-        """One micro-batch; with SAM the last one of a step is followed by the second pass over all of them."""
+        """Trains on one micro-batch; with SAM the second pass over all of them follows the last one of a step."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.sam_rho == 0 or not self.accelerator.sync_gradients:
             return loss
-        micro_batches, self._micro_batches = self._micro_batches, []  # not to outlive the step
+        micro_batches, self._micro_batches = self._micro_batches, []  # free them after the step
         perturbation = SAMPerturbation(model.parameters(), self.args.sam_rho)
         norm = perturbation.apply()
         scaler = self.accelerator.scaler
@@ -287,11 +287,11 @@ class DSMTrainer(ResumableTrainer):
                         super().training_step(model, batch, num_items_in_batch)
                 super().training_step(model, micro_batches[-1], num_items_in_batch)
             finally:
-                # Also after an interrupt: the perturbed weights must not be the ones that stay.
+                # Restore the weights also after an interrupt.
                 self._in_second_pass = False
                 perturbation.undo()
         elif scaler is None:
-            # No step without a direction. A loss scaler needs to see the gradients, and skips the step itself.
+            # The step has no direction: skip it. A loss scaler needs the gradients and skips the step itself.
             model.zero_grad()
         return loss
 

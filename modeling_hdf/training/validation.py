@@ -1,4 +1,4 @@
-"""WAR and UAR, by which training selects its best epoch."""
+"""WAR and UAR on validation clips; training selects its best epoch by them."""
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class ValidationMetrics:
         """
         Args:
             evaluation (`EvalPrediction`): logits and labels, as above.
-            compute_result (`bool`): `False` for a batch that more are to follow.
+            compute_result (`bool`): `False` for every batch but the last.
 
         Returns:
             `dict[str, float]`: `"war"` and `"uar"` of all clips since the last result; empty before the last batch.
@@ -49,7 +49,7 @@ class ValidationMetrics:
         return {"war": war(labels, predictions), "uar": uar(labels, predictions)}
 
     def reset(self) -> None:
-        """Forgets the batches of an evaluation that did not come to its end."""
+        """Discards the batches of an unfinished evaluation."""
         self._labels, self._predictions = [], []
 
 
