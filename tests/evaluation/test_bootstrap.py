@@ -122,7 +122,7 @@ def test_a_test_split_of_a_large_dataset_takes_seconds_not_minutes():
 
 def test_too_little_to_draw_from_is_named():
     labels, probabilities = draw(3)
-    with pytest.raises(ValueError, match="two units.*there are 1"):
+    with pytest.raises(ValueError, match="two units.*got 1"):
         bootstrap_intervals(labels, probabilities, np.zeros(3))
     with pytest.raises(ValueError, match="number of resamples is 0"):
         bootstrap_intervals(labels, probabilities, num_resamples=0)

@@ -112,7 +112,7 @@ def test_folds_that_do_not_belong_together_are_named(folds, tmp_path, changes, m
 
 
 def test_folders_without_a_fold_are_named(folds, tmp_path):
-    with pytest.raises(ValueError, match="two of them or more; got 1"):
+    with pytest.raises(ValueError, match="at least two folds; got 1"):
         aggregate(folds[:1])
     with pytest.raises(FileNotFoundError, match="nowhere.*metrics.json does not exist"):
         read_fold(tmp_path / "nowhere")
