@@ -134,7 +134,9 @@ def test_what_an_evaluation_left_is_no_training(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
-@pytest.mark.parametrize("text, message", [("{", "metrics.json: is not JSON"), ("[]", "metrics.json: is not a JSON object")])
+@pytest.mark.parametrize(
+    "text, message", [("{", "metrics.json: is not JSON"), ("[]", "metrics.json: is not a JSON object")]
+)
 def test_a_damaged_record_is_named(model, dfew, capsys, command, text, message):
     (model / "metrics.json").write_text(text)
     assert run(command, model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1) == 1

@@ -146,7 +146,10 @@ def nested(field: str, *keys, value) -> dict:
         ({"intervals": {"war": None}}, "`intervals` has no uar"),
         (nested("bootstrap", "num_units", value=None), "`bootstrap.num_units` is None"),
         (nested("reliability", "accuracy", value=[0.5]), "the lists of `reliability` differ in length"),
-        (nested("groups", "scene", "worst", value="space"), "`groups.scene.worst` is 'space', which is not one of its groups"),
+        (
+            nested("groups", "scene", "worst", value="space"),
+            "`groups.scene.worst` is 'space', which is not one of its groups",
+        ),
         (nested("groups", "scene", "groups", "indoors", "war", value=7), "`groups.scene.groups.indoors.war` is 7"),
         ({"controls": {"first_war": None}}, "`controls.first_war` is None"),
         ({"environment": {"torch": [2]}}, "`environment.torch` is"),
