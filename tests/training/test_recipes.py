@@ -180,9 +180,9 @@ def test_help_lists_the_features_of_a_recipe(capsys):
     [
         ({"dataset": "imagenet"}, "`dataset` is 'imagenet'; choose one of synthetic, dfew"),
         ({"dataset": "dfew", "fold": 1}, "`data_dir` is missing"),
-        ({"dataset": "dfew", "data_dir": "."}, "`fold` is None; dfew takes one from 1 to 5"),
-        ({"dataset": "mafw", "data_dir": ".", "fold": 6}, "`fold` is 6; mafw takes one from 1 to 5"),
-        ({"dataset": "ferv39k", "data_dir": ".", "fold": 1}, "`fold` is 1; ferv39k takes none"),
+        ({"dataset": "dfew", "data_dir": "."}, "`fold` is None; dfew has folds 1 to 5"),
+        ({"dataset": "mafw", "data_dir": ".", "fold": 6}, "`fold` is 6; mafw has folds 1 to 5"),
+        ({"dataset": "ferv39k", "data_dir": ".", "fold": 1}, "`fold` is 1; ferv39k has a single split"),
         ({"dataset": "synthetic", "peer_protocol": True}, "`peer_protocol` has no meaning"),
         ({"dataset": "synthetic", "data_dir": "."}, "`data_dir` has no meaning"),
         ({"temporal_sampling": "sparse"}, "`temporal_sampling` is 'sparse'"),
