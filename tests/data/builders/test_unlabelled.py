@@ -67,7 +67,7 @@ def test_other_formats_are_found_and_what_is_left_aside_is_named(folder, monkeyp
     assert rows["clip_id"][:] == found
     assert [read_back(load_clip(rows[index]))[1] for index in (4, 5)] == [5, 5]
     (note,) = [line for line in warnings if "are ignored" in line]
-    assert "4 files are no clips" in note
+    assert "4 files are not clips" in note
     for name in ("notes.txt", "photo/single.jpg", "deep/deeper/poster.jpg", "deep/deeper/poster2.jpg"):
         assert name in note
 
