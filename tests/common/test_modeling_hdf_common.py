@@ -71,6 +71,14 @@ class HDFModelTest(ModelTesterMixin, unittest.TestCase):
         self.model_tester = HDFModelTester(self)
         self.config_tester = ConfigTester(self, config_class=HDFConfig, has_text_modality=False)
 
+    def test_can_capture_specific_layers_hidden_states(self):
+        """Replaces the mixin's test: `output_hidden_states` is a bool here, without a choice of layers."""
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        for model_class in self.all_model_classes:
+            model = model_class(config).eval()
+            assert len(model(**inputs, output_hidden_states=True).hidden_states) == config.num_hidden_layers + 1
+            assert model(**inputs, output_hidden_states=False).hidden_states is None
+
     def test_model_get_set_embeddings(self):
         # The mixin expects an `nn.Embedding` of token ids; a clip enters through a convolution over its patches.
         for model_class in self.all_model_classes:
