@@ -23,7 +23,6 @@ from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, s
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.files import write_json
-from ..training.distributed import decided_by_first
 from ..training.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
@@ -38,7 +37,7 @@ from ..training.recipes import (
     recipe_parser,
     training_command,
 )
-from ..training.runs import check_output_dir, write_record
+from ..training.runs import output_dir_of, write_record
 from .outcome import Outcome
 
 # Arguments that do not change the trained weights. All others identify a recipe.
@@ -75,12 +74,9 @@ def training_parser() -> HfArgumentParser:
 
 
 def _build_trainer(
-    script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments
+    script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments, record: dict
 ) -> PretrainingTrainer:
     """The trainer, ready for its first step."""
-    record = deciding_arguments(training, (script, data), FREE)
-    # Before any work. Only one process checks: the folder may change before the others look.
-    decided_by_first(lambda: check_output_dir(training.output_dir, record))
     set_seed(training.seed)
     model = build_model(script)
     processor = build_processor(model.config)
@@ -107,11 +103,13 @@ def run(arguments: Sequence[str]) -> Outcome:
 def _pretrain(
     script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments, command: list[str]
 ) -> dict | None:
-    trainer = _build_trainer(script, data, training)
-    trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
-    if not trainer.is_world_process_zero():
-        return None
-    return write_results(Path(training.output_dir), trainer, script, data, command)
+    record = deciding_arguments(training, (script, data), FREE)
+    with output_dir_of(training.output_dir, record, "hdf pretrain"):
+        trainer = _build_trainer(script, data, training, record)
+        trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
+        if not trainer.is_world_process_zero():
+            return None
+        return write_results(Path(training.output_dir), trainer, script, data, command)
 
 
 def write_results(

@@ -3,6 +3,7 @@
 import argparse
 
 from ..data.builders.folder import VideoFolder
+from ..data.locks import folder_lock
 from ..data.synthetic.builder import SyntheticFaces
 from ..hub.datasets import publish_dataset, refuse_gated
 from .check import given
@@ -11,6 +12,11 @@ from .outcome import Outcome
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Writes and pushes the user's own data or synthetic data."""
+    with folder_lock(arguments.out, "hdf data publish", beside=True):
+        return _publish(arguments)
+
+
+def _publish(arguments: argparse.Namespace) -> Outcome:
     refuse_gated(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
     synthetic, places = arguments.dataset == "synthetic", {}
     if synthetic:

@@ -21,15 +21,17 @@ class FolderInUseError(OSError):
 
 
 @contextmanager
-def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
+def folder_lock(folder: str | os.PathLike, command: str, *, beside: bool = False) -> Iterator[None]:
     """
-    Locks a folder for one run, and creates the folder if it does not exist.
+    Locks a folder for one run. Creates the folder if it does not exist, and removes it again if it stays empty.
 
     The operating system releases the lock when the process ends, so a killed run does not block the next run.
 
     Args:
         folder (`str` or `Path`): the folder that the run writes to.
         command (`str`): name of this run in the messages of other runs, such as `hdf data faces`.
+        beside (`bool`, *optional*, defaults to `False`): put the lock beside the folder and do not create the folder;
+            for a folder that is replaced as a whole.
 
     Raises:
         FolderInUseError: if another process holds the folder; the message names it.
@@ -42,9 +44,12 @@ def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
     ...     train()
     ```
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(folder / LOCK_FILE), folder / HOLDER_FILE
+    target = Path(os.path.abspath(folder))
+    place, prefix = (target.parent, f".{target.name}") if beside else (target, "")
+    is_new = not place.exists()
+    place.mkdir(parents=True, exist_ok=True)
+    lock_file, holder = place / f"{prefix}{LOCK_FILE}", place / f"{prefix}{HOLDER_FILE}"
+    lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -59,8 +64,11 @@ def folder_lock(folder: str | os.PathLike, command: str) -> Iterator[None]:
         # Removed while the lock is held. A process that waits for the removed file notices this, and fails.
         with suppress(OSError):  # Windows cannot remove an open file
             holder.unlink(missing_ok=True)
-            os.unlink(folder / LOCK_FILE)
+            os.unlink(lock_file)
         lock.release()
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                place.rmdir()
 
 
 def _describe(holder: Path) -> str:

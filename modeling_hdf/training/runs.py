@@ -1,13 +1,17 @@
-"""Whether an output folder belongs to a run: a record of the arguments that decide the weights of a run."""
+"""Whether an output folder belongs to a run: a record of the arguments that decide its weights, and a lock."""
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from transformers import TrainingArguments
 
 from ..data.files import write_json
+from ..data.locks import FolderInUseError, folder_lock
 from .checkpointing import CheckpointError, checkpoint_folders
+from .distributed import decided_by_first
 
 # The Trainer's own push to the Hub leaves files with an underscore out.
 RECORD_NAME = "_training_run.json"
@@ -43,6 +47,36 @@ def run_record(arguments: TrainingArguments, **others) -> dict:
     fields |= {"num_processes": arguments.world_size, "mixed_precision": arguments.mixed_precision}
     # JSON has no infinity, which `max_grad_norm` may be.
     return json.loads(json.dumps({**others, **fields}, default=str), parse_constant=str)
+
+
+@contextmanager
+def output_dir_of(folder: str | Path, record: dict, command: str) -> Iterator[None]:
+    """
+    Checks and locks the folder of a run of one or several processes: see [`check_output_dir`] and [`folder_lock`].
+    Process 0 decides for all processes, because it may change the folder before another process looks at it.
+
+    Args:
+        folder (`str` or `Path`): the output folder; created if it does not exist.
+        record (`dict`): result of [`run_record`].
+        command (`str`): name of this run in the messages of other runs, such as `hdf train`.
+
+    Raises:
+        CheckpointError: if it belongs to another run. FolderInUseError: if another run holds it.
+        OSError: if it cannot be written.
+    """
+    with ExitStack() as held:
+
+        def hold() -> None:
+            try:
+                held.enter_context(folder_lock(folder, command))
+                check_output_dir(folder, record)
+            except FolderInUseError:
+                raise
+            except OSError as error:
+                raise OSError(f"--output_dir {folder} cannot be written: {error}") from error
+
+        decided_by_first(hold)
+        yield
 
 
 def check_output_dir(folder: str | Path, record: dict) -> None:
@@ -85,4 +119,4 @@ def write_record(folder: str | Path, record: dict) -> None:
     write_json(Path(folder) / RECORD_NAME, record, sort_keys=True)
 
 
-__all__ = ["check_output_dir", "run_record", "write_record"]
+__all__ = ["check_output_dir", "output_dir_of", "run_record", "write_record"]
