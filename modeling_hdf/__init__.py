@@ -39,11 +39,17 @@ def register_auto_classes() -> None:
 
     # isort: split
     from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    from .inference.pipeline import BatchedVideoClassificationPipeline
 
     AutoConfig.register("hdf", HDFConfig, exist_ok=True)
     AutoModel.register(HDFConfig, HDFModel, exist_ok=True)
     AutoModelForVideoClassification.register(HDFConfig, HDFForVideoClassification, exist_ok=True)
     AutoVideoProcessor.register(HDFConfig, HDFVideoProcessor, exist_ok=True)
+
+    # `register_pipeline` would warn that it replaces the stock pipeline; this one only adds batches to it.
+    PIPELINE_REGISTRY.supported_tasks["video-classification"]["impl"] = BatchedVideoClassificationPipeline
 
     # Saving a model or processor copies its source files, so that it loads elsewhere with `trust_remote_code=True`.
     HDFConfig.register_for_auto_class()

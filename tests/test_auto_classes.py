@@ -1,13 +1,11 @@
 """Auto classes and pipeline, both with the package imported and as remote code where it cannot be imported."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from remote_code import load_without_package
 from tiny_models import move_dam_weights, tiny_config
 from transformers import (
     AutoConfig,
@@ -21,46 +19,6 @@ from travelling_files import TRAVELLING_FILES
 from video_files import write_video
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel, HDFVideoProcessor
-
-# Run by an isolated interpreter. Nothing here may import from the project.
-REMOTE_PROGRAM = """
-import importlib.abc
-import json
-import sys
-
-class Blocker(importlib.abc.MetaPathFinder):
-    # An editable install has a finder of its own, so an isolated interpreter alone could still find the package.
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "modeling_hdf":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Blocker())
-try:
-    import modeling_hdf
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("the package can be imported, so this run would prove nothing")
-
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor, pipeline
-
-folder, video, resaved = sys.argv[1:]
-config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-base = AutoModel.from_pretrained(folder, trust_remote_code=True)
-model = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True)
-processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
-classify = pipeline("video-classification", model=folder, trust_remote_code=True)
-pixel_values = processor(video, return_tensors="pt").pixel_values
-model.save_pretrained(resaved)
-processor.save_pretrained(resaved)
-print(json.dumps({
-    "classes": [[type(x).__module__, type(x).__name__] for x in (config, base, model, processor, classify.model)],
-    "pixel_values": pixel_values.flatten().tolist(),
-    "features": base(pixel_values).last_hidden_state.flatten().tolist(),
-    "logits": model(pixel_values).logits.flatten().tolist(),
-    "pipeline": classify(video, top_k=7),
-}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -146,14 +104,7 @@ def resaved(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def remote(folder, video, resaved, tmp_path_factory) -> dict:
     """What a process that cannot import the package gets from the same folder with `trust_remote_code=True`."""
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    program = elsewhere / "program.py"
-    program.write_text(REMOTE_PROGRAM)
-    environment = {**os.environ, "HF_MODULES_CACHE": str(elsewhere / "modules"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-I", str(program), str(folder), str(video), str(resaved)]
-    run = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
+    return load_without_package(folder, video, resaved, tmp_path_factory.mktemp("elsewhere"))
 
 
 def test_remote_code_gives_our_classes(remote):

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
+from remote_code import load_without_package
 from safetensors.torch import load_file
 from transformers import pipeline
+from travelling_files import TRAVELLING_FILES
 
 from modeling_hdf import TINY_SYNTHETIC, HDFConfig
+from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
 from modeling_hdf.evaluation.results import read_results
@@ -84,6 +88,21 @@ def test_training_starts_from_it_by_name(tmp_path):
     start, end = load_file(FOLDER / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert start.keys() == end.keys() and all(start[name].equal(end[name]) for name in start)
     assert json.loads((tmp_path / "metrics.json").read_text())["base_model"] == f"local:{SHIPPED}"
+
+
+@pytest.mark.parametrize("name", [SHIPPED, TINY_SYNTHETIC])
+def test_its_release_loads_where_the_package_is_not(name, tmp_path):
+    out, video = tmp_path / "release", ROOT / "examples" / "face.mp4"
+    assert main(["push", name, "ann/hdf-tiny", "--dry-run", str(out)]) == 0
+    assert {path.name for path in out.glob("*.py")} == TRAVELLING_FILES
+    (tmp_path / "elsewhere").mkdir()
+    remote = load_without_package(out, video, tmp_path / "resaved", tmp_path / "elsewhere")
+    assert all(module.startswith("transformers_modules.") for module, _ in remote["classes"])
+    model, processor = load_classifier(SHIPPED)
+    with torch.no_grad():
+        logits = model(**processor(str(video), return_tensors="pt")).logits
+    torch.testing.assert_close(torch.tensor(remote["logits"]), logits.flatten(), rtol=1e-4, atol=1e-4)
+    assert (out / "model.safetensors").read_bytes() == (FOLDER / "model.safetensors").read_bytes()
 
 
 def test_its_name_is_known_where_models_are_loaded():

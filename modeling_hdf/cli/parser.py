@@ -100,6 +100,11 @@ def model_name(text: str) -> str:
     )
 
 
+def model_folder(text: str) -> str:
+    """Type of an option that names the folder of a model, or the checkpoint that ships."""
+    return text if text == SHIPPED else existing_folder(text)
+
+
 def json_object(text: str) -> dict:
     """Type of an option that takes fields as JSON."""
     try:
@@ -160,6 +165,7 @@ __all__ = [
     "existing_file",
     "existing_folder",
     "json_object",
+    "model_folder",
     "model_name",
     "names",
     "near_names",

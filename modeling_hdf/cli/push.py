@@ -4,12 +4,13 @@ import argparse
 
 from ..hub.client import push_files, write_files
 from ..hub.release import REPLACES, model_release
+from ..pretrained import checkpoint_path
 from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Checks the folder, then writes or pushes its files."""
-    files = model_release(arguments.folder, arguments.repository, arguments.revision)
+    files = model_release(checkpoint_path(arguments.folder), arguments.repository, arguments.revision)
     if arguments.dry_run:
         print(f"wrote {len(files)} files to {write_files(files, arguments.dry_run)}; nothing was pushed")
         return Outcome({"folder": arguments.dry_run, "files": sorted(files), "commit": None})

@@ -1,6 +1,7 @@
 """Publishing a model folder: selects the files to publish, and checks that they belong together."""
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,14 +9,16 @@ import torch
 from huggingface_hub import CommitInfo
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers.dynamic_module_utils import get_relative_imports
+from transformers.dynamic_module_utils import custom_object_save, get_relative_imports
 
 from ..configuration_hdf import HDFConfig
 from ..data.files import read_json, write_bytes
 from ..data.paths import checked_file
 from ..evaluation.results import METRICS, read_results
 from ..evaluation.weights import SHARD, WEIGHTS_INDEX, weight_names, weights_sha256
+from ..inference.classifier import check_finite
 from ..modeling_hdf import HDFForVideoClassification
+from ..video_processing_hdf import HDFVideoProcessor
 from .cards import model_card
 from .client import check_repository, push_files
 from .gate import Files, check_files, refuse_private
@@ -30,9 +33,12 @@ REPLACES = rf"model\.safetensors(\.index\.json)?|{SHARD}|metrics\.json|confusion
 # ---- the files of a model ----
 
 
-def model_files(folder: str | os.PathLike) -> dict[str, Path]:
+def model_files(folder: str | os.PathLike) -> dict[str, Path | bytes]:
     """
     The files of a model to publish: configuration, weights, video processor and code, and no other file.
+
+    A folder without code, such as that of the shipped checkpoint, gets the code of this package, and configuration and
+    processor that name it.
 
     Raises:
         FileNotFoundError: if files are missing; names them all.
@@ -46,7 +52,8 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
     passed = _pass_gate(folder, (CONFIG, PROCESSOR))  # before reading them
     if os.path.lexists(folder / WEIGHTS_INDEX):
         checked_file(folder, WEIGHTS_INDEX)
-    code = set().union(*(_code_files(folder, name) for name in (CONFIG, PROCESSOR) if name in passed))
+    has_code = any("auto_map" in read_json(folder / name, _DAMAGED) for name in passed)
+    code = set().union(*(_code_files(folder, name) for name in passed)) if has_code else ()
     wanted = [CONFIG, PROCESSOR, *weight_names(folder), *sorted(code)]
     missing = [name for name in wanted if not os.path.lexists(folder / name)]
     if missing:
@@ -56,7 +63,19 @@ def model_files(folder: str | os.PathLike) -> dict[str, Path]:
         )
     files = _pass_gate(folder, wanted)
     _check_weights(folder)
-    return files
+    return files if has_code else files | _saved_with_code(folder)
+
+
+def _saved_with_code(folder: Path) -> dict[str, bytes]:
+    """Configuration, processor and code of a model whose folder has no code, as `save_pretrained` writes them."""
+    config = _read_config(folder)
+    with tempfile.TemporaryDirectory() as saved:
+        with torch.device("meta"):
+            custom_object_save(HDFForVideoClassification(config), saved, config=config)
+        config.save_pretrained(saved)
+        HDFVideoProcessor.from_pretrained(folder).save_pretrained(saved)
+        code = set().union(*(_code_files(Path(saved), name) for name in (CONFIG, PROCESSOR)))
+        return {name: Path(saved, name).read_bytes() for name in (CONFIG, PROCESSOR, *sorted(code))}
 
 
 def _pass_gate(folder: Path, names: Iterable[str]) -> dict[str, Path]:
@@ -92,7 +111,7 @@ def _code_files(folder: Path, name: str) -> set[str]:
 
 
 def _check_weights(folder: Path) -> None:
-    """Compares the tensors in the file headers with the model that `config.json` describes."""
+    """Compares the tensors of the files with the model that `config.json` describes; see [`check_finite`] too."""
     config = _read_config(folder)
     with torch.device("meta"):
         expected = {name: list(value.shape) for name, value in HDFForVideoClassification(config).state_dict().items()}
@@ -103,6 +122,7 @@ def _check_weights(folder: Path) -> None:
         try:
             with safe_open(folder / name, "pt") as tensors:
                 found |= {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}
+                check_finite(str(folder / name), ((key, tensors.get_tensor(key)) for key in tensors.keys()))
         except SafetensorError as error:
             raise ValueError(f"{folder / name}: is damaged ({error}); save the model again.") from error
     for difference in (set(expected) - set(found), set(found) - set(expected)):

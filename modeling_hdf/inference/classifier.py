@@ -1,5 +1,6 @@
 """Loading a trained classifier and classifying one video."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
     Load the model and the video processor from a folder, a Hub repository, or the checkpoint in the package (by name).
 
     Raises:
-        ValueError: if loading fails, or weights are missing: transformers would fill them with random values.
+        ValueError: if loading fails, weights are missing (transformers would fill them with random values), or a
+            weight is NaN or infinite.
     """
     path = checkpoint_path(name_or_path)
     try:
@@ -29,7 +31,28 @@ def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVi
     if info["missing_keys"]:
         names = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"Model {name_or_path} has no weights for {names}: it is no trained classifier.")
+    check_finite(f"Model {name_or_path}", model.state_dict().items())
     return model, processor
+
+
+def check_finite(name: str, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """
+    Refuses weights that hold NaN or infinite values.
+
+    Args:
+        name (`str`): name of the model or file in the message.
+        weights (`Iterable[tuple[str, torch.Tensor]]`): tensors with their names.
+
+    Raises:
+        ValueError: for NaN or infinite values; names the first tensor that holds one.
+    """
+    for tensor_name, tensor in weights:
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            count = int((~tensor.isfinite()).sum())
+            raise ValueError(
+                f"{name}: {count} of {tensor.numel()} values of {tensor_name!r} are NaN or infinite. The training has "
+                "diverged, or the file is damaged: take an earlier checkpoint, or train again."
+            )
 
 
 @dataclass(frozen=True)
@@ -75,4 +98,4 @@ def predict_video(
     return VideoPrediction(dict(sorted(scores.items(), key=lambda item: -item[1])), face)
 
 
-__all__ = ["VideoPrediction", "load_classifier", "predict_video"]
+__all__ = ["VideoPrediction", "check_finite", "load_classifier", "predict_video"]
