@@ -6,6 +6,7 @@ package with a function `run`; `main` imports it when the user calls the command
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,13 @@ from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
 from .parser import print_error
 from .training import prepare_training
+
+# What torch says of a process that reads clips and has ended without a word.
+_KILLED_READER = r"DataLoader worker \(pid.*(is killed by signal|exited unexpectedly)"
+_READER_WAS_KILLED = (
+    "a process that reads clips was killed, perhaps for want of memory: use fewer (--num-workers, for hdf train and "
+    "hdf pretrain --dataloader_num_workers)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +65,11 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
         if options.debug:
             raise
         text = " ".join(_without_traceback(str(error)).split())
-        print_error(prog, f"{type(error).__name__}: {text} (--debug shows where)")
+        if re.search(_KILLED_READER, text):
+            text = f"{_READER_WAS_KILLED} (torch says: {text})"
+        else:
+            text = f"{type(error).__name__}: {text} (--debug shows where)"
+        print_error(prog, text)
         return 1
     if options.json and outcome.value is not None:
         print(json.dumps(outcome.value, indent=2, allow_nan=False))

@@ -1,6 +1,8 @@
 """The command line as such: what it answers without torch, what it prints where, and how it fails."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -125,6 +127,23 @@ def test_an_error_of_a_process_that_reads_data_is_one_line(tmp_path, capsys, mon
     assert main(["folds", str(tmp_path)]) == 1
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 1 and "gone.mp4" in printed and "No such file" in printed
+
+
+@pytest.mark.parametrize("end", ["killed", "left"])
+def test_a_killed_process_that_reads_data_is_named_in_one_line(tmp_path, capsys, monkeypatch, end):
+    def die(items):
+        os.kill(os.getpid(), signal.SIGKILL) if end == "killed" else os._exit(3)
+
+    def fail(folders):
+        next(iter(DataLoader([0], num_workers=1, collate_fn=die)))
+
+    monkeypatch.setattr("modeling_hdf.cli.folds.read_fold", fail)
+    assert main(["folds", str(tmp_path)]) == 1
+    printed = capsys.readouterr().err
+    assert len(printed.splitlines()) == 1
+    assert (
+        "error: a process that reads clips was killed, perhaps for want of memory: use fewer (--num-workers" in printed
+    )
 
 
 def test_an_interrupt_is_no_traceback(tmp_path, capsys, monkeypatch):
