@@ -69,7 +69,7 @@ def _read_clip_of_folder(folder: Path) -> None:
 
 def _inspect(path: Path) -> None:
     """A check says what is wrong, and never raises."""
-    for depth in ("listing", "quick", "full"):
+    for depth in ("listing", "headers", "quick", "full"):
         try:
             found = inspect_clip(str(path), depth)
         except Exception as error:

@@ -20,7 +20,7 @@ UNUSABLE = ("missing", "empty", "unreadable")
 
 _NO_TEXT = "the name is not UTF-8; rename the file or folder"
 
-Depth = Literal["listing", "quick", "full"]
+Depth = Literal["listing", "headers", "quick", "full"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
     Args:
         path (`str`): a video file or a folder of frames.
         depth (`str`, *optional*, defaults to `"listing"`): `"listing"` lists frame folders and opens no video;
-            `"quick"` also reads the packet headers of videos and the size of each frame file, and decodes the first
-            frame; `"full"` decodes every frame.
+            `"headers"` also reads the packet headers of videos and the size of each frame file, and decodes nothing;
+            `"quick"` also decodes the first frame; `"full"` decodes every frame.
     """
     if not is_text(path):
         return ClipFiles(problem="unreadable", detail=f"{printable(path)}: {_NO_TEXT}")
@@ -86,7 +86,7 @@ def _inspect_frames(path: str, depth: Depth) -> ClipFiles:
         for frame in frames:
             if os.path.getsize(frame) == 0:
                 raise ValueError(f"{frame}: the frame is empty (0 bytes)")
-        for frame in frames if depth == "full" else frames[:1]:
+        for frame in {"headers": [], "quick": frames[:1], "full": frames}[depth]:
             next(PictureFiles([frame]).stream()).rgb()
     return ClipFiles(frames=frames, num_frames=len(frames))
 
@@ -97,9 +97,12 @@ def _inspect_video(path: str, depth: Depth) -> ClipFiles:
     video = open_clip(path)
     if isinstance(video, PictureFiles):
         raise ValueError(f"{path}: is a picture, not a clip")
-    if isinstance(video, VideoFile) and depth == "quick":
+    if depth != "full" and isinstance(video, VideoFile):
         metadata, _ = video.timeline_of_packets()
-        next(video.stream())
+        if depth == "quick":
+            next(video.stream())
+    elif depth == "headers":
+        return ClipFiles(path=path)  # an animated picture, which has no packets
     else:
         metadata, _ = video.timeline_of_frames()
         problems = video.problems(metadata.duration)
