@@ -132,13 +132,17 @@ def commands(page: Path) -> list[str]:
     ]
 
 
+# Types of arguments whose files and folders must exist.
+PLACES = ("existing_file", "existing_folder", "model_folder", "model_name")
+
+
 @pages
 def test_commands_of_the_shell_blocks_parse(page, capsys):
     for line in commands(page):
         words = shlex.split(line, comments=True)
         parser, words = find_parser(words[: words.index(">")] if ">" in words else words)
         for action in parser._actions:  # the files and folders of a page need not exist
-            if getattr(action.type, "__name__", "") in ("existing_file", "existing_folder", "model_name"):
+            if getattr(action.type, "__name__", "") in PLACES:
                 action.type = str
         try:
             parser.parse_args(words)

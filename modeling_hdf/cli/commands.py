@@ -12,6 +12,7 @@ from .parser import (
     existing_file,
     existing_folder,
     json_object,
+    model_folder,
     model_name,
     names,
 )
@@ -78,7 +79,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         type=count_or_share,
         default=0,
         metavar="X",
-        help="clips that may be missing: a number, or a share such as 0.01",
+        help="clips that may be missing or unreadable, without an exit code of 1: a number, or a share such as 0.01",
     )
     parser.add_argument(
         "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
@@ -107,7 +108,8 @@ def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
         help="measure a model on a split of a dataset",
         description="WAR, UAR, macro F1, recall per class, confusion matrix and calibration error with 95 % "
         "bootstrap intervals, also by groups of clips. Classes are matched by name: clips of a class that the model "
-        "lacks are left out and counted, and the probabilities of classes that the dataset lacks are taken out.",
+        "lacks are left out and counted, and the probabilities of classes that the dataset lacks are taken out. A "
+        "clip that cannot be read is named, and counts in no figure.",
     )
     _add_model_and_data(parser)
     parser.add_argument(
@@ -338,7 +340,11 @@ def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
         "numbers must be of these very weights. Without metrics.json the card says that the model was not evaluated. "
         "If a push breaks off, repeat the command.",
     )
-    parser.add_argument("folder", type=existing_folder, help="output folder of a training run, or of its checkpoints")
+    parser.add_argument(
+        "folder",
+        type=model_folder,
+        help="output folder of a training run, or of its checkpoints; or the one that ships",
+    )
     parser.add_argument("repository", help="owner/name on the Hub; created if need be")
     _add_push_options(parser)
     parser.add_argument("--message", default="Publish the model", help="commit message")

@@ -8,6 +8,7 @@ import datasets
 
 from ..data.arguments import DataArguments
 from ..data.files import whole_or_absent
+from ..data.locks import folder_lock
 from ..evaluation.environment import environment
 from ..evaluation.predictions import known_of_clips, write_predictions
 from ..evaluation.provenance import recorded_training
@@ -16,16 +17,23 @@ from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
 from ..inference.classifier import load_classifier
 from ..reports.plots import plot_confusion_matrix
-from .measuring import chosen_data, prepared_builder, trainer_arguments
+from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
 from .text import evaluation_lines
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Prints the figures, and writes them with `--output`."""
-    output = None if arguments.output is None else Path(arguments.output)
-    if output is not None and (output / METRICS).exists():
-        raise ValueError(f"{output} holds the metrics.json of another run; give an --output of its own.")
+    """Prints the figures, and writes them with `--output`; the exit code is 1 if too many clips could not be read."""
+    if arguments.output is None:
+        return _evaluate(arguments, None)
+    output = Path(arguments.output)
+    with folder_lock(output, "hdf evaluate"):
+        if (output / METRICS).exists():
+            raise ValueError(f"{output} holds the metrics.json of another run; give an --output of its own.")
+        return _evaluate(arguments, output)
+
+
+def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     if arguments.split == "all" and arguments.dataset != "folder":
         raise ValueError(f"`--split all` is for a folder of videos; of {arguments.dataset}, measure its test split.")
     model, processor = load_classifier(arguments.model)
@@ -62,7 +70,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             plot_confusion_matrix(scores, part, results.title)
         results.write(output)  # last: a folder with this file is complete
         print(f"results in {output}")
-    return Outcome(results.to_dict())
+    return Outcome(results.to_dict(), code=missing_code("hdf evaluate", data, builder, len(results.unreadable)))
 
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:

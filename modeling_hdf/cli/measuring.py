@@ -1,4 +1,4 @@
-"""Shared by `hdf evaluate` and `hdf calibrate`: the chosen data, and how to read them."""
+"""Shared by the commands that measure a model: the chosen data, how to read them, and the exit code."""
 
 import argparse
 
@@ -7,6 +7,7 @@ import datasets
 from ..data.arguments import DataArguments
 from ..evaluation.provenance import PROTOCOL, check_unseen, chosen_protocol
 from ..evaluation.results import Results
+from .parser import print_error
 
 
 def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> DataArguments:
@@ -24,6 +25,16 @@ def prepared_builder(data: DataArguments, overrides: dict, split: str) -> datase
     builder = data.builder(overrides, training=False, split=split)
     builder.download_and_prepare()
     return builder
+
+
+def missing_code(prog: str, data: DataArguments, builder: datasets.DatasetBuilder, num_unreadable: int) -> int:
+    """The exit code after everything is written: 1, with an error line, if more clips are missing or unreadable than
+    `max_missing` allows."""
+    failure = data.too_many_missing(builder, num_unreadable)
+    if failure is None:
+        return 0
+    print_error(prog, failure)
+    return 1
 
 
 def trainer_arguments(arguments: argparse.Namespace) -> dict:

@@ -32,6 +32,7 @@ def evaluation_lines(results: Results, all_groups: bool = False) -> list[str]:
     intervals = results.intervals
     lines = [f"{results.model} on {results.title}: {results.num_clips} clips"]
     lines.append(f"frames: {results.frames}")
+    lines += unreadable_lines(results.unreadable)
     lines += _across_lines(results.across_datasets)
     lines += total_lines(results)
     counts = {name: sum(row) for name, row in zip(results.recall, results.confusion_matrix, strict=True)}
@@ -43,6 +44,14 @@ def evaluation_lines(results: Results, all_groups: bool = False) -> list[str]:
         lines.append(f"  {name:<16} {text}")
     lines += [line for name, factor in results.groups.items() for line in _group_lines(name, factor, all_groups)]
     return [*lines, _bootstrap_line(results)]
+
+
+def unreadable_lines(unreadable: list[dict] | None) -> list[str]:
+    """Lines of the clips that could not be read, see [`Results`]; none if there are none."""
+    if not unreadable:
+        return []
+    lines = [f"{len(unreadable)} clips could not be read, and count in no figure"]
+    return lines + [f"  {entry['clip_id']}: {entry['message']}" for entry in unreadable]
 
 
 def _across_lines(across: dict | None) -> list[str]:
@@ -107,6 +116,7 @@ def calibration_lines(calibration: dict) -> list[str]:
     """Lines of the result that `hdf calibrate` writes."""
     temperature = calibration["temperature"]
     lines = [f"temperature {temperature['before']:.4g} -> {temperature['after']:.4g}"]
+    lines += unreadable_lines(calibration["unreadable"])
     for split in ("validation", "test"):
         before, after = calibration[split]["before"], calibration[split]["after"]
         lines.append(
@@ -117,4 +127,4 @@ def calibration_lines(calibration: dict) -> list[str]:
     return lines
 
 
-__all__ = ["calibration_lines", "evaluation_lines", "fold_lines", "total_lines"]
+__all__ = ["calibration_lines", "evaluation_lines", "fold_lines", "total_lines", "unreadable_lines"]

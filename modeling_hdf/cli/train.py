@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetBuilder
 from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from ..configuration import configuration_path
@@ -34,15 +34,16 @@ from ..evaluation.predictions import predictions_table, write_predictions
 from ..evaluation.results import Results, training_results
 from ..evaluation.shared_classes import SharedClasses
 from ..evaluation.summary import evaluate_predictions
+from ..evaluation.unreadable import unreadable_clips
 from ..evaluation.views import predict_views
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
+from ..inference.classifier import check_finite
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
 from ..reports.plots import plot_confusion_matrix, plot_training_curves
 from ..training.arguments import HDFTrainingArguments
-from ..training.distributed import decided_by_first
 from ..training.recipes import (
     as_fields,
     build_processor,
@@ -51,9 +52,10 @@ from ..training.recipes import (
     recipe_parser,
     training_command,
 )
-from ..training.runs import check_output_dir, write_record
+from ..training.runs import output_dir_of, write_record
+from .measuring import missing_code
 from .outcome import Outcome
-from .text import total_lines
+from .text import total_lines, unreadable_lines
 
 # Arguments that do not change the trained weights. All others identify a recipe.
 FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
@@ -96,6 +98,7 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     if not start:
         return HDFForVideoClassification(config)
     model = HDFForVideoClassification.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
+    check_finite(start, model.state_dict().items())
     if list(saved.id2label.values()) != names:
         print(f"The classes of {start} are others, or in another order: its classifier starts afresh.")
         torch.nn.init.normal_(model.classifier.weight, std=config.backbone_config.initializer_range)
@@ -104,22 +107,29 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
 
 
 def run(arguments: Sequence[str]) -> Outcome:
-    """Trains, tests, and writes the files beside the weights; the metrics are the result."""
-    results = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
+    """
+    Trains, tests, and writes the files beside the weights; the metrics are the result. The exit code is 1 if more clips
+    than `max_missing` allows are missing, or could not be read in the test.
+    """
+    outcome = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
     if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
         torch.distributed.destroy_process_group()
-    return Outcome(None if results is None else results.to_dict())
+    return outcome
 
 
 def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
-) -> Results | None:
+) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
-    try:
-        # Before any work. Only one process checks: the folder may change before the others look.
-        decided_by_first(lambda: check_output_dir(training.output_dir, record))
-    except OSError as error:
-        raise OSError(f"--output_dir {training.output_dir} cannot be written: {error}") from error
+    with output_dir_of(training.output_dir, record, "hdf train"):
+        trainer, builder, clips = _trained(script, data, training, record)
+        return _tested(script, data, trainer, builder, clips, command)
+
+
+def _trained(
+    script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, record: dict
+) -> tuple[HDFTrainer, DatasetBuilder, dict[str, ClipDataset]]:
+    """The trainer with the trained model, the prepared dataset, and the clips of each split."""
     set_seed(training.seed)
     with training.main_process_first(desc="preparing the dataset"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
@@ -131,7 +141,7 @@ def _train(
     names = splits["train"].features["label"].names
     model = build_model(script, names)
     processor = build_processor(model.config)
-    clips = data.clips(splits, processor, training.seed)
+    clips = data.clips(splits, processor, training.seed, skip_unreadable=("test",))
     trainer = HDFTrainer(
         model=model,
         args=training,
@@ -143,26 +153,40 @@ def _train(
     if trainer.is_world_process_zero():
         write_record(training.output_dir, record)
     trainer.train_to_the_end(training.resume_from_checkpoint)
+    return trainer, builder, clips
 
+
+def _tested(
+    script: ScriptArguments,
+    data: DataArguments,
+    trainer: HDFTrainer,
+    builder: DatasetBuilder,
+    clips: dict[str, ClipDataset],
+    command: list[str],
+) -> Outcome:
+    """Tests the model, and writes and pushes what belongs beside the weights."""
+    rows, names = clips["test"].rows, clips["test"].rows.features["label"].names
     probabilities, _ = predict_views(trainer, clips["test"], data.num_views)
+    unreadable = unreadable_clips(clips["test"])
+    readable = rows.select([index for index in range(len(rows)) if index not in unreadable])
     controls = {}
     for order in ("first", "shuffled") if script.frame_controls else ():
-        control = ClipDataset(splits["test"], processor, sampling=clips["test"].sampling, frame_order=order)
+        control = ClipDataset(readable, trainer.processing_class, sampling=clips["test"].sampling, frame_order=order)
         controls[f"{order}_war"] = trainer.predict(control).metrics["test_war"]
-    results = None
+    results, folder = None, Path(trainer.args.output_dir)
     if trainer.is_world_process_zero():
-        folder = Path(training.output_dir)
-        table = predictions_table(splits["test"], probabilities, SharedClasses(names, names))
+        table = predictions_table(rows, probabilities, SharedClasses(names, names), unreadable)
         write_predictions(table, folder)
         scores = evaluate_predictions(table) | {"controls": controls or None}
         results = write_results(folder, trainer, script, data, scores, command)
         if data.dataset == "synthetic":  # copies of clips of other datasets must not be shared
-            write_test_clips(folder / "test_clips", splits["test"])
-    if training.push_to_hub:
+            write_test_clips(folder / "test_clips", rows)
+    if trainer.args.push_to_hub:
         trainer.push_to_hub()
-    if trainer.is_world_process_zero():
-        print(f"report in {write_report(folder, splits['test'])}")
-    return results
+    if results is None:
+        return Outcome()
+    print(f"report in {write_report(folder, rows)}")
+    return Outcome(results.to_dict(), code=missing_code("hdf train", data, builder, len(unreadable)))
 
 
 def write_results(
@@ -192,7 +216,7 @@ def write_results(
         plot_training_curves(trainer.state.log_history, part)
     write_model_card(folder)
     print(results.title)
-    print(*total_lines(results), sep="\n")
+    print(*unreadable_lines(results.unreadable), *total_lines(results), sep="\n")
     for name, value in (results.controls or {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")

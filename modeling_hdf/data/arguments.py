@@ -4,12 +4,14 @@ import dataclasses
 import os
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import datasets
 
 from ..video_processing_hdf import HDFVideoProcessor
-from .builders.base import ExpressionConfig
+from .builders.base import ExpressionBuilder, ExpressionConfig
+from .builders.checks import allowed_missing
 from .builders.dfew import DFEW
 from .builders.ferv39k import FERV39k
 from .builders.folder import VideoFolder
@@ -39,6 +41,7 @@ _NO_OVERRIDES = (
     "peer_protocol",
     "max_missing",
     "cut_splits",
+    "depth",
 )
 
 
@@ -53,7 +56,7 @@ class DataArguments:
         data_dir: unpacked folder of the dataset; not for synthetic faces.
         fold: number of the fold, from 1, for a dataset with folds.
         peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result records it.
-        max_missing: listed clips that may be missing: a number (`5`) or a share (`0.05`).
+        max_missing: listed clips that may be missing or unreadable: a number (`5`) or a share (`0.05`).
         dataset_overrides: other fields of the builder, as JSON.
         cache_clips: keep decoded clips in memory; not for random frames.
         temporal_sampling, sampling_stride: kind and stride of [`TemporalSampling`].
@@ -75,7 +78,7 @@ class DataArguments:
         default=False, metadata={"help": "Select on the test split, as the literature does; every result records it."}
     )
     max_missing: str = field(
-        default="0", metadata={"help": "Listed clips that may be missing: a number (5) or a share (0.05)."}
+        default="0", metadata={"help": "Clips that may be missing or unreadable: a number (5) or a share (0.05)."}
     )
     dataset_overrides: str = field(default="{}", metadata={"help": "Builder fields, as JSON."})
     cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
@@ -126,6 +129,9 @@ class DataArguments:
         """The builder; `overrides` are the parsed `dataset_overrides`. With `split`, only this split (or `"all"`
         clips) will be read, and splits that it does not need are not cut.
 
+        For `training`, preparing the dataset reads the headers of all clips, see [`ExpressionConfig`]: an unreadable
+        clip would end the run, while an evaluation skips it.
+
         Raises:
             ValueError: for unknown overrides, or, if `training`, if there are no training clips.
             FileNotFoundError: if `vote_labels` is set and there are no votes.
@@ -141,6 +147,7 @@ class DataArguments:
             data_dir=self.data_dir,
             peer_protocol=self.peer_protocol,
             max_missing=self._missing_limit(),
+            depth="headers" if training else "listing",
             cut_splits={"all": (), "test": ("test",)}.get(split, ("validation", "test")),
             **overrides,
         )
@@ -164,10 +171,36 @@ class DataArguments:
         }
         return {**{name: getattr(self, name) for name in names}, "dataset_overrides": told}
 
+    def too_many_missing(self, builder: datasets.DatasetBuilder, num_unreadable: int) -> str | None:
+        """
+        A message if more clips are missing or unreadable than `max_missing` allows, else `None`.
+
+        Args:
+            builder (`DatasetBuilder`): the prepared result of `builder`. Clips that it left out count as missing.
+            num_unreadable (`int`): number of clips of the prepared splits that could not be read.
+        """
+        if isinstance(builder, ExpressionBuilder):
+            listed, left_out = len(builder.config.listing.clips), builder.num_left_out
+        else:
+            listed, left_out = sum(each.num_examples for each in builder.info.splits.values()), 0
+        unusable = left_out + num_unreadable
+        allowed = allowed_missing(self._missing_limit(), listed)
+        if unusable <= allowed:
+            return None
+        return (
+            f"{unusable} of {listed} listed clips are missing, empty or unreadable; `max_missing` (`--max-missing`) "
+            f"allows {allowed}."
+        )
+
     def clips(
-        self, splits: dict[str, datasets.Dataset], processor: HDFVideoProcessor, seed: int
+        self,
+        splits: dict[str, datasets.Dataset],
+        processor: HDFVideoProcessor,
+        seed: int,
+        skip_unreadable: Collection[str] = (),
     ) -> dict[str, ClipDataset]:
-        """The clips of each split: `"train"` is random and augmented, the other splits show one fixed view."""
+        """The clips of each split: `"train"` is random and augmented, the other splits show one fixed view. Clips of
+        the splits `skip_unreadable` that cannot be read are marked, see [`ClipDataset`]."""
         sampling = TemporalSampling(self.temporal_sampling, processor.num_frames, self.sampling_stride)
         training = {
             "training": True,
@@ -180,7 +213,12 @@ class DataArguments:
             training["soft_labels"] = vote_targets(train["votes"][:], train["label"][:], train["clip_id"][:], names)
         return {
             name: ClipDataset(
-                rows, processor, sampling=sampling, cache=self.cache_clips, **(training if name == "train" else {})
+                rows,
+                processor,
+                sampling=sampling,
+                cache=self.cache_clips,
+                skip_unreadable=name in skip_unreadable,
+                **(training if name == "train" else {}),
             )
             for name, rows in splits.items()
         }

@@ -40,16 +40,20 @@ class ClipDataset(Dataset):
             (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Our
             trainers keep worker processes and their clips from epoch to epoch. Not for random frames.
         seed (`int`, *optional*, defaults to 0): seed of all random choices.
+        skip_unreadable (`bool`, *optional*, defaults to `False`): whether to mark a clip that cannot be read in
+            `unreadable` instead of raising an error, so that one clip does not end an evaluation. Its item is a black
+            clip, which no result may count. For evaluation only.
 
     Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's
     size. In training it also has `"seed"`, the seed of [`ClipMixing`], and the clip's row of `soft_labels` as
     `"soft_label"`. Random choices depend only on `seed`, the epoch ([`~ClipDataset.set_epoch`]), the index and the
-    number of earlier draws ([`Draw`]). They are the same in every worker process and after a resume. A clip that
-    cannot be read raises an error and is never replaced by another clip, see [`load_clip`].
+    number of earlier draws ([`Draw`]). They are the same in every worker process and after a resume. A clip is
+    never replaced by another clip. A clip that cannot be read raises an error, see [`load_clip`], or is marked, see
+    `skip_unreadable`.
 
     Raises:
-        ValueError: for an unknown frame order, augmentation or soft labels without `training`, a cache of random
-            frames, or a sampling whose `num_frames` differs from the processor's.
+        ValueError: for an unknown frame order, augmentation or soft labels without `training`, `skip_unreadable` with
+            `training`, a cache of random frames, or a sampling whose `num_frames` differs from the processor's.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class ClipDataset(Dataset):
         soft_labels: torch.Tensor | None = None,
         cache: bool = False,
         seed: int = 0,
+        skip_unreadable: bool = False,
     ):
         sampling = sampling or TemporalSampling(num_frames=processor.num_frames)
         if frame_order not in ("shown", "first", "shuffled"):
@@ -72,6 +77,8 @@ class ClipDataset(Dataset):
             raise ValueError("`augmentation` is for training: also pass `training=True`.")
         if soft_labels is not None and not training:
             raise ValueError("`soft_labels` are for training: also pass `training=True`.")
+        if skip_unreadable and training:
+            raise ValueError("`skip_unreadable` is for evaluation: training must see every clip.")
         if cache and training and sampling.is_random:
             raise ValueError(
                 f"`cache` keeps the same frames, but {sampling.kind!r} sampling takes new frames: turn it off."
@@ -86,10 +93,12 @@ class ClipDataset(Dataset):
         self.frame_order = frame_order
         self.soft_labels = soft_labels
         self.seed = seed
+        self.skip_unreadable = skip_unreadable
         self.cache: dict[int, tuple[torch.Tensor, int]] | None = {} if cache else None
         self._view = (0, 1)
-        # Shared with worker processes, which may live longer than an epoch.
+        # Shared with other views and with worker processes, which may live longer than an epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._is_unreadable = torch.zeros(len(rows), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,6 +109,20 @@ class ClipDataset(Dataset):
         if isinstance(self.rows, datasets.Dataset):
             return self.rows["label"][:]
         return [row["label"] for row in self.rows]
+
+    @property
+    def unreadable(self) -> list[int]:
+        """Indices of the clips that could not be read so far, by this process or by its worker processes."""
+        return self._is_unreadable.nonzero().flatten().tolist()
+
+    def why_unreadable(self, index: int) -> str:
+        """The error message of a clip that cannot be read. Tries to read it again."""
+        for sample in (self.sampling.view(*self._view), None):  # another view may need a frame that this one lacks
+            try:
+                load_clip(self.rows[int(index)], sample=sample)
+            except (OSError, ValueError) as error:
+                return str(error)
+        return "could not be read at first, but was readable when it was tried again; check the disk or the network."
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the random choices, also in worker processes that already run."""
@@ -115,8 +138,7 @@ class ClipDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         if not self.training:
-            clip, label = self._decoded(index, self.sampling.view(*self._view))
-            return {"clip": fit_clip(self._ordered(clip, index), self.processor), "label": label}
+            return self._evaluated(index)
         occurrence = index.occurrence if isinstance(index, Draw) else 0
         generator = np.random.default_rng([self.seed, self._epoch.item(), index, occurrence])
         clip, label = self._decoded(index, self.sampling.sample_randomly(generator))
@@ -129,6 +151,17 @@ class ClipDataset(Dataset):
                 clip = self.augmentation(clip)
         item = {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
         return item if self.soft_labels is None else item | {"soft_label": self.soft_labels[index]}
+
+    def _evaluated(self, index: int) -> dict:
+        try:
+            clip, label = self._decoded(index, self.sampling.view(*self._view))
+        except (OSError, ValueError):
+            if not self.skip_unreadable:
+                raise
+            self._is_unreadable[index] = True
+            clip = torch.zeros((self.processor.num_frames, 3, 16, 16), dtype=torch.uint8)
+            return {"clip": fit_clip(clip, self.processor), "label": self.rows[int(index)]["label"]}
+        return {"clip": fit_clip(self._ordered(clip, index), self.processor), "label": label}
 
     def _ordered(self, clip: torch.Tensor, index: int) -> torch.Tensor:
         if self.frame_order == "first":

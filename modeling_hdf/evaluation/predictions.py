@@ -4,13 +4,16 @@ Columns: `clip_id`; `label` and `predicted` (names of classes); one `probability
 of the classes; and the dataset's information on a clip, such as `scene` and `fold`, or `identity` and the factors of
 the embedded faces. The table names its classes, so it can be read without the model.
 
+If some clips could not be read, the column `error` holds the reason; it is empty for all other clips. Such a clip has
+neither `predicted` nor probabilities, and no result counts it: see [`measured_clips`].
+
 In `predictions.csv` texts are quoted. A text that a spreadsheet could read as a formula, or that starts with an
 apostrophe, gets an apostrophe in front. Other readers must remove the first apostrophe of each text that starts with
 one. `predictions.parquet` holds all texts unchanged.
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import datasets
@@ -26,13 +29,19 @@ from .shared_classes import SharedClasses
 PREFIX = "probability_"
 FILES = ("predictions.parquet", "predictions.csv")
 _REQUIRED = ("clip_id", "label", "predicted")
-_TEXT = (*_REQUIRED, "scene", "group")  # text, even if it looks like numbers
+_ERROR = "error"
+_TEXT = (*_REQUIRED, _ERROR, "scene", "group")  # text, even if it looks like numbers
 # Characters that start a formula in a spreadsheet, some of them in full width, and the mark that prevents it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _MARK = "'"
 
 
-def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes: SharedClasses) -> pd.DataFrame:
+def predictions_table(
+    rows: datasets.Dataset,
+    probabilities: np.ndarray,
+    classes: SharedClasses,
+    unreadable: Mapping[int, str] | None = None,
+) -> pd.DataFrame:
     """
     The table of one evaluation.
 
@@ -41,10 +50,13 @@ def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes
             columns of [`known_of_clips`] are copied.
         probabilities (`np.ndarray` of shape `(N, model classes)`): probabilities of each row.
         classes ([`SharedClasses`]): classes of the model and of the dataset.
+        unreadable (`Mapping[int, str]`, *optional*): error message by row of the clips that could not be read; see
+            [`unreadable_clips`].
 
     Raises:
         ValueError: as [`check_predictions`] does.
     """
+    unreadable = unreadable or {}
     known = known_of_clips(rows)
     shared = classes.restrict(probabilities)
     columns = {
@@ -55,8 +67,28 @@ def predictions_table(rows: datasets.Dataset, probabilities: np.ndarray, classes
         **known,
     }
     table = pd.DataFrame(columns)
+    if unreadable:
+        lost = list(unreadable)
+        table.loc[lost, ["predicted"]] = None
+        table.loc[lost, [PREFIX + name for name in classes.names]] = np.nan
+        table[_ERROR] = pd.Series(unreadable, dtype=object)
     check_predictions(table)
     return table
+
+
+def measured_clips(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of predictions without the clips that could not be read, and without the column `error`."""
+    if _ERROR not in table:
+        return table
+    return table[table[_ERROR].isna()].drop(columns=_ERROR).reset_index(drop=True)
+
+
+def unreadable_clips_of(table: pd.DataFrame) -> dict[str, str]:
+    """`clip_id` and message of the clips of a table of predictions that could not be read."""
+    if _ERROR not in table:
+        return {}
+    lost = table[table[_ERROR].notna()]
+    return dict(zip(lost["clip_id"], lost[_ERROR], strict=True))
 
 
 def known_of_clips(rows: datasets.Dataset) -> pd.DataFrame:
@@ -93,7 +125,7 @@ def confident_errors(table: pd.DataFrame, most: int) -> pd.DataFrame:
     The wrongly classified clips with the highest confidence, at most `most`.
 
     Args:
-        table (`pd.DataFrame`): a table of predictions.
+        table (`pd.DataFrame`): a table of predictions, see [`measured_clips`].
         most (`int`): largest number of clips.
 
     Returns:
@@ -115,7 +147,8 @@ def check_predictions(table: pd.DataFrame) -> None:
 
     Raises:
         ValueError: for a missing column, no row, a repeated clip, labels of another label set, invalid probabilities,
-            or a predicted class that is not the most probable class; the message names clip and value.
+            a predicted class that is not the most probable class, or a prediction for an unreadable clip; the message
+            names clip and value.
     """
     missing = [name for name in _REQUIRED if name not in table.columns]
     names = class_names(table)
@@ -124,8 +157,6 @@ def check_predictions(table: pd.DataFrame) -> None:
         raise ValueError(
             f"A table of predictions needs the columns {', '.join(wanted)}; it has {list(table.columns)}."
         )
-    if table.empty:
-        raise ValueError("The table of predictions has no row, so there is no clip to evaluate.")
     repeated = table["clip_id"][table["clip_id"].duplicated()]
     if len(repeated):
         raise ValueError(f"Clip {repeated.iloc[0]!r} is in the table of predictions more than once.")
@@ -135,6 +166,13 @@ def check_predictions(table: pd.DataFrame) -> None:
             f"{len(unknown)} clips have labels of another label set, such as {unknown['label'].iloc[0]!r} of clip "
             f"{unknown['clip_id'].iloc[0]!r}; the predictions are of {', '.join(names)}."
         )
+    lost = table[table["clip_id"].isin(unreadable_clips_of(table))]
+    predicted = lost[["predicted", *(PREFIX + name for name in names)]].notna().any(axis="columns")
+    if predicted.any():
+        raise ValueError(f"Clip {lost['clip_id'][predicted].iloc[0]!r} has both a prediction and an error.")
+    table = measured_clips(table)
+    if table.empty:
+        raise ValueError("The table of predictions has no row with a prediction, so there is no clip to evaluate.")
     probabilities = class_probabilities(table)
     check_probabilities(probabilities, table["clip_id"].tolist())
     best = np.array(names, dtype=object)[probabilities.argmax(1)]
@@ -212,7 +250,9 @@ __all__ = [
     "class_probabilities",
     "confident_errors",
     "known_of_clips",
+    "measured_clips",
     "predictions_table",
     "read_predictions",
+    "unreadable_clips_of",
     "write_predictions",
 ]

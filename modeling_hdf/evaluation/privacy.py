@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -82,6 +82,19 @@ def shorten_paths(word: str) -> str:
     return _LOCAL_PATH.sub(lambda match: _last_part(match[0]), word)
 
 
+def unreadable_entries(messages: Mapping[str, str]) -> list[dict[str, str]]:
+    """
+    The entries of `metrics.json` for clips that could not be read, without folders of this machine.
+
+    Args:
+        messages (`Mapping[str, str]`): error message by `clip_id`.
+    """
+    return [
+        {"clip_id": clip_id, "message": _LOCAL_PATH.sub(lambda match: _last_part(match[0]), message)}
+        for clip_id, message in messages.items()
+    ]
+
+
 def _last_part(path: str) -> str:
     return (PureWindowsPath if "\\" in path else PurePosixPath)(path).name or "path"
 
@@ -135,4 +148,5 @@ __all__ = [
     "public_command",
     "public_start",
     "shorten_paths",
+    "unreadable_entries",
 ]

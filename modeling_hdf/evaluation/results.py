@@ -36,6 +36,7 @@ _CHECKS: dict[str, schema.Check] = {
     "uar": schema.share,
     "macro_f1": schema.share,
     "num_clips": schema.positive_count,
+    "unreadable": schema.list_of(schema.record(clip_id=schema.text, message=schema.text)),
     "recall": schema.each(schema.or_null(schema.share)),
     "confusion_matrix": schema.list_of(schema.list_of(schema.count)),
     "ece": schema.share,
@@ -111,6 +112,8 @@ class Results:
         calibration_temperature (`float`, *optional*): the model's temperature at the measurement; above 0.
         war, uar, macro_f1 (`float`, *optional*): the metrics, 0 to 1; see [`classification_scores`].
         num_clips (`int`, *optional*): number of measured clips.
+        unreadable (`list[dict]`, *optional*): `clip_id` and `message` of each clip that could not be read. No other
+            field counts these clips. Empty if all clips could be read.
         recall (`dict[str, float | None]`, *optional*): by class, in the order of the classes; None without clips.
         confusion_matrix (`list[list[int]]`, *optional*): counts; rows are true, columns predicted classes.
         ece (`float`, *optional*): expected calibration error, 0 to 1.
@@ -151,6 +154,7 @@ class Results:
     uar: float | None = None
     macro_f1: float | None = None
     num_clips: int | None = None
+    unreadable: list[dict[str, str]] | None = None
     recall: dict[str, float | None] | None = None
     confusion_matrix: list[list[int]] | None = None
     ece: float | None = None

@@ -14,6 +14,7 @@ from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
 from .predictions import predictions_table
 from .shared_classes import SharedClasses
+from .unreadable import unreadable_clips
 from .views import predict_views
 
 
@@ -63,18 +64,19 @@ def predict_rows(
         data ([`DataArguments`]): sampling and number of views.
 
     Returns:
-        The table of [`predictions_table`], and None. If the classes of model and dataset differ, instead of None a
-        `dict`: `shared` (names), `only_in_model` (names) and `left_out` (clips of each class that the model lacks).
+        The table of [`predictions_table`], with the clips that could not be read, and None. If the classes of model
+        and dataset differ, instead of None a `dict`: `shared` (names), `only_in_model` (names) and `left_out` (clips
+        of each class that the model lacks).
 
     Raises:
-        ValueError: if too few classes are shared; see [`SharedClasses`].
+        ValueError: if too few classes are shared, see [`SharedClasses`], or if no clip can be read.
     """
     dataset_names = rows.features["label"].names
     classes = SharedClasses(_model_names(trainer), dataset_names)
     rows, left_out = classes.select(rows)
-    clips = data.clips({"test": rows}, processor, seed=0)["test"]
+    clips = data.clips({"test": rows}, processor, seed=0, skip_unreadable=("test",))["test"]
     probabilities, _ = predict_views(trainer, clips, data.num_views)
-    table = predictions_table(rows, probabilities, classes)
+    table = predictions_table(rows, probabilities, classes, unreadable_clips(clips))
     same = len(classes.names) == len(dataset_names) == len(classes.model_names)
     across = {"shared": classes.names, "only_in_model": classes.only_in_model, "left_out": left_out}
     return table, None if same else across

@@ -7,7 +7,16 @@ import pandas as pd
 
 from .bootstrap import bootstrap_intervals
 from .metrics import classification_scores, expected_calibration_error, reliability
-from .predictions import PREFIX, check_predictions, class_names, class_numbers, class_probabilities
+from .predictions import (
+    PREFIX,
+    check_predictions,
+    class_names,
+    class_numbers,
+    class_probabilities,
+    measured_clips,
+    unreadable_clips_of,
+)
+from .privacy import unreadable_entries
 
 UNIT_COLUMNS = ("identity", "group")  # clips with equal values here are not independent
 MIN_GROUP_CLIPS = 10  # a smaller group may be the worst by chance
@@ -26,7 +35,7 @@ def evaluate_predictions(
     or 1, there is no interval: see [`bootstrap_intervals`].
 
     Args:
-        table (`pd.DataFrame`): see [`predictions_table`].
+        table (`pd.DataFrame`): see [`predictions_table`]. Clips that could not be read are not counted.
         group_by (`Sequence[str]`, *optional*): columns that define groups; by default all factors that differ between
             clips.
         num_resamples (`int`, *optional*, defaults to 1000): resamples of the bootstrap.
@@ -37,6 +46,7 @@ def evaluate_predictions(
 
         - the result of [`classification_scores`] (`war`, `uar`, `macro_f1`, `num_clips`, `recall`,
           `confusion_matrix`), `ece`, and the result of [`reliability`] as `reliability`;
+        - `unreadable`: result of [`unreadable_entries`];
         - `intervals`: result of [`bootstrap_intervals`], or None if all clips belong to one unit;
         - `bootstrap`: `unit`, `num_units`, `num_resamples`, `level`, `seed`;
         - `groups`: for each factor `groups` (by name `num_clips`, `war`, `uar`, `intervals`) and `worst`, the name of
@@ -47,6 +57,8 @@ def evaluate_predictions(
         ValueError: if the table is not a table of predictions, or lacks a column of `group_by`.
     """
     check_predictions(table)
+    unreadable = unreadable_entries(unreadable_clips_of(table))
+    table = measured_clips(table)
     factors = factor_names(table) if group_by is None else list(group_by)
     check_factors(table, factors)
     unit = next((name for name in UNIT_COLUMNS if name in table and table[name].notna().all()), "clip_id")
@@ -55,6 +67,7 @@ def evaluate_predictions(
     names = class_names(table)
     return {
         **classification_scores(labels, probabilities.argmax(1), names),
+        "unreadable": unreadable,
         "ece": expected_calibration_error(labels, probabilities),
         "reliability": reliability(labels, probabilities),
         "intervals": _intervals(table, unit, options),

@@ -33,6 +33,7 @@ def average_views(logits: Sequence[np.ndarray]) -> np.ndarray:
 def predict_views(trainer: "Trainer", clips: ClipDataset, num_views: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """
     Classifies each clip from `num_views` temporal views, with one deterministic pass over the dataset per view.
+    The results of clips that [`unreadable_clips`] names afterwards are invalid.
 
     Args:
         trainer (`Trainer`): holds the model and the collator; several processes share the work.

@@ -17,7 +17,14 @@ from ..data.arguments import GATED_DATASETS
 from ..data.files import read_json, write_text
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.metrics import expected_calibration_error, reliability
-from ..evaluation.predictions import FILES, class_numbers, class_probabilities, confident_errors, read_predictions
+from ..evaluation.predictions import (
+    FILES,
+    class_numbers,
+    class_probabilities,
+    confident_errors,
+    measured_clips,
+    read_predictions,
+)
 from ..evaluation.privacy import public_command, shorten_paths
 from ..evaluation.results import Results, read_results
 from ..evaluation.summary import MIN_GROUP_CLIPS
@@ -89,6 +96,9 @@ def write_report(
     model = model or (str(folder) if (folder / "config.json").is_file() else metrics.model)
     folders = [folder, Path(model)] if model is not None else [folder]
     table = next((read_predictions(folder / name) for name in FILES if (folder / name).is_file()), None)
+    table = None if table is None else measured_clips(table)
+    if rows is not None:
+        rows = _without(rows, {entry["clip_id"] for entry in metrics.unreadable or ()})
     config, view = None, None
     if model is not None and rows is not None:
         classifier, processor = load_classifier(model)
@@ -116,6 +126,10 @@ def write_report(
     output = folder / "report.html" if output is None else Path(output)
     write_text(output, text)
     return output
+
+
+def _without(rows: datasets.Dataset, clip_ids: set[str]) -> datasets.Dataset:
+    return rows.select([index for index, each in enumerate(rows["clip_id"]) if each not in clip_ids])
 
 
 def _read_beside(folders: list[Path], name: str) -> dict | None:
@@ -157,6 +171,9 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
             f"The classes of model and dataset differ; measured on the shared classes: {', '.join(across['shared'])}. "
             f"Clips left out: {left_out}. Classes removed from the probabilities: {removed}."
         )
+    if metrics.unreadable:
+        total = len(metrics.unreadable) + metrics.num_clips
+        warnings.append(f"{len(metrics.unreadable)} of {total} clips could not be read, and count in no figure.")
     if frames_of_people and dataset != "synthetic":
         owner = (
             f"the licence-gated dataset {GATED_DATASETS[dataset]}" if dataset in GATED_DATASETS else "your own videos"

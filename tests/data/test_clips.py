@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build_augmentation, clips, encode_mp4
@@ -34,6 +35,35 @@ def rows():
 def brightness(clip):
     """Mean level of each frame `(F,)` of a clip `(F, 3, H, W)`."""
     return clip.float().mean((1, 2, 3)).numpy()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_clips_that_cannot_be_read_are_marked_by_whoever_reads_them(rows, processor, workers):
+    expected = [item["clip"] for item in ClipDataset(rows, processor)]
+    rows[1]["clip"]["bytes"] = rows[1]["clip"]["bytes"][:100]
+    dataset = ClipDataset(rows, processor, skip_unreadable=True)
+    view = dataset.with_view(0, 2)
+    assert dataset.unreadable == []
+    items = list(DataLoader(dataset, batch_size=None, num_workers=workers))
+    assert dataset.unreadable == view.unreadable == [1]
+    assert "60.mp4" in dataset.why_unreadable(1)
+    assert items[1]["clip"].shape == expected[1].shape and items[1]["clip"].dtype == expected[1].dtype
+    assert items[1]["label"] == 1 and not items[1]["clip"].any()
+    for index in (0, 2):
+        torch.testing.assert_close(items[index]["clip"], expected[index])
+    with pytest.raises(ValueError, match="60.mp4"):
+        ClipDataset(rows, processor)[1]
+    with pytest.raises(ValueError, match="training must see every clip"):
+        ClipDataset(rows, processor, training=True, skip_unreadable=True)
+
+
+def test_a_clip_that_can_be_read_again_was_still_not_measured(rows, processor):
+    dataset, whole = ClipDataset(rows, processor, skip_unreadable=True), rows[0]["clip"]["bytes"]
+    rows[0]["clip"]["bytes"] = b""
+    dataset[0]
+    rows[0]["clip"]["bytes"] = whole
+    dataset[0]
+    assert dataset.unreadable == [0] and "when it was tried again" in dataset.why_unreadable(0)
 
 
 def test_items_hold_the_frames_at_the_centres_of_equal_intervals(rows, processor):

@@ -9,15 +9,19 @@ import pytest
 
 from modeling_hdf.data import EXPRESSIONS, MAFW_EXPRESSIONS
 from modeling_hdf.evaluation.predictions import (
+    check_predictions,
     class_names,
     class_numbers,
     class_probabilities,
     confident_errors,
+    measured_clips,
     predictions_table,
     read_predictions,
+    unreadable_clips_of,
     write_predictions,
 )
 from modeling_hdf.evaluation.shared_classes import SharedClasses
+from modeling_hdf.evaluation.summary import evaluate_predictions
 
 
 def build_rows(labels: list[int], names: tuple[str, ...], **columns) -> datasets.Dataset:
@@ -217,3 +221,31 @@ def test_confident_errors_come_in_the_order_of_confidence_then_of_names():
     assert found.values.tolist() == expected
     assert confident_errors(table, most=2).values.tolist() == expected[:2]
     assert confident_errors(table[:1], most=2).empty
+
+
+def test_a_clip_that_could_not_be_read_has_a_row_and_no_prediction(tmp_path):
+    rows = build_rows([0, 3, 1, 6, 3], EXPRESSIONS)
+    classes = SharedClasses(list(EXPRESSIONS), list(EXPRESSIONS))
+    table = predictions_table(rows, draw(5, 7), classes, {3: "=a.mp4: is damaged"})
+    write_predictions(table, tmp_path)
+    for name in ("predictions.parquet", "predictions.csv"):
+        read = read_predictions(tmp_path / name)
+        assert read["clip_id"].tolist() == rows["clip_id"][:] and read["label"][3] == "fear"
+        assert unreadable_clips_of(read) == {"00003": "=a.mp4: is damaged"}
+        measured = measured_clips(read)
+        assert measured["clip_id"].tolist() == ["00000", "00001", "00002", "00004"] and "error" not in measured
+        np.testing.assert_array_equal(class_probabilities(measured), draw(5, 7)[[0, 1, 2, 4]])
+    table.loc[3, "predicted"] = "fear"
+    with pytest.raises(ValueError, match="Clip '00003' has both a prediction and an error"):
+        check_predictions(table)
+
+
+def test_no_figure_counts_a_clip_that_could_not_be_read():
+    classes = SharedClasses(list(EXPRESSIONS), list(EXPRESSIONS))
+    labels, probabilities = [0, 3, 1, 6, 3], draw(5, 7)
+    with_lost = predictions_table(build_rows(labels, EXPRESSIONS), probabilities, classes, {1: "a", 4: "b"})
+    kept = build_rows(labels, EXPRESSIONS).select([0, 2, 3])
+    without = predictions_table(kept, probabilities[[0, 2, 3]], classes)
+    scores, expected = (evaluate_predictions(each, num_resamples=20) for each in (with_lost, without))
+    assert [entry["clip_id"] for entry in scores.pop("unreadable")] == ["00001", "00004"]
+    assert expected.pop("unreadable") == [] and scores == expected
