@@ -14,6 +14,8 @@ from .files import write_json
 
 LOCK_FILE = ".hdf-run.lock"
 HOLDER_FILE = ".hdf-run.json"  # beside the lock, because some systems cannot read a held lock
+# Seconds. Worker processes of a killed run inherit its lock with some versions of filelock, and end within this time.
+_LAST_CHILDREN = 20.0
 
 
 class FolderInUseError(OSError):
@@ -51,7 +53,7 @@ def folder_lock(folder: str | os.PathLike, command: str, *, beside: bool = False
     lock_file, holder = place / f"{prefix}{LOCK_FILE}", place / f"{prefix}{HOLDER_FILE}"
     lock = FileLock(lock_file)
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, holder)
     except Timeout:
         raise FolderInUseError(
             f"{folder}: {_describe(holder)} works in this folder; wait until it ends, or give another folder."
@@ -69,6 +71,31 @@ def folder_lock(folder: str | os.PathLike, command: str, *, beside: bool = False
         if is_new:
             with suppress(OSError):  # it is not empty
                 place.rmdir()
+
+
+def _acquire(lock: FileLock, holder: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not _has_ended(holder):
+            raise
+        lock.acquire(timeout=_LAST_CHILDREN)
+
+
+def _has_ended(holder: Path) -> bool:
+    """Whether the process that wrote `holder` ran on this machine and is gone."""
+    if os.name != "posix":  # processes elsewhere do not inherit locks, and signal 0 means something else there
+        return False
+    try:
+        about = json.loads(holder.read_text(encoding="utf-8"))
+        if about["host"] != socket.gethostname():
+            return False
+        os.kill(about["process"], 0)  # only asks
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return False
 
 
 def _describe(holder: Path) -> str:

@@ -41,6 +41,29 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, other):
         pass
 
 
+ORPHANS = (
+    "import fcntl, json, os, signal, socket, sys, time\n"
+    "file = open(sys.argv[1] + '/.hdf-run.lock', 'w')\n"
+    "fcntl.flock(file, fcntl.LOCK_EX) if sys.argv[2] == 'flock' else fcntl.lockf(file, fcntl.LOCK_EX)\n"
+    "about = {'command': 'hdf other', 'process': os.getpid(), 'host': socket.gethostname(), 'since': 0}\n"
+    "open(sys.argv[1] + '/.hdf-run.json', 'w').write(json.dumps(about))\n"
+    "if os.fork() == 0:\n"
+    "    os.close(1)\n"
+    "    time.sleep(2)\n"
+    "    os._exit(0)\n"
+    "os.kill(os.getpid(), signal.SIGKILL)\n"
+)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are not forked")
+@pytest.mark.parametrize("kind", ["flock", "lockf"])
+def test_the_workers_of_a_killed_run_are_waited_for(tmp_path, kind):
+    killed = subprocess.run([sys.executable, "-c", ORPHANS, str(tmp_path), kind], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    with folder_lock(tmp_path, "hdf data faces"):
+        assert str(os.getpid()) in (tmp_path / HOLDER_FILE).read_text()
+
+
 def test_a_killed_run_does_not_block_the_next(tmp_path, other):
     other.send_signal(signal.SIGKILL)
     other.wait()
