@@ -108,8 +108,8 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
 
 def run(arguments: Sequence[str]) -> Outcome:
     """
-    Trains, tests, and writes the files beside the weights; the metrics are the result. The exit code is 1 if more clips
-    than `max_missing` allows are missing, or could not be read in the test.
+    Trains, tests, and writes the files beside the weights; the metrics are the result. The exit code is 1 if more
+    clips than `max_missing` allows are missing, or could not be read in the test.
     """
     outcome = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
     if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
