@@ -5,6 +5,7 @@ Data: builders of Hugging Face `datasets`, and the code that turns their rows in
   [`SyntheticFaces`]. Rows have a `clip`, a `clip_id` and, except for [`UnlabelledClips`], a `label`.
 - [`load_clip`]: the frames of a row.
 - [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
+- [`animate_stills`]: stills shown as clips with smooth random motion.
 - [`ClipDataset`], [`ClipCollator`]: torch dataset and collator.
 - [`BalancedSampler`], [`PerClassSampler`]: the order of training clips.
 """
@@ -23,6 +24,7 @@ from .clip_samplers import BalancedSampler, PerClassSampler
 from .clips import ClipCollator, ClipDataset
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
+from .still_motion import animate_stills
 from .synthetic.builder import SyntheticFaces, SyntheticFacesConfig
 from .synthetic.dynamics import ClipFactors
 from .synthetic.renderer import render_clip
@@ -59,6 +61,7 @@ __all__ = [
     "UnlabelledClipsConfig",
     "VideoFolder",
     "VideoFolderConfig",
+    "animate_stills",
     "class_count_lines",
     "build_augmentation",
     "class_counts",
