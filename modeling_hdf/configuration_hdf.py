@@ -12,9 +12,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .videomae_hdf import VideoMAEBackbone
+from .x3d_hdf import X3DBackbone
 
 # By `model_type` of the backbone's configuration.
-BACKBONES = {"videomae": VideoMAEBackbone}
+BACKBONES = {"videomae": VideoMAEBackbone, "hdf_x3d": X3DBackbone}
 
 # The classes, in DFEW's order.
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
@@ -40,10 +41,12 @@ class HDFConfig(PreTrainedConfig):
     for dynamic facial expression recognition (https://arxiv.org/abs/2507.15765).
 
     Args:
-        backbone_config (`dict` or `VideoMAEConfig`, *optional*):
-            Configuration of the backbone. Defaults to VideoMAE-B. Supported model types: `"videomae"`.
+        backbone_config (`dict`, `VideoMAEConfig` or `X3DConfig`, *optional*):
+            Configuration of the backbone. Defaults to VideoMAE-B. Supported model types: `"videomae"` and
+            `"hdf_x3d"`.
         num_frames (`int`, *optional*):
-            Frames of a clip. Reads and writes the backbone's own value; it must be a multiple of its `tubelet_size`.
+            Frames of a clip. Reads and writes the backbone's own value; it must be a multiple of VideoMAE's
+            `tubelet_size`.
         image_size (`int` or `list[int]`, *optional*):
             Height and width of a frame in pixels. Reads and writes the backbone's own value.
         dam_layers (`list[int]`, *optional*):
@@ -183,7 +186,7 @@ class HDFConfig(PreTrainedConfig):
     def validate_architecture(self):
         """Checks that the settings of backbone, clip and DAM fit together."""
         super().validate_architecture()
-        BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
+        BACKBONES[self.backbone_config.model_type].feature_map_sizes(self.backbone_config)
         if self.dam_layers is None:
             raise ValueError("`dam_layers` was set to None after the model was configured; give a list of layers.")
         outside = [number for number in self.dam_layers if not 1 <= number <= self.num_hidden_layers]
@@ -232,13 +235,13 @@ class HDFConfig(PreTrainedConfig):
     def _set_in_backbone(self, name: str, value) -> None:
         changed = copy.deepcopy(self.backbone_config)
         setattr(changed, name, value)
-        BACKBONES[changed.model_type].feature_map_size(changed)
+        BACKBONES[changed.model_type].feature_map_sizes(changed)
         self.backbone_config = changed
 
     @property
     def hidden_size(self) -> int:
-        """Channels C of the feature map."""
-        return self.backbone_config.hidden_size
+        """Size of the pooled features."""
+        return BACKBONES[self.backbone_config.model_type].feature_size(self.backbone_config)
 
     @property
     def num_hidden_layers(self) -> int:
@@ -247,7 +250,7 @@ class HDFConfig(PreTrainedConfig):
 
     @property
     def feature_map_size(self) -> tuple[int, int, int]:
-        """Size `(T, h, w)` of the feature map on which DAM works."""
+        """Size `(T, h, w)` of the feature map after the last layer."""
         return BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
 
 

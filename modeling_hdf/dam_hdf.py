@@ -114,6 +114,8 @@ class DAMTemporalBranch(nn.Module):
         dtype = _gate_dtype(self.mix_weight)
         average = F.adaptive_avg_pool1d(x.mean((2, 3), dtype=dtype), self.num_steps)  # (B, T, K)
         maximum = F.adaptive_max_pool1d(x.amax((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
+        if x.shape[1] == 1:  # a still: the same map at every step
+            average, maximum = (pooled.expand(-1, self.num_steps, -1) for pooled in (average, maximum))
         wasserstein, change = self._distribution_terms(average)
         pooled = self.average_weight * average + self.max_weight * maximum
         score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
@@ -296,12 +298,18 @@ class DAM(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature map `(B, T, h, w, C)`, with any B, h, w and C, to a feature map of the same shape and dtype."""
-        if x.ndim != 5 or x.shape[1] != self.num_steps:
+        """
+        Feature map `(B, T, h, w, C)`, with any B, h, w and C, to a feature map of the same shape and dtype. A map of
+        one step is that of a still: g_t is the mean of the gates of T such steps.
+        """
+        if x.ndim != 5 or x.shape[1] not in (1, self.num_steps):
             raise ValueError(
-                f"DAM takes maps of shape (B, T, h, w, C) with T = {self.num_steps}, but got {tuple(x.shape)}."
+                f"DAM takes maps of shape (B, T, h, w, C) with T = {self.num_steps}, or T = 1 for a still, but got "
+                f"{tuple(x.shape)}."
             )
         temporal_gate, frequency_gate = self.gates(x)
+        if temporal_gate is not None and x.shape[1] == 1:
+            temporal_gate = temporal_gate.mean(1, keepdim=True)
         scales = []
         if temporal_gate is not None:
             scales.append((self.temporal_weight * (1 + temporal_gate))[:, :, None, None, None])  # (B, T, 1, 1, 1)

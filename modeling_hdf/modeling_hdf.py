@@ -34,7 +34,7 @@ class HDFVideoClassifierOutput(ModelOutput):
             Pooled features before the classifier and its dropout.
         hidden_states (`tuple[torch.Tensor]`, *optional*, returned with `output_hidden_states=True`):
             Input of the first backbone layer and the output of each, after the DAM that may follow it, each of shape
-            `(batch_size, T*h*w, hidden_size)`.
+            `(batch_size, T*h*w, C)`; with X3D, h, w and C differ between the stages.
         attentions (`tuple[torch.Tensor]`, *optional*, returned with `output_attentions=True`):
             Attention weights of each backbone layer, each of shape `(batch_size, num_heads, T*h*w, T*h*w)`; empty
             with an attention implementation that does not return them, such as sdpa.
@@ -68,9 +68,10 @@ class HDFPreTrainedModel(PreTrainedModel):
         # The backbone initialises itself. transformers guards `torch.nn.init`, so loaded parameters stay unchanged.
         if isinstance(module, (DAM, DAMTemporalBranch, DAMFrequencyBranch)):
             module.reset_parameters()
-        elif isinstance(module, nn.Linear) and module is getattr(self, "classifier", None):
+        elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=self.config.backbone_config.initializer_range)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
@@ -170,11 +171,11 @@ class HDFModel(HDFPreTrainedModel):
         self.backbone = self.backbone_kind.model_class(config.backbone_config)
         if config.drop_path_rate > 0:
             self.backbone_kind.add_drop_path(self.backbone, config.drop_path_rate)
-        num_steps = config.feature_map_size[0]
+        sizes = self.backbone_kind.feature_map_sizes(config.backbone_config)  # (T, h, w, C) after each layer
         self.dam = nn.ModuleDict(
             {
                 str(number): DAM(
-                    num_steps,
+                    sizes[number - 1][0],
                     variant=config.dam_variant,
                     init=config.dam_init,
                     temporal=config.dam_temporal,
@@ -206,30 +207,34 @@ class HDFModel(HDFPreTrainedModel):
 
         Returns:
             [`~transformers.modeling_outputs.BaseModelOutput`]: `last_hidden_state` of shape
-            `(batch_size, T*h*w, hidden_size)`; viewed as `(batch_size, T, h, w, hidden_size)` it is the feature map.
+            `(batch_size, T*h*w, C)`; viewed as `(batch_size, T, h, w, C)` it is the feature map.
 
         Raises:
             ValueError: if `pixel_values` has another shape than the configuration asks for.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        self.backbone_kind.check_clips(self.config.backbone_config, pixel_values)
-        feature_map_size = self.config.feature_map_size
+        kind, backbone = self.backbone_kind, self.config.backbone_config
+        kind.check_clips(backbone, pixel_values)
 
-        hidden_states = self.backbone_kind.embed(self.backbone, pixel_values)  # (B, T*h*w, C)
-        all_hidden_states = (hidden_states,) if output_hidden_states else None
-        for number, layer in enumerate(self.backbone_kind.layers(self.backbone), start=1):
+        hidden_states = kind.embed(self.backbone, pixel_values)  # as the backbone lays it out
+        all_hidden_states = (self._tokens(hidden_states),) if output_hidden_states else None
+        for number, layer in enumerate(kind.layers(self.backbone), start=1):
             hidden_states = layer(hidden_states)
             if str(number) in self.dam:
-                feature_map = hidden_states.unflatten(1, feature_map_size)  # (B, T, h, w, C), a view
-                hidden_states = self.dam[str(number)](feature_map).flatten(1, 3)  # (B, T*h*w, C)
+                feature_map = kind.feature_map(backbone, hidden_states)  # (B, T, h, w, C), a view
+                hidden_states = kind.from_feature_map(self.dam[str(number)](feature_map))
             if output_hidden_states:
-                all_hidden_states += (hidden_states,)
+                all_hidden_states += (self._tokens(hidden_states),)
 
         return BaseModelOutput(
-            last_hidden_state=self.backbone_kind.finish(self.backbone, hidden_states),
+            last_hidden_state=self._tokens(kind.finish(self.backbone, hidden_states)),
             hidden_states=all_hidden_states,
         )
+
+    def _tokens(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Hidden states as the backbone lays them out, as tokens `(B, T*h*w, C)`."""
+        return self.backbone_kind.feature_map(self.config.backbone_config, hidden_states).flatten(1, 3)
 
 
 class HDFForVideoClassification(HDFPreTrainedModel):

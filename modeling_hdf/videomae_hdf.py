@@ -1,50 +1,13 @@
-"""VideoMAE as a backbone: all code that is specific to VideoMAE.
-
-A backbone turns a clip into a feature map of shape `(B, T, h, w, C)` in several layers. HDF runs the backbone's own
-modules and puts a DAM between some of them. To add a backbone, add a file like this one and an entry in `BACKBONES` of
-`configuration_hdf.py`.
-"""
+"""VideoMAE as a backbone: all code that is specific to VideoMAE."""
 
 import torch
 from torch import nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
-
-def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tuple[int, int]:
-    """`(height, width)` from an image or patch size given as one or two positive whole numbers.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else ()
-    if len(pair) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in pair):
-        raise ValueError(f"`{name}` is {size!r}; it must be one positive whole number or two (height, width).")
-    return pair
+from .backbone_hdf import Backbone, DropPath, as_pair
 
 
-class DropPath(nn.Module):
-    """
-    Stochastic depth (https://arxiv.org/abs/1603.09382): in training, sets each sample of a residual branch to zero
-    with probability `rate` (at least 0, below 1) and divides the other samples by `1 - rate`. The identity in
-    evaluation.
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: torch.Tensor) -> torch.Tensor:
-        """Maps a branch `(B, ...)` to the same shape."""
-        if not self.training:
-            return branch
-        kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(1 - self.rate)
-        return branch * kept / (1 - self.rate)
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate}"
-
-
-class VideoMAEBackbone:
+class VideoMAEBackbone(Backbone):
     """VideoMAE (https://huggingface.co/papers/2203.12602) as a sequence of layers over a token map."""
 
     model_class = VideoMAEModel
@@ -52,8 +15,8 @@ class VideoMAEBackbone:
     no_split_modules = ["VideoMAEEmbeddings", "VideoMAELayer"]
 
     @staticmethod
-    def feature_map_size(config: VideoMAEConfig) -> tuple[int, int, int]:
-        """Size `(T, h, w)` of the feature map.
+    def feature_map_sizes(config: VideoMAEConfig) -> list[tuple[int, int, int, int]]:
+        """Size `(T, h, w, C)` of the feature map after each layer: the same for all.
 
         Raises:
             ValueError: if `num_frames` is not a multiple of `tubelet_size`, or `image_size` of `patch_size`.
@@ -71,24 +34,15 @@ class VideoMAEBackbone:
                 f"`image_size` is {config.image_size}, which is not a multiple of the backbone's "
                 f"`patch_size` ({config.patch_size}); set `image_size` to a multiple of it."
             )
-        return config.num_frames // config.tubelet_size, image[0] // patch[0], image[1] // patch[1]
+        steps = config.num_frames // config.tubelet_size
+        size = (steps, image[0] // patch[0], image[1] // patch[1], config.hidden_size)
+        return [size] * config.num_hidden_layers
 
     @staticmethod
     def prepare_for_new_head(config: VideoMAEConfig) -> None:
         """Sets the pooling to the mean of all tokens, as VideoMAE is fine-tuned. The published pretraining checkpoints
         would classify by one token, a corner of the first frames."""
         config.use_mean_pooling = True
-
-    @staticmethod
-    def check_clips(config: VideoMAEConfig, pixel_values: torch.Tensor) -> None:
-        """Raises a `ValueError` if `pixel_values` is not of shape `(B, num_frames, num_channels, height, width)`."""
-        expected = (config.num_frames, config.num_channels, *as_pair(config.image_size))
-        if pixel_values.ndim != 5 or tuple(pixel_values.shape[1:]) != expected:
-            raise ValueError(
-                f"`pixel_values` has shape {tuple(pixel_values.shape)}, but this model takes (batch, frames, "
-                f"channels, height, width) = (batch, {', '.join(map(str, expected))}); "
-                "prepare clips with its video processor."
-            )
 
     @staticmethod
     def stem(backbone: VideoMAEModel) -> nn.Module:
@@ -106,6 +60,16 @@ class VideoMAEBackbone:
         return backbone.encoder.layer
 
     @classmethod
+    def feature_map(cls, config: VideoMAEConfig, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Tokens `(B, T*h*w, C)` viewed as the feature map `(B, T, h, w, C)`."""
+        return hidden_states.unflatten(1, cls.feature_map_size(config))
+
+    @staticmethod
+    def from_feature_map(feature_map: torch.Tensor) -> torch.Tensor:
+        """The feature map `(B, T, h, w, C)` viewed as tokens `(B, T*h*w, C)`."""
+        return feature_map.flatten(1, 3)
+
+    @classmethod
     def add_drop_path(cls, backbone: VideoMAEModel, rate: float) -> None:
         """Puts [`DropPath`] at the end of the attention and of the MLP of each layer, before their residual sums, at
         rates that grow evenly from 0 in the first layer to `rate` in the last."""
@@ -120,6 +84,11 @@ class VideoMAEBackbone:
         return hidden_states if backbone.layernorm is None else backbone.layernorm(hidden_states)
 
     @staticmethod
+    def feature_size(config: VideoMAEConfig) -> int:
+        """Size of the pooled features."""
+        return config.hidden_size
+
+    @staticmethod
     def pooling_norm(config: VideoMAEConfig) -> nn.Module | None:
         """The norm that the backbone's own classifier applies to mean-pooled features; None without mean pooling."""
         return nn.LayerNorm(config.hidden_size) if config.use_mean_pooling else None
@@ -130,4 +99,4 @@ class VideoMAEBackbone:
         return hidden_states[:, 0] if norm is None else norm(hidden_states.mean(1))
 
 
-__all__ = ["DropPath", "VideoMAEBackbone", "as_pair"]
+__all__ = ["VideoMAEBackbone"]

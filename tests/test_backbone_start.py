@@ -90,7 +90,7 @@ def test_backbone_start_survives_saving(classification_checkpoint, clips, tmp_pa
 
 def test_checkpoint_of_another_model_raises_and_names_the_supported_ones(tmp_path):
     ViTConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"'vit' checkpoint; supported are \['videomae'\]"):
+    with pytest.raises(ValueError, match=r"'vit' checkpoint; supported are \['hdf_x3d', 'videomae'\]"):
         HDFForVideoClassification.from_backbone_pretrained(str(tmp_path))
 
 

@@ -161,7 +161,7 @@ def test_dropout_reaches_the_head():
 
 @pytest.mark.parametrize("backbone_config", [{"model_type": "vit"}, ViTConfig()], ids=["dict", "object"])
 def test_another_backbone_raises_and_names_the_supported_ones(backbone_config):
-    with pytest.raises(ValueError, match=r"model_type 'vit'; supported backbones are \['videomae'\]"):
+    with pytest.raises(ValueError, match=r"model_type 'vit'; supported backbones are \['hdf_x3d', 'videomae'\]"):
         HDFConfig(backbone_config=backbone_config)
 
 
@@ -220,8 +220,9 @@ def test_both_branches_may_be_off_without_dam():
     assert HDFConfig(dam_layers=[], dam_temporal=False, dam_frequency=False).dam_layers == []
 
 
-def test_the_four_presets_ship():
-    assert {path.stem for path in PRESETS} == {"base_160", "base_224", "small_224", "tiny"}
+def test_the_presets_ship():
+    videomae = {"base_160", "base_224", "small_224", "tiny"}
+    assert {path.stem for path in PRESETS} == videomae | {"x3d_s", "x3d_tiny", "x3d_faces"}
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -244,6 +245,9 @@ def test_presets_load_and_build(path):
         ("base_160", (8, 10, 10), 768),
         ("base_224", (8, 14, 14), 768),
         ("small_224", (8, 14, 14), 384),
+        ("x3d_s", (13, 5, 5), 2048),
+        ("x3d_tiny", (8, 4, 4), 256),
+        ("x3d_faces", (16, 4, 4), 512),
         ("tiny", (4, 4, 4), 128),
     ],
 )

@@ -342,5 +342,5 @@ def test_bad_options_are_named(options, message):
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 5, 8), (4, 5, 5, 8), (2, 4, 25, 8)])
 def test_maps_of_another_shape_raise(shape):
-    with pytest.raises(ValueError, match=r"T = 4, but got \("):
+    with pytest.raises(ValueError, match=r"T = 4, or T = 1 for a still, but got \("):
         DAM(4)(torch.randn(shape))

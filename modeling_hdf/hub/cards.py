@@ -5,13 +5,13 @@ from importlib import resources
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.arguments import GATED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
 from ..evaluation.results import Results
 from ..pretrained import SHIPPED
-from ..videomae_hdf import as_pair
 from .markdown import code_block, code_span, plain_text
 
 # `license_name` of weights that no licence of the Hub fits: a section of the card gives their terms.

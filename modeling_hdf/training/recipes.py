@@ -11,9 +11,9 @@ from typing import NoReturn
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
 
+from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
 from ..video_processing_hdf import HDFVideoProcessor
-from ..videomae_hdf import as_pair
 from .runs import run_record
 
 

@@ -1,6 +1,8 @@
 """The source files that a saved model carries."""
 
 TRAVELLING_FILES = {
+    "backbone_hdf.py",
+    "batch_norm_hdf.py",
     "clip_reading_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
@@ -14,4 +16,5 @@ TRAVELLING_FILES = {
     "video_processing_hdf.py",
     "video_reading_hdf.py",
     "videomae_hdf.py",
+    "x3d_hdf.py",
 }

@@ -16,12 +16,12 @@ from tiny_models import save_backbone, tiny_backbone_config
 from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor
+from modeling_hdf.backbone_hdf import DropPath
 from modeling_hdf.cli.main import main
 from modeling_hdf.cli.train import FREE, training_parser
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import DataArguments, class_count_lines
 from modeling_hdf.training.recipes import deciding_arguments, parse_with_recipe
-from modeling_hdf.videomae_hdf import DropPath
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train.py"
 TINY = ("--model_name_or_path", "", "--preset", "tiny", "--model_overrides", '{"image_size": 32}')
