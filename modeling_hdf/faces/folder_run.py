@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..data.files import OutputError, remove_parts
 from ..data.locks import folder_lock
+from .detection import yunet_weights
 from .folders import Clip, CropSettings, Inventory, crop_clip, find_clips
 from .interruption import Interruption
 from .journal import Journal
@@ -240,11 +241,13 @@ def crop_folder(
         the run stopped, and the result gives the reason.
 
     Raises:
+        ImportError: if the extra `face` is not installed.
         NotADirectoryError: if `source` is no folder.
         ValueError: if `source` holds no clip, `target` is or contains `source`, or an earlier run filled `target`
             with other settings.
         FolderInUseError: if another run works in `target`.
     """
+    yunet_weights()  # refuses before any file is read
     source, target, settings = Path(source), Path(target), settings or CropSettings()
     if not source.is_dir():
         raise NotADirectoryError(f"{source}: is no folder; pass the folder that holds the videos.")

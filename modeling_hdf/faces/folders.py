@@ -12,6 +12,8 @@ from ..clip_reading_hdf import open_clip
 from ..data.clip_io import FoundFiles, walk_files
 from ..data.files import OutputError
 from ..file_kinds_hdf import frame_files, natural_key
+from .cropping import NoFaceError, iterate_crops, track_faces
+from .detection import FaceDetector
 from .places import WRITTEN_IMAGES, Clip, place_clips
 from .settings import CropSettings
 from .tracking import FaceTrack
@@ -87,8 +89,6 @@ def _sort_out(
 
 @lru_cache(maxsize=1)
 def _detector(max_side: int):
-    from .cropping import FaceDetector  # loads OpenCV, which only the processes that look for faces need
-
     return FaceDetector(max_side=max_side or None)
 
 
@@ -107,8 +107,6 @@ def crop_clip(clip: Clip, root: Path, settings: CropSettings, made: Path) -> dic
     Raises:
         OutputError: if the crops cannot be written.
     """
-    from .cropping import NoFaceError, track_faces
-
     record: dict[str, Any] = {"clip": clip.name, "status": "ok", "kind": clip.kind, "outputs": []}
     record |= {"settings": asdict(settings), "frame_files": {}}
     if clip.obstacle:
@@ -178,8 +176,6 @@ def _frame_names(clip: Clip, frames: np.ndarray) -> list[str]:
 
 def _crops(clip: Clip, track: FaceTrack, settings: CropSettings) -> Iterator[np.ndarray]:
     """The crops. Turns an `OSError` of reading into a `ValueError`, to tell it from an error of writing."""
-    from .cropping import iterate_crops
-
     try:
         yield from iterate_crops(open_clip(clip.path), track, settings.size, settings.margin)
     except OSError as error:

@@ -164,6 +164,6 @@ def test_completion_knows_commands_and_the_options_of_training(capsys):
 
 
 def test_completion_without_its_library_names_the_extra(capsys, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 1
     assert 'pip install "hdf-dfer[completion]"' in capsys.readouterr().err

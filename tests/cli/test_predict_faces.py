@@ -59,9 +59,7 @@ def test_the_main_face_is_cropped_and_classified(checkpoint, tmp_path):
 def test_without_the_extra_the_option_says_what_to_install(checkpoint):
     code = (
         "import runpy, sys\n"
-        "from modeling_hdf.cli import parser\n"
-        "import importlib.util\n"
-        "importlib.util.find_spec = lambda name: None\n"
+        "sys.modules['cv2'] = None\n"
         f"sys.argv = ['predict.py', {str(checkpoint)!r}, 'clip.mp4', '--face']\n"
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
     )

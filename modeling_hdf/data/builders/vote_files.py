@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import openpyxl
-
+from ..extras import needs_module
 from .labels import expression_name
 
 _ORDER = "order"
@@ -26,6 +25,7 @@ def read_votes(path: str | os.PathLike, labels: Sequence[str]) -> dict[int, list
         `dict[int, list[int]]`: votes in the order of `labels` for each clip number.
 
     Raises:
+        ModuleNotFoundError: if openpyxl is not installed; the message names the extra `votes`.
         OSError: if the file cannot be read.
         ValueError: if the file is no workbook, if it has no sheet or columns of votes, if a row does not hold whole
             numbers, or if a clip has two different rows; the message names the file and the row.
@@ -61,6 +61,9 @@ def _sheet_of_votes(path: str | os.PathLike) -> list[tuple]:
 
 
 def _read_sheets(path: str | os.PathLike) -> dict[str, list[tuple]]:
+    needs_module("openpyxl", "votes", f"{path}: reading the votes in a workbook")
+    import openpyxl
+
     try:
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
         try:

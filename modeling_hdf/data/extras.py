@@ -1,0 +1,21 @@
+"""Packages that only one use needs. The package's extras install them, and modules import them within functions."""
+
+from importlib.util import find_spec
+
+
+def needs_module(module: str, extra: str, use: str) -> None:
+    """Checks for a module of an optional package, without importing it.
+
+    Args:
+        module (`str`): name of the module, such as `"openpyxl"`.
+        extra (`str`): the extra of this package that installs it.
+        use (`str`): what needs it, as the start of a message.
+
+    Raises:
+        ModuleNotFoundError: if the module is not installed; the message names the extra.
+    """
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f'{use} needs {module}: pip install "hdf-dfer[{extra}]".', name=module)
+
+
+__all__ = ["needs_module"]
