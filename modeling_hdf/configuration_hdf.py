@@ -52,9 +52,11 @@ class HDFConfig(PreTrainedConfig):
         dam_layers (`list[int]`, *optional*):
             Numbers (from 1) of the backbone layers that a DAM follows. Defaults to the ends of four equal groups of
             layers (paper, Figure 2: one DAM after each stage); an empty list switches DAM off.
-        dam_variant (`"temporal"` or `"release"`, *optional*, defaults to `"temporal"`):
-            Axis of the Wasserstein and Compensate terms: `"temporal"` compares frames, as the paper describes;
-            `"release"` compares channel bins, as the authors' published fragment does.
+        dam_variant (`str`, *optional*, defaults to `"temporal"`):
+            How DAM computes its gates: `"temporal"` compares frames, as the paper describes; `"release"` compares
+            channel bins, as the authors' published fragment does; `"normalized"` compares frames by normalised,
+            projected features; `"static"` learns gates that are the same for every clip, as a control. See
+            [`~dam_hdf.DAM`].
         dam_init (`"identity"` or `"paper"`, *optional*, defaults to `"identity"`):
             `"identity"` starts every DAM as `y = x`, so that a pretrained backbone keeps its predictions; `"paper"`
             starts at about `y = 0.83 x`. On the validation split of `benchmarks/ablation.py --tune` (2 seeds), they
@@ -64,7 +66,8 @@ class HDFConfig(PreTrainedConfig):
         dam_frequency (`bool`, *optional*, defaults to `True`):
             Whether DAM has its frequency branch.
         dam_reduction (`int`, *optional*, defaults to 1):
-            Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution.
+            Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution, and the only value for
+            `dam_variant="static"`, which has no convolution.
         classifier_dropout (`float`, *optional*, defaults to 0.0):
             Dropout probability before the classifier, 0 to 1.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
@@ -103,7 +106,7 @@ class HDFConfig(PreTrainedConfig):
 
     backbone_config: dict | PreTrainedConfig | None = None
     dam_layers: list[int] | tuple[int, ...] | None = None
-    dam_variant: Literal["temporal", "release"] = "temporal"
+    dam_variant: Literal["temporal", "release", "normalized", "static"] = "temporal"
     dam_init: Literal["identity", "paper"] = "identity"
     dam_temporal: bool = True
     dam_frequency: bool = True
@@ -201,6 +204,11 @@ class HDFConfig(PreTrainedConfig):
             )
         if not 1 <= self.dam_reduction <= 49:
             raise ValueError(f"`dam_reduction` is {self.dam_reduction}; it must be between 1 and 49.")
+        if self.dam_variant == "static" and self.dam_reduction != 1:
+            raise ValueError(
+                f'`dam_reduction` is {self.dam_reduction}, but `dam_variant="static"` has no attention to reduce; '
+                "leave it at 1."
+            )
         for name in ("classifier_dropout", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")

@@ -4,7 +4,7 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.2 and the overview figure.
 
 DAM multiplies a feature map by a gate with one number per frame and one per position, so it fits after any stage of
-any video backbone. This file needs only PyTorch, not the rest of the package.
+any video backbone. This file and `dam_normalized_hdf.py` need only PyTorch, not the rest of the package.
 """
 
 import math
@@ -13,14 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .dam_normalized_hdf import DAMNormalizedTemporalBranch, DAMProjection, gate_dtype
+
 _DCT_SIZE = 7
 _NUM_FILTERS = _DCT_SIZE * _DCT_SIZE
-VARIANTS = ("temporal", "release")
+VARIANTS = ("temporal", "release", "normalized", "static")
 INITS = ("identity", "paper")
-
-
-def _gate_dtype(parameter: torch.Tensor) -> torch.dtype:
-    return torch.promote_types(parameter.dtype, torch.float32)
 
 
 def dct_bank() -> torch.Tensor:
@@ -111,7 +109,7 @@ class DAMTemporalBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, T)`, between 0 and 1."""
         # Space first: the mean over space and bin is the mean of means, and the small tensors stay small.
-        dtype = _gate_dtype(self.mix_weight)
+        dtype = gate_dtype(self.mix_weight)
         average = F.adaptive_avg_pool1d(x.mean((2, 3), dtype=dtype), self.num_steps)  # (B, T, K)
         maximum = F.adaptive_max_pool1d(x.amax((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
         if x.shape[1] == 1:  # a still: the same map at every step
@@ -201,7 +199,7 @@ class DAMFrequencyBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, h, w)`, between 0 and 1."""
         # All channels use the same filters, so the sum over channels can come first.
-        pooled = x.sum(-1, dtype=_gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
+        pooled = x.sum(-1, dtype=gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
         response = self._filter(pooled, self.dct_bank)  # (B, 49, h, w)
         deviation = response - response.mean((2, 3), keepdim=True)
         radius = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True)  # (B, 49, 1, 1)
@@ -219,20 +217,54 @@ class DAMFrequencyBranch(nn.Module):
         return F.conv2d(x, weight.to(x.dtype), padding=_DCT_SIZE // 2)
 
 
+class DAMStaticBranch(nn.Module):
+    """
+    A branch of `variant="static"`: `g = sigmoid(gate_logits)`, the same for every clip. `gate_logits` starts at 0.
+
+    Args:
+        *shape (`int`): shape of the gate of one clip: (T,) in place of the temporal branch, (h, w) of the frequency
+            branch.
+    """
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.gate_logits = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets the parameters to their start values."""
+        nn.init.zeros_(self.gate_logits)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature map `(B, T, h, w, C)` to the gate `(B, *shape)`, between 0 and 1."""
+        gate = torch.sigmoid(self.gate_logits.to(gate_dtype(self.gate_logits)))
+        return gate.expand(len(x), *gate.shape)
+
+
 class DAM(nn.Module):
     r"""
     Time-Frequency Distributional Attention Module:
     `y = x * (w_t * (1 + g_t[b, t]) + w_s * (1 + g_s[b, h, w])) / 2`, with learned scalars `w_t` and `w_s`.
 
+    The variants compute g_t and g_s by different branches:
+
+    - `"temporal"`: [`DAMTemporalBranch`], which compares frames, as the paper says, and [`DAMFrequencyBranch`].
+    - `"release"`: the same, but compares channel bins, as the authors' published fragment does.
+    - `"normalized"`: [`DAMNormalizedTemporalBranch`] and [`DAMFrequencyBranch`], on a [`DAMProjection`] of normalised
+      features: K channels for the first and one for the second.
+    - `"static"`: two [`DAMStaticBranch`], free parameters that are the same for every clip. This is a control: what
+      another variant gains over it, that variant gains by looking at the clip. It is also a cheap alternative.
+
     Args:
         num_steps (`int`): time steps T of the feature map, at least 1.
-        variant (`"temporal"` or `"release"`): axis of the Wasserstein and Compensate terms. `"temporal"` compares
-            frames, as the paper says; `"release"` compares channel bins, as the authors' published fragment does.
+        num_channels (`int`, *optional*): channels C of the feature map. Needed by `"normalized"`; the others take any.
+        map_size (`tuple[int, int]`, *optional*): (h, w) of the feature map. Needed by `"static"`; the others take any.
+        variant (`str`): `"temporal"`, `"release"`, `"normalized"` or `"static"`.
         init (`"identity"` or `"paper"`): `"identity"` starts as `y = x`; `"paper"` with w_t 0.8 and w_s 0.3.
         temporal (`bool`): whether to build the temporal branch g_t.
         frequency (`bool`): whether to build the frequency branch g_s. With one branch alone,
             `y = x * w * (1 + g)`.
-        reduction (`int`): channel reduction of the frequency attention, 1 to 49.
+        reduction (`int`): channel reduction of the frequency attention, 1 to 49; `"static"` has none.
 
     Raises:
         ValueError: for arguments outside these ranges, and in `forward` for a map of another shape.
@@ -253,6 +285,8 @@ class DAM(nn.Module):
         self,
         num_steps: int,
         *,
+        num_channels: int | None = None,
+        map_size: tuple[int, int] | None = None,
         variant: str = "temporal",
         init: str = "identity",
         temporal: bool = True,
@@ -264,6 +298,12 @@ class DAM(nn.Module):
             raise ValueError(f"`num_steps` is {num_steps}; a feature map has at least 1 time step.")
         if variant not in VARIANTS:
             raise ValueError(f"`variant` is {variant!r}; choose one of {VARIANTS}.")
+        if variant == "normalized" and num_channels is None:
+            raise ValueError(
+                "`variant='normalized'` projects the channels of the map; give their number, `num_channels`."
+            )
+        if variant == "static" and map_size is None:
+            raise ValueError("`variant='static'` has one parameter per place; give the map's (h, w), `map_size`.")
         if init not in INITS:
             raise ValueError(f"`init` is {init!r}; choose one of {INITS}.")
         if not (temporal or frequency):
@@ -271,12 +311,30 @@ class DAM(nn.Module):
         if not 1 <= reduction <= _NUM_FILTERS:
             raise ValueError(f"`reduction` is {reduction}; it must be between 1 and {_NUM_FILTERS}.")
         self.num_steps = num_steps
+        self.variant = variant
+        self.num_channels = num_channels if variant == "normalized" else None
+        self.map_size = tuple(map_size) if variant == "static" else None
         self.init = init
-        self.temporal = DAMTemporalBranch(num_steps, variant, init) if temporal else None
+        # Channels of the projection for each branch.
+        self.projected = [int(frequency), num_steps * temporal]
+        self.projection = DAMProjection(num_channels, sum(self.projected)) if variant == "normalized" else None
+        self.temporal = self._temporal_branch() if temporal else None
         self.temporal_weight = nn.Parameter(torch.empty(())) if temporal else None
-        self.frequency = DAMFrequencyBranch(reduction, init) if frequency else None
+        self.frequency = self._frequency_branch(reduction) if frequency else None
         self.frequency_weight = nn.Parameter(torch.empty(())) if frequency else None
         self.reset_parameters()
+
+    def _temporal_branch(self) -> nn.Module:
+        if self.variant == "static":
+            return DAMStaticBranch(self.num_steps)
+        if self.variant == "normalized":
+            return DAMNormalizedTemporalBranch(self.num_steps, self.init)
+        return DAMTemporalBranch(self.num_steps, self.variant, self.init)
+
+    def _frequency_branch(self, reduction: int) -> nn.Module:
+        return (
+            DAMStaticBranch(*self.map_size) if self.variant == "static" else DAMFrequencyBranch(reduction, self.init)
+        )
 
     def reset_parameters(self) -> None:
         """Sets `w_t` and `w_s` to their start values; each branch sets its own parameters."""
@@ -289,24 +347,36 @@ class DAM(nn.Module):
     def gates(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """
         Gates g_t `(B, T)` and g_s `(B, h, w)` of the map `x` `(B, T, h, w, C)`; None for a branch that is off. In
-        At least float32, because sums over a feature map overflow half precision.
+        at least float32, because sums over a feature map overflow half precision.
         """
         with torch.autocast(x.device.type, enabled=False):
+            for_frequency, for_temporal = (x, x)
+            if self.projection is not None:
+                for_frequency, for_temporal = self.projection(x).split(self.projected, dim=-1)
             return (
-                None if self.temporal is None else self.temporal(x),
-                None if self.frequency is None else self.frequency(x),
+                None if self.temporal is None else self.temporal(for_temporal),
+                None if self.frequency is None else self.frequency(for_frequency),
+            )
+
+    def _check_shape(self, x: torch.Tensor) -> None:
+        fits = x.ndim == 5 and x.shape[1] in (1, self.num_steps)
+        if fits and self.map_size is not None:
+            fits = tuple(x.shape[2:4]) == self.map_size
+        if fits and self.num_channels is not None:
+            fits = x.shape[4] == self.num_channels
+        if not fits:
+            height, width = self.map_size or ("h", "w")
+            raise ValueError(
+                f"DAM takes maps of shape (B, T, {height}, {width}, {self.num_channels or 'C'}) with "
+                f"T = {self.num_steps}, or T = 1 for a still, but got {tuple(x.shape)}."
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
-        Feature map `(B, T, h, w, C)`, with any B, h, w and C, to a feature map of the same shape and dtype. A map of
-        one step is that of a still: g_t is the mean of the gates of T such steps.
+        Feature map `(B, T, h, w, C)` to a feature map of the same shape and dtype. Any B; any h, w and C but those
+        that the variant fixes. A map of one step is that of a still: g_t is the mean of the gates of T such steps.
         """
-        if x.ndim != 5 or x.shape[1] not in (1, self.num_steps):
-            raise ValueError(
-                f"DAM takes maps of shape (B, T, h, w, C) with T = {self.num_steps}, or T = 1 for a still, but got "
-                f"{tuple(x.shape)}."
-            )
+        self._check_shape(x)
         temporal_gate, frequency_gate = self.gates(x)
         if temporal_gate is not None and x.shape[1] == 1:
             temporal_gate = temporal_gate.mean(1, keepdim=True)
@@ -319,4 +389,10 @@ class DAM(nn.Module):
         return x * (sum(scales) / len(scales)).to(x.dtype)
 
 
-__all__ = ["DAM", "dct_bank"]
+# The modules with start values of their own, for a model that initialises its parts.
+DAM_MODULES = (
+    *(DAM, DAMTemporalBranch, DAMFrequencyBranch, DAMStaticBranch),
+    *(DAMNormalizedTemporalBranch, DAMProjection),
+)
+
+__all__ = ["DAM", "DAM_MODULES", "dct_bank"]

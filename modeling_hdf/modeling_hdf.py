@@ -14,7 +14,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_hdf import BACKBONES, HDFConfig
-from .dam_hdf import DAM, DAMFrequencyBranch, DAMTemporalBranch
+from .dam_hdf import DAM, DAM_MODULES
 
 # Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -66,7 +66,7 @@ class HDFPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # The backbone initialises itself. transformers guards `torch.nn.init`, so loaded parameters stay unchanged.
-        if isinstance(module, (DAM, DAMTemporalBranch, DAMFrequencyBranch)):
+        if isinstance(module, DAM_MODULES):
             module.reset_parameters()
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=self.config.backbone_config.initializer_range)
@@ -176,6 +176,8 @@ class HDFModel(HDFPreTrainedModel):
             {
                 str(number): DAM(
                     sizes[number - 1][0],
+                    num_channels=sizes[number - 1][3],
+                    map_size=sizes[number - 1][1:3],
                     variant=config.dam_variant,
                     init=config.dam_init,
                     temporal=config.dam_temporal,

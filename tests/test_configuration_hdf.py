@@ -150,6 +150,8 @@ def test_every_dam_field_reaches_the_module():
     dam = HDFModel(tiny_config(**fields)).dam["1"]
     assert (dam.temporal.variant, dam.init, len(dam.frequency.reduce_weight)) == ("release", "paper", 7)
     assert dam.num_steps == 2
+    assert HDFModel(tiny_config(dam_variant="normalized")).dam["1"].projection.weight.shape == (3, 12)
+    assert HDFModel(tiny_config(dam_variant="static")).dam["2"].frequency.gate_logits.shape == (2, 3)
     assert HDFModel(tiny_config(dam_temporal=False)).dam["1"].temporal is None
     assert HDFModel(tiny_config(dam_frequency=False)).dam["1"].frequency is None
 
@@ -183,6 +185,7 @@ def test_another_backbone_raises_and_names_the_supported_ones(backbone_config):
         ({"dam_temporal": False, "dam_frequency": False}, "`dam_temporal` and `dam_frequency` are both off"),
         ({"dam_reduction": 0}, "`dam_reduction` is 0"),
         ({"dam_reduction": 50}, "`dam_reduction` is 50"),
+        ({"dam_reduction": 7, "dam_variant": "static"}, '`dam_reduction` is 7, but `dam_variant="static"`'),
         ({"classifier_dropout": 1.0}, "`classifier_dropout` is 1.0"),
         ({"classifier_dropout": -0.1}, "`classifier_dropout` is -0.1"),
         ({"drop_path_rate": 1.0}, "`drop_path_rate` is 1.0; it must be at least 0 and below 1"),

@@ -1,125 +1,18 @@
 """DAM against an independent reference, the records of the released arithmetic, and its promises on cost."""
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from dam_references import reference_dam
+from full_size_allocations import FullSizeAllocations
 from released_dam import convert_release_state_dict
 from safetensors import safe_open
 from tiny_models import randomize
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from modeling_hdf.dam_hdf import DAM, dct_bank
 
 RECORDS = Path(__file__).parent / "records"
-
-
-def sigmoid(value):
-    return 1 / (1 + np.exp(-value))
-
-
-def reference_convolution(maps, filters):
-    """7x7 correlation with padding 3: maps (B, I, h, w), filters (O, I, 7, 7) -> (B, O, h, w)."""
-    batch, channels, height, width = maps.shape
-    out = np.zeros((batch, len(filters), height, width))
-    for row in range(height):
-        for column in range(width):
-            for i in range(7):
-                for j in range(7):
-                    r, c = row + i - 3, column + j - 3
-                    if 0 <= r < height and 0 <= c < width:
-                        out[:, :, row, column] += maps[:, :, r, c] @ filters[:, :, i, j].T
-    return out
-
-
-def reference_bank():
-    bank = np.zeros((49, 1, 7, 7))
-    for index in range(49):
-        u, v = index % 7, index // 7
-        for x in range(7):
-            for y in range(7):
-                scale = (math.sqrt(1 / 7) if u == 0 else math.sqrt(2 / 7)) * (
-                    math.sqrt(1 / 7) if v == 0 else math.sqrt(2 / 7)
-                )
-                cosines = math.cos(math.pi * (x + 0.5) * u / 7) * math.cos(math.pi * (y + 0.5) * v / 7)
-                bank[index, 0, x, y] = scale * cosines
-    return bank
-
-
-def reference_temporal_gate(x, p, variant):
-    """Temporal branch as loops: x (B, T, h, w, C) -> (B, T)."""
-    batch, steps, _, _, channels = x.shape
-    gate = np.zeros((batch, steps))
-    for b in range(batch):
-        average, maximum = np.zeros((steps, steps)), np.zeros((steps, steps))
-        for t in range(steps):
-            for k in range(steps):
-                start, end = math.floor(k * channels / steps), math.ceil((k + 1) * channels / steps)
-                average[t, k] = x[b, t, :, :, start:end].mean()
-                maximum[t, k] = x[b, t, :, :, start:end].max()
-        score = np.zeros((steps, steps))
-        for t in range(steps):
-            for k in range(steps):
-                if variant == "temporal":
-                    wasserstein = math.sqrt(sum((average[t, j] - average[:, j].mean()) ** 2 for j in range(steps)))
-                    change = 0.0
-                    if t > 0:
-                        change = math.sqrt(sum((average[t, j] - average[t - 1, j]) ** 2 for j in range(steps)))
-                else:
-                    wasserstein = math.sqrt(sum((average[t, j] - average[t].mean()) ** 2 for j in range(steps)))
-                    change = abs(average[t, k] - average[t, k - 1]) if k > 0 else 0.0
-                pooled = p["average_weight"] * average[t, k] + p["max_weight"] * maximum[t, k]
-                score[t, k] = sigmoid(
-                    p["pooled_gain"][t, k] * pooled + p["wasserstein_gain"][t, k] * wasserstein - change
-                )
-        mixed = np.zeros((steps, steps))
-        for t in range(steps):
-            for source in range(steps):
-                mixed[t] += p["mix_weight"][t, source] * score[source]
-        query, key, value = (
-            np.stack([p[f"{name}_weight"] @ mixed[t] + p[f"{name}_bias"] for t in range(steps)])
-            for name in ("query", "key", "value")
-        )
-        for t in range(steps):
-            weights = np.array([math.exp(query[t] @ key[other] / math.sqrt(steps)) for other in range(steps)])
-            weights /= weights.sum()
-            gate[b, t] = sigmoid(sum(weights[other] * value[other] for other in range(steps)).mean())
-    return gate
-
-
-def reference_frequency_gate(x, p):
-    """Frequency branch as loops over the filters: x (B, T, h, w, C) -> (B, h, w)."""
-    response = reference_convolution(x.mean(1).sum(-1)[:, None], reference_bank())
-    for b in range(len(x)):
-        for i in range(49):
-            d = response[b, i]
-            radius = math.sqrt(((d - d.mean()) ** 2).sum())
-            noise, noise_gain, radius_gain = (p[n][i, 0, 0] for n in ("noise", "noise_gain", "radius_gain"))
-            perturbed = d + np.sign(d) * (noise * noise_gain + 0.05 * radius_gain * radius)
-            response[b, i] = (p["clean_weight"] * d + p["perturbed_weight"] * perturbed) / 2
-    spread = np.sqrt(response.var(axis=1, ddof=1, keepdims=True) + 1e-6)
-    response = np.tanh(p["tanh_slope"] / (spread + 1e-6) * response) * p["tanh_gain"] + p["tanh_bias"]
-    if "reduce_weight" in p:
-        response = np.maximum(reference_convolution(response, p["reduce_weight"]), 0)
-    return sigmoid(reference_convolution(response, p["attend_weight"])[:, 0])
-
-
-def reference_dam(x, parameters, variant):
-    """DAM on a float64 array x (B, T, h, w, C), from its parameters by name."""
-    branch = {
-        prefix: {name.removeprefix(f"{prefix}."): value for name, value in parameters.items() if prefix + "." in name}
-        for prefix in ("temporal", "frequency")
-    }
-    scales = []
-    if branch["temporal"]:
-        gate = reference_temporal_gate(x, branch["temporal"], variant)
-        scales.append(parameters["temporal_weight"] * (1 + gate)[:, :, None, None, None])
-    if branch["frequency"]:
-        gate = reference_frequency_gate(x, branch["frequency"])
-        scales.append(parameters["frequency_weight"] * (1 + gate)[:, None, :, :, None])
-    return x * sum(scales) / len(scales)
 
 
 @pytest.mark.parametrize("variant", ["temporal", "release"])
@@ -267,29 +160,6 @@ def test_one_branch_alone_is_not_averaged_with_nothing():
     expected = x * (both.temporal_weight * (1 + temporal_gate))[:, :, None, None, None]
     torch.testing.assert_close(both(x), expected)
     assert frequency_gate.shape == (2, 6, 5)
-
-
-class FullSizeAllocations(TorchDispatchMode):
-    """Records the operations whose result fills a new storage of at least `numel` elements."""
-
-    def __init__(self, numel: int, *known: torch.Tensor):
-        super().__init__()
-        self.numel = numel
-        self.seen = {tensor.untyped_storage().data_ptr() for tensor in known}
-        self.kept = []  # alive, so that no address comes twice
-        self.operations = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()  # of a broadcast view: small
-                large = storage.nbytes() >= self.numel * tensor.element_size()
-                if large and storage.data_ptr() not in self.seen:
-                    self.seen.add(storage.data_ptr())
-                    self.kept.append(tensor)
-                    self.operations.append(str(func))
-        return result
 
 
 @pytest.mark.parametrize("variant", ["temporal", "release"])

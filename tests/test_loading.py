@@ -11,8 +11,13 @@ from torch import nn
 from modeling_hdf import HDFForVideoClassification, HDFModel
 from modeling_hdf.dam_hdf import dct_bank
 
+# Parameters of a DAM of each variant.
+NUM_PARAMETERS = {"temporal": 22, "release": 22, "normalized": 25, "static": 4}
 
-def start_value_problem(name: str, value: torch.Tensor, init: str, steps: int = 2) -> str | None:
+
+def start_value_problem(
+    name: str, value: torch.Tensor, init: str, steps: int = 2, variant: str = "temporal"
+) -> str | None:
     """What is wrong with `value` as a start value of the DAM parameter `name`, from section 2 of the method."""
     identity = init == "identity"
     constants = {
@@ -29,13 +34,18 @@ def start_value_problem(name: str, value: torch.Tensor, init: str, steps: int = 
         "tanh_slope": 0.5,
         "tanh_gain": 1.0,
         "tanh_bias": 0.0,
+        "gate_logits": 0.0,
     }
     if identity:
-        constants |= {"value_weight": 0.0, "value_bias": 0.0, "attend_weight": 0.0}
+        constants |= {"attend_weight": 0.0, "output_weight": 0.0, "output_bias": 0.0}
+    if identity and variant != "normalized":
+        constants |= {"value_weight": 0.0, "value_bias": 0.0}
     leaf = name.rsplit(".", 1)[-1]
     if leaf in constants:
         return None if value.eq(constants[leaf]).all() else f"{name} is not {constants[leaf]}"
-    bound = {"attend_weight": 1 / math.sqrt(49 * 49), "noise": 1.0}.get(leaf, 1 / math.sqrt(steps))
+    bound = {"attend_weight": 1 / math.sqrt(49 * 49), "noise": 1.0, "weight": 4 / math.sqrt(12)}.get(
+        leaf, 1 / math.sqrt(steps)
+    )
     if not value.isfinite().all() or value.abs().max() > bound or value.unique().numel() < 0.9 * value.numel():
         return f"{name} is not random within {bound}: {value}"
     return None
@@ -43,12 +53,14 @@ def start_value_problem(name: str, value: torch.Tensor, init: str, steps: int = 
 
 def assert_banks_are_filled(model: nn.Module) -> None:
     buffers = dict(model.named_buffers())
-    assert len(buffers) == len(model.base_model.dam)
+    assert len(buffers) == len(model.base_model.dam) * (model.config.dam_variant != "static")
     for name, buffer in buffers.items():
         assert buffer.equal(dct_bank()), name
 
 
-def test_saved_model_comes_back_whole(model, clips, tmp_path, poisoned_memory):
+@pytest.mark.parametrize("variant", NUM_PARAMETERS)
+def test_saved_model_comes_back_whole(clips, tmp_path, poisoned_memory, variant):
+    model = move_dam_weights(HDFForVideoClassification(tiny_config(dam_variant=variant))).eval()
     model.save_pretrained(tmp_path)
     loaded, info = HDFForVideoClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
@@ -61,14 +73,16 @@ def test_saved_model_comes_back_whole(model, clips, tmp_path, poisoned_memory):
     assert (gate[0] - 0.5).abs().max() > 1e-3 and (gate[1] - 0.5).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("variant", NUM_PARAMETERS)
 @pytest.mark.parametrize("init", ["identity", "paper"])
-def test_checkpoint_without_dam_weights_gets_start_values(clips, tmp_path, poisoned_memory, init):
+def test_checkpoint_without_dam_weights_gets_start_values(clips, tmp_path, poisoned_memory, init, variant):
     without = HDFForVideoClassification(tiny_config(dam_layers=[])).eval()
     without.save_pretrained(tmp_path)
-    model = HDFForVideoClassification.from_pretrained(tmp_path, dam_layers=[1, 2], dam_init=init)
-    problems = [start_value_problem(name, value, init) for name, value in model.hdf.dam.named_parameters()]
+    model = HDFForVideoClassification.from_pretrained(tmp_path, dam_layers=[1, 2], dam_init=init, dam_variant=variant)
+    dam = dict(model.hdf.dam.named_parameters())
+    problems = [start_value_problem(name, value, init, variant=variant) for name, value in dam.items()]
     assert not any(problems), [problem for problem in problems if problem]
-    assert len(problems) == 2 * 22
+    assert len(problems) == 2 * NUM_PARAMETERS[variant]
     assert_banks_are_filled(model)
     for name, value in without.state_dict().items():
         assert model.state_dict()[name].equal(value), name
@@ -76,20 +90,23 @@ def test_checkpoint_without_dam_weights_gets_start_values(clips, tmp_path, poiso
     assert unchanged == (init == "identity")
 
 
-@pytest.mark.parametrize("init", ["identity", "paper"])
-def test_single_missing_dam_parameters_get_start_values(tmp_path, poisoned_memory, init):
-    model = move_dam_weights(HDFForVideoClassification(tiny_config(dam_init=init)))
+@pytest.mark.parametrize(
+    ("init", "variant"),
+    [("identity", "temporal"), ("paper", "temporal"), ("identity", "normalized"), ("identity", "static")],
+)
+def test_single_missing_dam_parameters_get_start_values(tmp_path, poisoned_memory, init, variant):
+    model = move_dam_weights(HDFForVideoClassification(tiny_config(dam_init=init, dam_variant=variant)))
     model.save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
     complete = load_file(file)
     names = [name for name in complete if name.startswith("hdf.dam.2.")]
-    assert len(names) == 22
+    assert len(names) == NUM_PARAMETERS[variant]
     for missing in names:
         others = {name: value for name, value in complete.items() if name != missing}
         save_file(others, file, metadata={"format": "pt"})
         loaded = HDFForVideoClassification.from_pretrained(tmp_path)
         state = loaded.state_dict()
-        assert start_value_problem(missing, state[missing], init) is None
+        assert start_value_problem(missing, state[missing], init, variant=variant) is None
         assert not state[missing].equal(complete[missing])
         for name, value in others.items():
             assert state[name].equal(value), f"{name} changed as {missing} was missing"

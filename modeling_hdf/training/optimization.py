@@ -15,6 +15,7 @@ from ..modeling_hdf import HDFPreTrainedModel
 _DAM_GAINS = (
     *("pooled_gain", "wasserstein_gain"),
     *("noise", "noise_gain", "radius_gain", "tanh_gain", "tanh_bias"),
+    "gate_logits",
 )
 
 
@@ -22,7 +23,8 @@ def without_gains(model: nn.Module, names: Iterable[str]) -> list[str]:
     """
     Selects from `names` the parameters that weight decay applies to: matrices and kernels.
 
-    It leaves out scalars and vectors, and in [`DAM`] the gains of bins and parameters with one value per filter.
+    It leaves out scalars and vectors, and in [`DAM`] the gains of bins, the parameters with one value per filter and
+    the static gates.
     """
     modules = {name: module for name, module in model.named_modules() if isinstance(module, DAM)}
     gains = {

@@ -6,6 +6,7 @@ TRAVELLING_FILES = {
     "clip_reading_hdf.py",
     "configuration_hdf.py",
     "dam_hdf.py",
+    "dam_normalized_hdf.py",
     "downloading_hdf.py",
     "file_kinds_hdf.py",
     "frame_reading_hdf.py",

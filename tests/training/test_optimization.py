@@ -203,3 +203,8 @@ def test_weight_decay_is_for_matrices_and_kernels_alone(tmp_path):
     names = without_gains(reduced, [name for name, _ in reduced.named_parameters()])
     biases = {f"temporal.{name}_bias" for name in ("query", "key", "value")}
     assert set(names) == dam | {"frequency.reduce_weight"} and not biases & set(names)
+    normalized = DAM(4, variant="normalized", num_channels=6)
+    names = without_gains(normalized, [name for name, _ in normalized.named_parameters()])
+    assert set(names) == dam | {"projection.weight"}
+    static = DAM(4, variant="static", map_size=(5, 6))
+    assert without_gains(static, [name for name, _ in static.named_parameters()]) == []
