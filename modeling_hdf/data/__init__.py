@@ -1,7 +1,7 @@
 """
 Data: builders of Hugging Face `datasets`, and the code that turns their rows into training batches.
 
-- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`VideoFolder`] (your own videos), [`UnlabelledClips`] and
+- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`FER2013`], [`VideoFolder`] (your own videos), [`UnlabelledClips`] and
   [`SyntheticFaces`]. Rows have a `clip`, a `clip_id` and, except for [`UnlabelledClips`], a `label`.
 - [`load_clip`]: the frames of a row.
 - [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
@@ -14,6 +14,7 @@ from .arguments import DataArguments, class_count_lines
 from .builders.base import ExpressionBuilder, ExpressionConfig
 from .builders.checks import DatasetCheck, class_counts
 from .builders.dfew import DFEW, DFEWConfig
+from .builders.fer2013 import FER2013, FER2013Config
 from .builders.ferv39k import FERV39k, FERV39kConfig
 from .builders.folder import VideoFolder, VideoFolderConfig
 from .builders.labels import EXPRESSIONS, MAFW_EXPRESSIONS
@@ -46,6 +47,8 @@ __all__ = [
     "ExpressionBuilder",
     "ExpressionConfig",
     "EXPRESSIONS",
+    "FER2013",
+    "FER2013Config",
     "FERV39k",
     "FERV39kConfig",
     "MAFW",

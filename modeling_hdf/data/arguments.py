@@ -13,6 +13,7 @@ from ..video_processing_hdf import HDFVideoProcessor
 from .builders.base import ExpressionBuilder, ExpressionConfig
 from .builders.checks import allowed_missing
 from .builders.dfew import DFEW
+from .builders.fer2013 import FER2013
 from .builders.ferv39k import FERV39k
 from .builders.folder import VideoFolder
 from .builders.mafw import MAFW
@@ -23,7 +24,14 @@ from .synthetic.builder import SyntheticFaces
 from .transforms import build_augmentation
 from .votes import vote_targets
 
-BUILDERS = {"synthetic": SyntheticFaces, "dfew": DFEW, "ferv39k": FERV39k, "mafw": MAFW, "folder": VideoFolder}
+BUILDERS = {
+    "synthetic": SyntheticFaces,
+    "dfew": DFEW,
+    "ferv39k": FERV39k,
+    "mafw": MAFW,
+    "fer2013": FER2013,
+    "folder": VideoFolder,
+}
 # Datasets whose licence forbids sharing clips: builder name -> dataset name.
 GATED_DATASETS = {
     name: builder.BUILDER_CONFIG_CLASS.dataset
@@ -52,7 +60,7 @@ class DataArguments:
     fields.
 
     Args:
-        dataset: `"synthetic"`, `"dfew"`, `"ferv39k"`, `"mafw"` or `"folder"` (your own videos).
+        dataset: a name of [`BUILDERS`], such as `"synthetic"`, `"dfew"` or `"folder"` (your own videos).
         data_dir: unpacked folder of the dataset; not for synthetic faces.
         fold: number of the fold, from 1, for a dataset with folds.
         peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result records it.

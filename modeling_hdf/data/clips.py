@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import BaseVideoProcessor
+from transformers.video_utils import VideoMetadata
 
 from .clip_io import load_clip
 from .clip_samplers import Draw
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
+from .still_motion import STRENGTHS, animate_stills
 from .transforms import fit_clip
 
 FrameOrder = Literal["shown", "first", "shuffled"]
@@ -50,6 +52,9 @@ class ClipDataset(Dataset):
     number of earlier draws ([`Draw`]). They are the same in every worker process and after a resume. A clip is
     never replaced by another clip. A clip that cannot be read raises an error, see [`load_clip`], or is marked, see
     `skip_unreadable`.
+
+    A still is a clip of one frame. Evaluation repeats the frame. Training moves it along random paths, see
+    [`animate_stills`], with strengths between 0 (the frame is repeated) and the default ones.
 
     Raises:
         ValueError: for an unknown frame order, augmentation or soft labels without `training`, `skip_unreadable` with
@@ -149,6 +154,8 @@ class ClipDataset(Dataset):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(generator.integers(2**63)))
                 clip = self.augmentation(clip)
+        if self._is_still(clip):
+            clip = self._moved(clip, generator)
         item = {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
         return item if self.soft_labels is None else item | {"soft_label": self.soft_labels[index]}
 
@@ -161,7 +168,18 @@ class ClipDataset(Dataset):
             self._is_unreadable[index] = True
             clip = torch.zeros((self.processor.num_frames, 3, 16, 16), dtype=torch.uint8)
             return {"clip": fit_clip(clip, self.processor), "label": self.rows[int(index)]["label"]}
-        return {"clip": fit_clip(self._ordered(clip, index), self.processor), "label": label}
+        clip = fit_clip(self._ordered(clip, index), self.processor)
+        return {"clip": clip.expand(self.processor.num_frames, -1, -1, -1), "label": label}
+
+    def _is_still(self, clip: torch.Tensor) -> bool:
+        """Whether a clip `(F, 3, H, W)` is the one frame of a still, see `_decoded`."""
+        return len(clip) < self.processor.num_frames
+
+    def _moved(self, still: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        """The clip `(num_frames, 3, H, W)` of a still `(1, 3, H, W)`."""
+        strengths = {name: generator.random() * most for name, most in STRENGTHS.items()}
+        paths = torch.Generator().manual_seed(int(generator.integers(2**63)))
+        return animate_stills(still, self.processor.num_frames, paths, **strengths)[0]
 
     def _ordered(self, clip: torch.Tensor, index: int) -> torch.Tensor:
         if self.frame_order == "first":
@@ -171,14 +189,28 @@ class ClipDataset(Dataset):
         return clip
 
     def _decoded(self, index: int, sample: Callable[..., np.ndarray]) -> tuple[torch.Tensor, int]:
+        """The sampled frames of a clip `(num_frames, 3, H, W)`, of a still its frame `(1, 3, H, W)`; and the class."""
         if self.cache is not None and index in self.cache:
             return self.cache[index]
         row = self.rows[int(index)]
         # The memory layout stays (F, H, W, 3), which torchvision resizes faster than (F, 3, H, W).
-        clip = torch.from_numpy(load_clip(row, sample=sample)).movedim(-1, -3)
+        clip = torch.from_numpy(_read(row, sample)).movedim(-1, -3)
         if self.cache is not None:
             self.cache[index] = (clip, row["label"])
         return clip, row["label"]
+
+
+def _read(row: dict, sample: Callable[..., np.ndarray]) -> np.ndarray:
+    """The frames of a row's clip that `sample` picks `(F, H, W, 3)`; of a clip of one frame this frame alone."""
+    num_frames = 0
+
+    def counted(metadata: VideoMetadata, timestamps: np.ndarray | None = None) -> np.ndarray:
+        nonlocal num_frames
+        num_frames = metadata.total_num_frames
+        return sample(metadata=metadata, timestamps=timestamps)
+
+    frames = load_clip(row, sample=counted)
+    return frames[:1] if num_frames == 1 else frames
 
 
 class ClipCollator:

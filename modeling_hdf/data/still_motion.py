@@ -12,6 +12,9 @@ import torch.nn.functional as F
 _CONTROL_POINTS = 4
 _PATHS = ("rotation", "scale", "shift_x", "shift_y", "gamma", "brightness")
 
+# Default strengths of [`animate_stills`].
+STRENGTHS = {"rotation": 8.0, "scale": 0.06, "shift": 0.04, "gamma": 0.2, "brightness": 0.1}
+
 
 def random_paths(
     num_clips: int, num_frames: int, generator: torch.Generator | None = None, device: torch.device | None = None
@@ -45,11 +48,11 @@ def animate_stills(
     num_frames: int,
     generator: torch.Generator | None = None,
     *,
-    rotation: float = 8.0,
-    scale: float = 0.06,
-    shift: float = 0.04,
-    gamma: float = 0.2,
-    brightness: float = 0.1,
+    rotation: float = STRENGTHS["rotation"],
+    scale: float = STRENGTHS["scale"],
+    shift: float = STRENGTHS["shift"],
+    gamma: float = STRENGTHS["gamma"],
+    brightness: float = STRENGTHS["brightness"],
 ) -> torch.Tensor:
     """
     Shows stills as clips in which the picture turns, grows, shifts, and changes its light along smooth random paths.
@@ -121,4 +124,4 @@ def _moved(stills: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
     return frames.view(num_clips, channels, num_frames, height, width).transpose(1, 2)
 
 
-__all__ = ["animate_stills", "random_paths"]
+__all__ = ["STRENGTHS", "animate_stills", "random_paths"]

@@ -11,7 +11,7 @@ from trees import padded, single, write_dfew, write_ferv39k, write_frames, write
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import class_counts
-from modeling_hdf.data.builders.clip_files import inspect_clip
+from modeling_hdf.data.builders.clip_files import ClipFiles, inspect_clip
 from modeling_hdf.data.builders.dfew import DFEWConfig
 from modeling_hdf.data.builders.ferv39k import FERV39kConfig
 
@@ -204,5 +204,7 @@ def test_class_counts_name_classes_without_clips():
 def test_a_place_is_inspected_for_what_lies_there(tmp_path):
     path = Path(tmp_path) / "clip.jpg"
     Image.new("RGB", (8, 8)).save(path)
-    assert inspect_clip(str(path)).problem == "unreadable"
+    assert inspect_clip(str(path), "full") == ClipFiles(frames=[str(path)])  # a clip of one frame
+    path.write_bytes(b"")
+    assert inspect_clip(str(path)).problem == "empty"
     assert inspect_clip(str(path / "below")).problem == "missing"

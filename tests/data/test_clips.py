@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from modeling_hdf import HDFVideoProcessor
@@ -97,6 +100,57 @@ def test_frame_controls_repeat_the_first_frame_or_permute_the_frames(rows, proce
     np.testing.assert_allclose(np.sort(shuffled[0]), shown)
     assert not np.array_equal(shuffled[0], shown)
     np.testing.assert_array_equal(*shuffled)
+
+
+@pytest.fixture
+def still():
+    """A row of a still of 32 x 32 pixels: a smooth picture without symmetry, as PNG."""
+    levels = np.add.outer(np.arange(32) * 4, np.arange(32) * 3).astype(np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(np.stack([levels, levels // 2, 255 - levels], axis=-1)).save(content, "PNG")
+    return {"clip": {"bytes": content.getvalue(), "path": "still.png", "frames": None}, "label": 0}
+
+
+def test_a_still_is_shown_unmoved_in_evaluation(rows, still, processor):
+    dataset = ClipDataset([rows[0], still], processor)
+    clip = dataset[1]["clip"]
+    expected = processor(still["clip"], do_normalize=False, do_rescale=False, return_tensors="pt").pixel_values[0]
+    assert clip.shape == (4, 3, 16, 16) and clip.dtype == torch.uint8
+    torch.testing.assert_close(clip.float(), expected.float(), rtol=0, atol=1)
+    batch = ClipCollator(processor, num_labels=3)([dataset[0], dataset[1]])
+    assert batch["pixel_values"].shape == (2, 4, 3, 16, 16)
+    assert ClipDataset([still], processor, frame_order="first")[0]["clip"].shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "segments", "dense"])
+@pytest.mark.parametrize("augmentation", [None, "flip", "strong"])
+def test_training_moves_a_still_smoothly_and_anew_in_each_epoch(still, processor, sampling, augmentation):
+    augmentation = augmentation and build_augmentation(augmentation, processor)
+    options = {"sampling": TemporalSampling(sampling, num_frames=4), "training": True, "augmentation": augmentation}
+    dataset, same = ClipDataset([still], processor, **options), ClipDataset([still], processor, **options)
+    shown = []
+    for epoch in range(20):
+        dataset.set_epoch(epoch)
+        same.set_epoch(epoch)
+        clip = dataset[0]["clip"]
+        assert clip.shape == (4, 3, 16, 16) and clip.dtype == torch.uint8
+        assert torch.equal(clip, same[0]["clip"])
+        shown.append(clip.float())
+    steps = torch.stack([clip.diff(dim=0).abs().mean() for clip in shown])
+    assert (steps > 0.2).float().mean() > 0.7 and steps.max() < 20  # grey levels from frame to frame
+    assert len({clip.numpy().tobytes() for clip in shown}) == 20
+
+
+def test_the_frames_of_a_video_are_not_moved(rows, processor):
+    dataset = ClipDataset(rows, processor, training=True)
+    torch.testing.assert_close(dataset[1]["clip"], ClipDataset(rows, processor)[1]["clip"])
+
+
+def test_cached_stills_move_too(still, processor):
+    dataset = ClipDataset([still], processor, training=True, cache=True)
+    first = dataset[0]["clip"]
+    dataset.set_epoch(1)
+    assert not torch.equal(first, dataset[0]["clip"])
 
 
 def test_frame_order_must_be_known(rows, processor):

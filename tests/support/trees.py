@@ -1,4 +1,4 @@
-"""Small trees in the formats of DFEW, FERV39k, MAFW and own data.
+"""Small trees in the formats of DFEW, FERV39k, MAFW, FER2013, RAVDESS, CREMA-D and own data.
 
 Each frame is of one colour that spells its position in the clip and the clip's number, so that order and identity can
 be read back from the pixels.
@@ -192,6 +192,51 @@ def write_mafw(root: Path, form: str = "frames", annotation: str = "split/single
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join([*rows, ""]))
     return expected
+
+
+FER2013_NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+FER2013_USAGES = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+FER2013_FOLDERS = dict(zip(OURS, ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"), strict=True))
+FER2013_HEADERS = ("emotion,pixels,Usage", "emotion, Usage, pixels")  # fer2013.csv, icml_face_data.csv
+
+
+def still(number: int, size: int = 48) -> np.ndarray:
+    """A grey still `(size, size)`, different for each number, with an upper half that spells it."""
+    levels = np.tile(np.arange(size, dtype=np.int64) * 5 % 256, (size, 1))
+    levels[: size // 2] = number % 256
+    levels[0, 0] = number // 256
+    return levels.astype(np.uint8)
+
+
+def fer2013_stills(per_class: int = 4) -> list[tuple[str, str, int]]:
+    """Label, split and number of each still: of each class one for test, one for validation, the others for train."""
+    stills = []
+    for index in range(7 * per_class):
+        split = ("test", "validation")[index // 7] if index < 14 else "train"
+        stills.append((OURS[index % 7], split, index))
+    return stills
+
+
+def write_fer2013(path: Path, stills: Sequence[tuple[str, str, int]], header: str = FER2013_HEADERS[0]) -> None:
+    """FER2013's table of `(label, split, number)`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [header]
+    for label, split, number in stills:
+        cells = {
+            "emotion": str(FER2013_NUMBERS.index(label)),
+            "Usage": FER2013_USAGES[split],
+            "pixels": " ".join(map(str, still(number).ravel().tolist())),
+        }
+        lines.append(",".join(cells[name.strip()] for name in header.split(",")))
+    path.write_text("\n".join([*lines, ""]))
+
+
+def write_fer2013_folders(root: Path, stills: Sequence[tuple[str, str, int]]) -> None:
+    """FER2013 as folders of pictures, whose test split is PublicTest and PrivateTest together."""
+    for index, (label, split, number) in enumerate(stills):
+        folder = root / ("train" if split == "train" else "test") / FER2013_FOLDERS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(still(number)).save(folder / f"{'Training' if split == 'train' else 'Test'}_{index}.jpg")
 
 
 def check_rows(splits, expected: list[Expected], names: Sequence[str] = OURS) -> None:

@@ -14,7 +14,7 @@ from .checks import DatasetCheck
 from .clip_files import UNUSABLE, ClipFiles, Depth, inspect_clips
 from .clip_folders import existing_folder
 from .labels import EXPRESSIONS
-from .listing import Listing, PublishedCounts, check_listing, cut_split
+from .listing import ListedClip, Listing, PublishedCounts, check_listing, cut_split
 from .split_files import SplitLine, read_split_file
 
 logger = logging.get_logger(__name__)
@@ -126,6 +126,12 @@ class ExpressionConfig(datasets.BuilderConfig):
         """The counts that the authors publish for this configuration."""
         return PublishedCounts()
 
+    def inspect(
+        self, clips: list[ListedClip], depth: Depth, known: dict[str, ClipFiles] | None = None
+    ) -> dict[str, ClipFiles]:
+        """The files of each listed clip, by its path; see [`inspect_clips`]."""
+        return inspect_clips(clips, depth, known)
+
     def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> DatasetCheck:
         """Looks at every listed clip; see [`inspect_clips`]."""
         listing = self.listing
@@ -133,7 +139,7 @@ class ExpressionConfig(datasets.BuilderConfig):
             name=self.dataset if self.fold is None else f"{self.dataset} {self.name}",
             labels=listing.labels,
             clips=listing.clips,
-            files=inspect_clips(listing.clips, depth, known),
+            files=self.inspect(listing.clips, depth, known),
             published=self.published(),
             notes=listing.notes,
             max_missing=self.max_missing,

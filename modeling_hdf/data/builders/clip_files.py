@@ -9,7 +9,7 @@ from typing import Literal
 from tqdm.auto import tqdm
 
 from ...clip_reading_hdf import open_clip
-from ...file_kinds_hdf import PICTURE_SUFFIXES, file_kind, frame_files
+from ...file_kinds_hdf import PICTURE_SUFFIXES, file_kind, frame_files, read_head
 from ...frame_reading_hdf import PictureFiles
 from ...video_reading_hdf import VideoFile
 from ..file_names import is_text, printable
@@ -18,6 +18,10 @@ from .listing import ListedClip
 SHORT = 16  # frames; a shorter clip cannot fill a model's 16 frames without repeating some
 UNUSABLE = ("missing", "empty", "unreadable")
 
+# What Git LFS leaves in place of a file that was not downloaded.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER = 1024  # bytes, see the specification of Git LFS
+
 _NO_TEXT = "the name is not UTF-8; rename the file or folder"
 
 Depth = Literal["listing", "headers", "quick", "full"]
@@ -25,18 +29,20 @@ Depth = Literal["listing", "headers", "quick", "full"]
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """The files found at the path of a clip.
+    """The files found at the path of a clip. One of `path`, `frames` and `content` is set for a usable clip.
 
     Attributes:
-        path: the video file; `None` for frames.
-        frames: the ordered frame files; `None` for a video.
-        num_frames: number of frames; `None` if not counted.
+        path: the video file.
+        frames: the ordered frame files; one for a still, which is a clip of one frame.
+        content: the content of a picture file, for a still that lies in a table.
+        num_frames: number of frames; `None` if not counted, and for a still.
         problem: `"missing"`, `"empty"` or `"unreadable"`; `None` if the clip is usable.
         detail: text that describes the problem and names the path.
     """
 
     path: str | None = None
     frames: list[str] | None = None
+    content: bytes | None = None
     num_frames: int | None = None
     problem: str | None = None
     detail: str = ""
@@ -52,7 +58,7 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
     Inspects the clip at `path`.
 
     Args:
-        path (`str`): a video file or a folder of frames.
+        path (`str`): a video file, a folder of frames or a picture, which is a clip of one frame.
         depth (`str`, *optional*, defaults to `"listing"`): `"listing"` lists frame folders and opens no video;
             `"headers"` also reads the packet headers of videos and the size of each frame file, and decodes nothing;
             `"quick"` also decodes the first frame; `"full"` decodes every frame.
@@ -62,10 +68,15 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
     try:
         if os.path.isdir(path):
             return _inspect_frames(path, depth)
-        if os.stat(path).st_size == 0:
-            return ClipFiles(problem="empty", detail=f"{path}: the video is empty (0 bytes)")
+        size = os.stat(path).st_size
+        if size == 0:
+            return ClipFiles(problem="empty", detail=f"{path}: the file is empty (0 bytes)")
+        if size < _LARGEST_POINTER and read_head(path).startswith(_POINTER):
+            detail = f"{path}: is a pointer of Git LFS, not the clip itself; run `git lfs pull` in the clone"
+            return ClipFiles(problem="unreadable", detail=detail)
         if file_kind(path) == "picture":
-            return ClipFiles(problem="unreadable", detail=f"{path}: is a picture, not a clip")
+            _check_frames([path], depth)
+            return ClipFiles(frames=[path])
         return _inspect_video(path, depth)
     except (FileNotFoundError, NotADirectoryError):
         return ClipFiles(problem="missing", detail=f"{path}: no such file or folder")
@@ -79,24 +90,31 @@ def _inspect_frames(path: str, depth: Depth) -> ClipFiles:
     frames = frame_files(path)
     if not frames:
         return ClipFiles(problem="empty", detail=f"{path}: the folder holds no frame ({', '.join(PICTURE_SUFFIXES)})")
+    _check_frames(frames, depth)
+    return ClipFiles(frames=frames, num_frames=len(frames))
+
+
+def _check_frames(frames: list[str], depth: Depth) -> None:
+    """Raises a `ValueError` that names a frame file that cannot be used."""
     for frame in frames:
         if not is_text(frame):
             raise ValueError(f"{printable(frame)}: {_NO_TEXT}")
-    if depth != "listing":
-        for frame in frames:
-            if os.path.getsize(frame) == 0:
-                raise ValueError(f"{frame}: the frame is empty (0 bytes)")
-        for frame in {"headers": [], "quick": frames[:1], "full": frames}[depth]:
-            next(PictureFiles([frame]).stream()).rgb()
-    return ClipFiles(frames=frames, num_frames=len(frames))
+    if depth == "listing":
+        return
+    for frame in frames:
+        if os.path.getsize(frame) == 0:
+            raise ValueError(f"{frame}: the frame is empty (0 bytes)")
+    for frame in {"headers": [], "quick": frames[:1], "full": frames}[depth]:
+        next(PictureFiles([frame]).stream()).rgb()
 
 
 def _inspect_video(path: str, depth: Depth) -> ClipFiles:
     if depth == "listing":
         return ClipFiles(path=path)
     video = open_clip(path)
-    if isinstance(video, PictureFiles):
-        raise ValueError(f"{path}: is a picture, not a clip")
+    if isinstance(video, PictureFiles):  # a picture that is named as a video
+        _check_frames([path], depth)
+        return ClipFiles(frames=[path])
     if depth != "full" and isinstance(video, VideoFile):
         metadata, _ = video.timeline_of_packets()
         if depth == "quick":

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import datasets
 
+from ...file_kinds_hdf import file_kind
 from ..clip_io import left_aside
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
@@ -31,7 +32,7 @@ class VideoFolderConfig(ExpressionConfig):
 
     `data_dir` holds either a list (a CSV or JSON-lines file) with the columns
 
-    - `path`: a video file or a folder of frames, relative to `data_dir` or absolute;
+    - `path`: a video file, a folder of frames or a picture, relative to `data_dir` or absolute;
     - `label`: name or number of the class;
     - `split` (optional): `train`, `validation` or `test`;
     - `group` (optional): a group whose clips must stay in one split, such as a person;
@@ -40,7 +41,8 @@ class VideoFolderConfig(ExpressionConfig):
 
     or a folder for each class, with a video file or a folder of frames for each clip. All clips lie in
     `<class>/<clip>`, or all lie in `<class>/<group>/<clip>`, such as a folder for each person. The class folders may
-    lie in `<split>/`.
+    lie in `<split>/`. A still is a clip of one frame: a path in a list may name a picture, and class folders may hold
+    nothing but pictures.
 
     A list may use other clear names for the columns path and label (`video_path`, `emotion`; see [`read_table`] for
     delimiters). A list without column names has two columns: path and label. Lists named `train.csv`, `val.csv`
@@ -88,6 +90,8 @@ class VideoFolderConfig(ExpressionConfig):
         names = self.labels or _expressions([clip.label for clip in found], files[0] if files else self.data_dir)
         texts, places = [clip.label for clip in found], [clip.place for clip in found]
         labels, base = resolve_labels(texts, places, names, self.label_base)
+        num_stills = sum(file_kind(clip.path) == "picture" for clip in found)
+        notes += [f"{num_stills} clips are stills, each a clip of one frame"] if num_stills else []
         notes += spelling_notes(texts, labels) if base is None else [f"labels count from {base}"]
         clips = [_listed(clip, label) for clip, label in zip(found, labels, strict=True)]
         clips, repetitions = check_listing(clips)

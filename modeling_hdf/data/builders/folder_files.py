@@ -32,12 +32,12 @@ def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
     The clips of folders by class, and the files that are no clips.
 
     All clips lie in `<class>/<clip>`, or all lie in `<class>/<group>/<clip>`, such as a folder for each person. The
-    class folders may lie in `<split>/`.
+    class folders may lie in `<split>/`. The pictures of a class folder that holds only pictures are stills: clips of
+    one frame.
 
     Raises:
         ValueError: if there is no class folder, if folders for splits and for classes are mixed, if only some clips
-            lie in folders of groups, or if a class folder holds no clip, or pictures (the frames of each clip must lie
-            in their own folder).
+            lie in folders of groups, or if a class folder holds no clip, or pictures beside clips.
         OSError: if a folder cannot be read.
     """
     own_name = os.path.basename(data_dir)
@@ -73,12 +73,15 @@ def _clips_of_class(data_dir: str, relative: str, label: str) -> tuple[list[Fold
     folder = os.path.join(data_dir, relative)
     folders, names = _entries(folder)
     files = FoundFiles.among(folder, names)
-    if files.pictures:
+    if files.pictures and (folders or files.videos):
         path = printable(os.path.join(folder, files.pictures[0]))
-        raise ValueError(f"{path}: is a picture; the frames of a clip must lie in a folder of their own.")
+        raise ValueError(
+            f"{path}: is a picture beside clips. The frames of a clip must lie in a folder of their own, stills in "
+            "class folders that hold nothing else."
+        )
     place, left = printable(folder), [os.path.join(folder, name) for name in files.others]
     clips = []
-    for name in sorted(folders + files.videos, key=natural_key):
+    for name in sorted(folders + files.videos + files.pictures, key=natural_key):
         path, within = os.path.join(folder, name), []
         if name in folders:
             within, others = _clips_of_group(path)
@@ -88,7 +91,7 @@ def _clips_of_class(data_dir: str, relative: str, label: str) -> tuple[list[Fold
             group = printable(name) if clip else None
             clips.append(FolderClip(clip_id, os.path.join(path, clip) if clip else path, label, place, group=group))
     if not clips:
-        raise ValueError(f"{place}: holds no clip, neither a video nor a folder of frames.")
+        raise ValueError(f"{place}: holds no clip, neither a video nor a folder of frames nor a picture.")
     return clips, left
 
 

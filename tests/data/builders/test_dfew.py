@@ -260,7 +260,7 @@ def test_a_folder_without_frames_and_an_empty_video_count_as_missing(root, tmp_p
     other = tmp_path / "other" / "DFEW"
     write_dfew(other, "original")
     (other / "Clip/original/00003.mp4").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"(?s)empty: 1.*00003.mp4: the video is empty"):
+    with pytest.raises(ValueError, match=r"(?s)empty: 1.*00003.mp4: the file is empty"):
         rows_of(other)
 
 

@@ -275,7 +275,10 @@ def test_of_several_lists_one_must_be_named(root):
     [
         (lambda root: root.mkdir(), "neither a folder for each class nor"),
         (lambda root: (root / "sad").mkdir(parents=True), "own/sad: holds no clip"),
-        (lambda root: write_frames(root / "sad", ["1.jpg"]), "own/sad/1.jpg: is a picture"),
+        (
+            lambda root: (write_frames(root / "sad", ["1.jpg"]), write_frames(root / "sad/2", ["1.jpg"])),
+            "own/sad/1.jpg: is a picture beside clips",
+        ),
         (lambda root: (write_tree(root), (root / "happy").mkdir()), "folders for splits .*test, train.* and others"),
     ],
 )

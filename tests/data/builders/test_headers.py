@@ -46,3 +46,12 @@ def test_broken_clips_count_as_missing_ones_do_and_are_left_out(tmp_path):
     allowed = VideoFolder(**options, depth="headers", max_missing=1)
     allowed.download_and_prepare()
     assert "train/fear/1.mp4" not in allowed.as_dataset("train")["clip_id"] and allowed.num_left_out == 1
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.flv", "a.jpg"])
+def test_a_pointer_of_git_lfs_is_no_clip(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n")
+    found = clip_files.inspect_clip(str(path))
+    assert found.problem == "unreadable"
+    assert f"{path}: is a pointer of Git LFS" in found.detail and "`git lfs pull`" in found.detail
