@@ -17,7 +17,7 @@ from transformers import TrainerCallback, set_seed
 
 from modeling_hdf import TINY_SYNTHETIC, HDFForVideoClassification
 from modeling_hdf.configuration_hdf import EMOTIONS
-from modeling_hdf.data import ClipCollator, ClipDataset, SyntheticFaces, encode_mp4, render_clip
+from modeling_hdf.data import ClipCollator, ClipDataset, encode_mp4, render_clip
 from modeling_hdf.data.synthetic.builder import SyntheticFacesConfig, clip_factors
 from modeling_hdf.inference import load_classifier
 from modeling_hdf.pretrained import checkpoint_path
@@ -93,7 +93,11 @@ def agreement(settings: Settings) -> dict:
     trained_reference = logits(trained, trained_clips, "cpu", "fp32")
     whole = partial(gradient_of_step, settings, batch_size=settings.agreement_clips)
     gradients = {name: whole(device="cpu", precision="fp32", **changes) for name, changes in STEPS.items()}
-    results = {"preset": settings.agreement_preset, "clips": settings.agreement_clips}
+    results = {
+        "preset": settings.agreement_preset,
+        "clips": settings.agreement_clips,
+        "clips_of_the_shipped_model": 14,
+    }
     for precision, (logit_bound, gradient_bound) in BOUNDS.items():
         ours = logits(trained, trained_clips, settings.device, precision)
         result = {
@@ -132,6 +136,7 @@ def rendered_test_clips(count: int) -> torch.Tensor:
 def _ddp_process(settings: Settings, folder: str, rank: int, backend: str) -> None:
     """One of two processes on the same device, like the first ones of two machines; process 0 writes the gradient."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
+    os.environ["MASTER_ADDR"] = "127.0.0.1"  # accelerate asks for it, but the processes meet at the file
     distributed.init_process_group(backend, f"file://{folder}/rendezvous", rank=rank, world_size=2)
     half = settings.agreement_clips // 2
     gradient = gradient_of_step(settings, settings.device, "fp32", half, ddp_backend=backend)
@@ -175,15 +180,14 @@ def training(settings: Settings) -> dict:
     """
     published = json.loads((Path(checkpoint_path(TINY_SYNTHETIC)) / "metrics.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "modeling_hdf", "train", "--output_dir", folder, *settings.training_arguments]
-        run = subprocess.run(command, capture_output=True, text=True)
+        command = [sys.executable, "-m", "modeling_hdf", "train", "--output_dir", "run", *settings.training_arguments]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=folder)  # not the source, if it is here
         if run.returncode:
             raise RuntimeError(f"hdf train ended with {run.returncode}: {run.stderr[-2000:]}")
-        metrics = json.loads((Path(folder) / "metrics.json").read_text())
+        metrics = json.loads((Path(folder) / "run" / "metrics.json").read_text())
     low, high = metrics["intervals"]["uar"]
-    names = ("war", "uar", "intervals")
-    return {
-        "gpu": {name: metrics[name] for name in names},
-        "cpu": {name: published[name] for name in names},
-        "agrees": low <= published["uar"] <= high,
+    figures = {
+        place: {"war": run["war"], "uar": run["uar"], "uar_interval": run["intervals"]["uar"]}
+        for place, run in (("gpu", metrics), ("cpu", published))
     }
+    return figures | {"agrees": low <= published["uar"] <= high}
