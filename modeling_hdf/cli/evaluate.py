@@ -8,15 +8,19 @@ import datasets
 
 from ..data.arguments import DataArguments
 from ..data.files import whole_or_absent
+from ..data.frame_sampling import TemporalSampling
 from ..data.locks import folder_lock
 from ..evaluation.environment import environment
+from ..evaluation.liveness import liveness_on_rows
 from ..evaluation.predictions import known_of_clips, write_predictions
 from ..evaluation.provenance import recorded_training
 from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
 from ..inference.classifier import load_classifier
+from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
+from ..video_processing_hdf import HDFVideoProcessor
 from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
 from .text import evaluation_lines
@@ -59,6 +63,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         may_hold_training_clips=may_be_seen,
         calibration_temperature=model.config.calibration_temperature,
         **scores,
+        gate_liveness=None if output is None else _liveness(model, processor, rows, data, scores["unreadable"]),
         across_datasets=across,
         environment=environment(),
         command=arguments.command_line,
@@ -71,6 +76,19 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         results.write(output)  # last: a folder with this file is complete
         print(f"results in {output}")
     return Outcome(results.to_dict(), code=missing_code("hdf evaluate", data, builder, len(results.unreadable)))
+
+
+def _liveness(
+    model: HDFForVideoClassification,
+    processor: HDFVideoProcessor,
+    rows: datasets.Dataset,
+    data: DataArguments,
+    unreadable: list[dict],
+) -> dict | None:
+    lost = {entry["clip_id"] for entry in unreadable}
+    readable = rows.select([index for index, clip_id in enumerate(rows["clip_id"]) if clip_id not in lost])
+    sampling = TemporalSampling(data.temporal_sampling, processor.num_frames, data.sampling_stride)
+    return liveness_on_rows(model, processor, readable, sampling)
 
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:

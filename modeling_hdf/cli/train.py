@@ -30,6 +30,7 @@ from ..data.builders.checks import class_counts
 from ..data.clips import ClipDataset
 from ..data.files import whole_or_absent
 from ..evaluation.environment import environment
+from ..evaluation.liveness import liveness_on_rows
 from ..evaluation.predictions import predictions_table, write_predictions
 from ..evaluation.results import Results, training_results
 from ..evaluation.shared_classes import SharedClasses
@@ -177,7 +178,12 @@ def _tested(
     if trainer.is_world_process_zero():
         table = predictions_table(rows, probabilities, SharedClasses(names, names), unreadable)
         write_predictions(table, folder)
-        scores = evaluate_predictions(table) | {"controls": controls or None}
+        scores = evaluate_predictions(table) | {
+            "controls": controls or None,
+            "gate_liveness": liveness_on_rows(
+                trainer.model, trainer.processing_class, readable, clips["test"].sampling
+            ),
+        }
         results = write_results(folder, trainer, script, data, scores, command)
         if data.dataset == "synthetic":  # copies of clips of other datasets must not be shared
             write_test_clips(folder / "test_clips", rows)

@@ -6,13 +6,15 @@ Evaluation of a trained model on a dataset, with intervals.
 - [`read_predictions`]: the saved table of probabilities of an earlier run.
 - [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: their intervals.
 - [`Results`], [`read_results`]: the `metrics.json` of one evaluation.
-- [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration; [`recorded_gates`]: the gates of DAM.
+- [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration.
+- [`recorded_gates`]: the gates of DAM; [`gate_liveness`]: whether they act.
 """
 
 from .bootstrap import bootstrap_intervals
 from .calibration import fit_temperature
 from .folds import aggregate_folds, read_fold
 from .gates import DAMGates, recorded_gates
+from .liveness import gate_liveness
 from .metrics import classification_scores, expected_calibration_error, macro_f1, reliability, uar, war
 from .predictions import predictions_table, read_predictions, write_predictions
 from .results import Results, read_results
@@ -34,6 +36,7 @@ __all__ = [
     "evaluation_trainer",
     "expected_calibration_error",
     "fit_temperature",
+    "gate_liveness",
     "macro_f1",
     "predict_rows",
     "predict_views",

@@ -50,14 +50,14 @@ def recorded_gates(model: HDFPreTrainedModel) -> Iterator[dict[int, DAMGates]]:
     >>> gates[12].temporal.shape  # (B, T)
     torch.Size([1, 8])
     ```"""
-    layers = {int(number): dam for number, dam in model.base_model.dam.items()}
+    layers = dam_layers(model)
     gates = {
         number: DAMGates(_value(dam.temporal_weight), _value(dam.frequency_weight)) for number, dam in layers.items()
     }
     handles = [
         branch.register_forward_hook(_keep(gates[number], name))
         for number, dam in layers.items()
-        for name, branch in _branches(dam).items()
+        for name, branch in branches(dam).items()
     ]
     try:
         yield gates
@@ -66,9 +66,15 @@ def recorded_gates(model: HDFPreTrainedModel) -> Iterator[dict[int, DAMGates]]:
             handle.remove()
 
 
-def _branches(dam: DAM) -> dict[str, nn.Module]:
-    branches = {"temporal": dam.temporal, "frequency": dam.frequency}
-    return {name: branch for name, branch in branches.items() if branch is not None}
+def dam_layers(model: HDFPreTrainedModel) -> dict[int, DAM]:
+    """The DAM layers of a model, by number (from 1) of the backbone layer before them."""
+    return {int(number): dam for number, dam in model.base_model.dam.items()}
+
+
+def branches(dam: DAM) -> dict[str, nn.Module]:
+    """The branches of a DAM that are on, by name; each returns a gate."""
+    named = {"temporal": dam.temporal, "frequency": dam.frequency}
+    return {name: branch for name, branch in named.items() if branch is not None}
 
 
 def _value(weight: nn.Parameter | None) -> float | None:
@@ -82,4 +88,4 @@ def _keep(gates: DAMGates, name: str):
     return hook
 
 
-__all__ = ["DAMGates", "recorded_gates"]
+__all__ = ["DAMGates", "branches", "dam_layers", "recorded_gates"]

@@ -59,6 +59,9 @@ _CHECKS: dict[str, schema.Check] = {
         left_out=schema.each(schema.positive_count),
     ),
     "controls": schema.each(schema.share),
+    "gate_liveness": schema.record(
+        num_clips=schema.positive_count, layers=schema.each(schema.each(schema.not_negative)), flipped=schema.share
+    ),
     "seed": schema.whole,
     "environment": schema.each(schema.must_be("a text or a whole number", lambda value: isinstance(value, str | int))),
     "command": schema.text,
@@ -126,6 +129,8 @@ class Results:
         across_datasets (`dict`, *optional*): `shared`, `only_in_model` and `left_out`, if the classes of model and
             dataset differ; see [`predict_rows`].
         controls (`dict[str, float]`, *optional*): WAR on changed clips: `first_war`, `shuffled_war`.
+        gate_liveness (`dict`, *optional*): `num_clips`, `layers` and `flipped`, see [`gate_liveness`]; for a model
+            with DAM.
         seed (`int`, *optional*): seed of the training.
         environment (`dict`, *optional*): versions and device; see [`environment`].
         command (`str`, *optional*): the command line.
@@ -164,6 +169,7 @@ class Results:
     groups: dict[str, dict] | None = None
     across_datasets: dict[str, Any] | None = None
     controls: dict[str, float] | None = None
+    gate_liveness: dict[str, Any] | None = None
     seed: int | None = None
     environment: dict[str, str | int] | None = None
     command: str | None = None

@@ -40,6 +40,7 @@ flag = must_be("true or false", lambda value: isinstance(value, bool))
 whole = must_be("a whole number", _is_whole)
 count = must_be("a whole number of at least 0", lambda value: _is_whole(value) and value >= 0)
 positive_count = must_be("a whole number of at least 1", lambda value: _is_whole(value) and value >= 1)
+not_negative = must_be("a number of at least 0", lambda value: _is_number(value) and value >= 0)
 positive = must_be("a number above 0", lambda value: _is_number(value) and value > 0)
 share = must_be("a number from 0 to 1", _is_share)
 interval = must_be("a pair [low, high] of numbers from 0 to 1", _is_interval)
@@ -94,6 +95,6 @@ def record(**checks: Check) -> Check:
 
 
 __all__ = [
-    *("Check", "count", "each", "flag", "interval", "json_object", "list_of", "must_be", "one_of", "or_null"),
-    *("positive", "positive_count", "record", "share", "text", "whole"),
+    *("Check", "count", "each", "flag", "interval", "json_object", "list_of", "must_be", "not_negative", "one_of"),
+    *("or_null", "positive", "positive_count", "record", "share", "text", "whole"),
 ]

@@ -142,6 +142,7 @@ def _fill(
             local_prefix=LOCAL_PREFIX,
             evaluation=results.title if is_evaluated else None,
             controls=results.controls,
+            liveness=results.gate_liveness,
             **fields,
         )
 

@@ -121,6 +121,7 @@ def write_report(
         **_picture_context(metrics, _read_beside(folders, "trainer_state.json")),
         **_feature_context(view, model),
         **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
+        liveness=metrics.gate_liveness,
         version=version("hdf-dfer"),
     )
     output = folder / "report.html" if output is None else Path(output)

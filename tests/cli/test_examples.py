@@ -51,6 +51,7 @@ def test_training_leaves_weights_metrics_pictures_and_card(trained):
     assert metrics["recall"] == pytest.approx(dict(zip(EMOTIONS, np.diag(matrix) / matrix.sum(1), strict=True)))
     assert metrics["seed"] == 3 and "--seed 3" in metrics["command"]
     assert set(metrics["controls"]) == {"first_war", "shuffled_war"}
+    assert all(set(spread) == {"temporal", "frequency"} for spread in metrics["gate_liveness"]["layers"].values())
     assert metrics["bootstrap"]["unit"] == "identity" and metrics["groups"]["yaw"]["groups"]
     assert metrics["environment"] == environment()
     assert metrics["dataset_overrides"] == SMALL
@@ -86,7 +87,7 @@ def test_arguments_override_the_recipe(tmp_path):
     history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
     assert "loss_ce" not in history[0]
     assert not any(".dam." in name for name in load_file(tmp_path / "model.safetensors"))
-    assert "controls" not in json.loads((tmp_path / "metrics.json").read_text())
+    assert not {"controls", "gate_liveness"} & json.loads((tmp_path / "metrics.json").read_text()).keys()
 
 
 def test_prediction_of_the_script_equals_that_of_the_pipeline(trained):

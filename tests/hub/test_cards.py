@@ -62,6 +62,14 @@ def test_card_of_a_model_from_rendered_faces_says_so(dataset, synthetic):
     assert ("they show no real person" in card_of(dataset=dataset).text) == synthetic
 
 
+def test_liveness_appears_only_if_measured():
+    assert "DAM gates" not in card_of().text
+    layers = {"3": {"temporal": 0.0123}, "12": {"temporal": 0.5, "frequency": 0.25}}
+    text = card_of(gate_liveness={"num_clips": 40, "layers": layers, "flipped": 0.125}).text
+    assert "mean over 40 clips, 12.5 % of the answers change" in text
+    assert "| 3 | 1.2 % | off |\n| 12 | 50 % | 25 % |" in text and "\n\n\n" not in text
+
+
 def test_controls_appear_only_if_measured():
     assert "first frame alone" not in card_of().text
     assert "WAR 0.1512" in card_of(controls={"first_war": 0.1512, "shuffled_war": 0.6}).text

@@ -126,6 +126,10 @@ def test_numbers_are_those_of_the_metrics_file(page, finished):
     def values(value, interval):
         return [number(value), "–" if interval is None else f"{number(interval[0])} to {number(interval[1])}"]
 
+    liveness = metrics["gate_liveness"]
+    for layer, spread in liveness["layers"].items():
+        assert [layer, *(f"{100 * spread[name]:.2g} %" for name in ("temporal", "frequency"))] in page.rows
+    assert f"{100 * liveness['flipped']:.1f} % of the answers change" in page.texts["gates"]
     totals = {"WAR": "war", "UAR": "uar", "macro F1": "macro_f1", "calibration error (ECE)": "ece"}
     for name, key in totals.items():
         assert [name, *values(metrics[key], metrics["intervals"][key])] in page.rows
