@@ -3,10 +3,11 @@
 import json
 import ntpath
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ...file_kinds_hdf import VIDEO_SUFFIXES, has_suffix, is_clutter
+from ...file_kinds_hdf import VIDEO_SUFFIXES, frame_files, has_suffix, is_clutter
 from ..file_names import ListedPaths, is_text
 from ..files import parse_json
 from .folder_files import SPLIT_NAMES, FolderClip
@@ -16,6 +17,7 @@ from .text_files import read_lines
 
 _CSV = (".csv", ".tsv")
 _JSON_LINES = (".jsonl",)
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # a drive, or a share of another machine
 _FURTHER_COLUMNS = ("split", "group", "clip_id", "scene", "fold")
 
 
@@ -84,9 +86,14 @@ def _clip(row: dict[str, str], paths: ListedPaths, default_split: str) -> Folder
     fold = row.get("fold") or None
     if fold is not None and whole_number(fold) is None:
         raise ValueError(f"{row['place']}: `fold` must be a number, got {fold!r}.")
+    path = paths.find(row["path"])
+    if os.name != "nt" and _OF_WINDOWS.match(row["path"]) and not os.path.exists(path):
+        raise ValueError(
+            f"{row['place']}: {row['path']} is a path on a Windows machine; write paths relative to {paths.root}."
+        )
     return FolderClip(
         clip_id=row.get("clip_id") or _clip_id(row["path"].replace("\\", "/"), paths.root),
-        path=paths.find(row["path"]),
+        path=path,
         label=row["label"],
         place=row["place"],
         split=SPLIT_NAMES[split.lower()],
@@ -113,9 +120,9 @@ def _read_rows(file: str, paths: ListedPaths, labels: Collection[str]) -> tuple[
         columns, described = list(dict.fromkeys(key for row, _ in cells for key in row)), "JSON lines"
     else:
         table = read_table(file, _names_columns, lambda row: _is_clip(row, paths, labels))
-        columns = table.columns or ["path", "label"]
+        columns = table.columns
         cells = [(dict(zip(columns, row, strict=True)), number) for number, row in table.rows]
-        described = f"separated by a {table.delimiter}" + ("" if table.columns else ", no line names the columns")
+        described = f"separated by a {table.delimiter}" + ("" if table.is_named else ", no line names the columns")
     if not cells:
         raise ValueError(f"{file}: lists no clip.")
     used = _columns_used(file, columns, described)
@@ -153,13 +160,25 @@ def _names_columns(cells: list[str]) -> bool:
     return any(name in LABEL_COLUMNS for name in names) and not any(map(_looks_like_path, cells))
 
 
-def _is_clip(cells: list[str], paths: ListedPaths, labels: Collection[str]) -> bool:
-    if len(cells) != 2 or not all(cells):
+def _is_clip(cells: dict[str, str], paths: ListedPaths, labels: Collection[str]) -> bool:
+    path, label = cells["path"], cells["label"]
+    if "total_frames" in cells:  # an unnamed number may mean anything else
+        folder, number = paths.find(path), whole_number(cells["total_frames"])
+        if number is None or not os.path.isdir(folder) or len(frame_files(folder)) != number:
+            return False
+    elif _ends_in_number_of(path, paths):
         return False
-    path, label = cells
     is_name = expression_name(label) is not None or plain_name(label) in map(plain_name, labels)
     is_label = is_name or whole_number(label) is not None
     return is_label and (_looks_like_path(path) or os.path.exists(paths.find(path)))
+
+
+def _ends_in_number_of(path: str, paths: ListedPaths) -> bool:
+    """Whether a path that does not exist is a folder and a number: two cells of a list separated by spaces."""
+    folder, _, number = path.rpartition(" ")
+    if whole_number(number) is None or os.path.exists(paths.find(path)):
+        return False
+    return os.path.isdir(paths.find(folder))
 
 
 def _looks_like_path(text: str) -> bool:

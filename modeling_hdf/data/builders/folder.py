@@ -45,8 +45,8 @@ class VideoFolderConfig(ExpressionConfig):
     nothing but pictures.
 
     A list may use other clear names for the columns path and label (`video_path`, `emotion`; see [`read_table`] for
-    delimiters). A list without column names has two columns: path and label. Lists named `train.csv`, `val.csv`
-    and `test.csv` each hold a split.
+    delimiters). A list without column names has two columns: path and label; between them VideoMAE's lists of frame
+    folders give the number of frames. Lists named `train.csv`, `val.csv` and `test.csv` each hold a split.
 
     Missing splits are cut from the training clips: first test, then validation, by whole groups if there are groups.
     If there are no training clips, nothing is cut, and the data must contain a test split.

@@ -1,6 +1,7 @@
 """Tables in text files: CSV with any delimiter, with or without a first line that names the columns."""
 
 import csv
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,11 @@ PATH_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "emotion", "expression", "class", "class_name", "category")
 
+# The columns of files that do not name them: clip and label, or a frame folder as VideoMAE lists it.
+_UNNAMED = {
+    ("path", "total_frames", "label"): "a clip, its number of frames and a label",
+    ("path", "label"): "a clip and a label",
+}
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", " ": "space"}
 _BLANKS = " \t"
 
@@ -24,14 +30,16 @@ class Table:
     The cells of a text file.
 
     Attributes:
-        columns: names of the columns, see [`column_name`]; `None` if no line names them.
-        rows: line number and cells of each row; if columns have names, each row has as many cells.
+        columns: names of the columns, see [`column_name`].
+        rows: line number and cells of each row, as many as there are columns.
         delimiter: the delimiter in words: comma, semicolon, tab or space.
+        is_named: whether a line of the file names the columns.
     """
 
-    columns: list[str] | None
+    columns: list[str]
     rows: list[tuple[int, list[str]]]
     delimiter: str
+    is_named: bool
 
 
 def column_name(text: str) -> str:
@@ -50,7 +58,8 @@ def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callab
     Args:
         path (`str` or `Path`): the file.
         names_columns (`Callable`): whether the cells of a first line name columns; `names_columns(["path", "label"])`.
-        is_clip (`Callable`): whether the cells of a first line describe a clip; `is_clip(["a.mp4", "fear"])`.
+        is_clip (`Callable`): whether the cells of a first line, by column, describe a clip;
+            `is_clip({"path": "a.mp4", "label": "fear"})`, or also with `"total_frames"`.
 
     Raises:
         ValueError: if no delimiter makes the first line column names or a clip, if a row has more or fewer cells than
@@ -68,22 +77,17 @@ def read_table(path: str | os.PathLike, names_columns: Callable, is_clip: Callab
         if names_columns(cells):
             rows, delimiter = _rows_below(path, lines, start, delimiter)
             return _named(path, [column_name(cell) for cell in cells], rows, delimiter)
-    for delimiter, cells in first.items():
-        if is_clip(_in_two(cells, delimiter)):
-            rows = [(number, _in_two(cells, delimiter)) for number, cells in _rows(path, lines, delimiter)]
-            for number, cells in rows:
-                if len(cells) != 2 or not all(cells):
-                    raise ValueError(
-                        f"{path}, line {number}: expected a clip and a label, separated by a "
-                        f"{_DELIMITERS[delimiter]}, got {' | '.join(cells)!r}."
-                    )
-            return Table(None, rows, _DELIMITERS[delimiter])
+    for delimiter, columns in itertools.product(delimiters, _UNNAMED):
+        cells = _at_most(len(columns), first[delimiter], delimiter)
+        if len(cells) == len(columns) and all(cells) and is_clip(dict(zip(columns, cells, strict=True))):
+            return _unnamed(path, columns, list(_rows(path, lines, delimiter)), delimiter)
     seen = max(delimiters, key=lambda each: len(first[each]))
     cells = ", ".join(repr(cell[:80]) for cell in first[seen][:12])
     raise ValueError(
         f"{path}, line {start + 1}: neither names the columns nor is a clip with a known label. Cells seen, separated "
         f"by a {_DELIMITERS[seen]}: {cells}. Write a first line that names the columns, such as `path,label`, and "
-        "name classes of your own with `labels` (`--labels`). If the file is no list of clips, move it elsewhere."
+        "name classes of your own with `labels` (`--labels`). Lines of `path total_frames label` are read if the path "
+        "is a folder with so many frames. If the file is no list of clips, move it elsewhere."
     )
 
 
@@ -150,14 +154,28 @@ def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, li
                 f"{width} ({', '.join(columns)}), separated by a {_DELIMITERS[delimiter]}."
             )
         even.append((number, cells))
-    return Table(columns, even, _DELIMITERS[delimiter])
+    return Table(columns, even, _DELIMITERS[delimiter], is_named=True)
 
 
-def _in_two(cells: list[str], delimiter: str) -> list[str]:
-    """Clip and label of a line without column names. If spaces separate the cells, the label is the last word."""
-    while len(cells) > 2 and not cells[-1]:
+def _unnamed(
+    path: str | os.PathLike, columns: tuple[str, ...], rows: list[tuple[int, list[str]]], delimiter: str
+) -> Table:
+    even = [(number, _at_most(len(columns), cells, delimiter)) for number, cells in rows]
+    for number, cells in even:
+        if len(cells) != len(columns) or not all(cells):
+            raise ValueError(
+                f"{path}, line {number}: expected {_UNNAMED[columns]}, separated by a {_DELIMITERS[delimiter]}, got "
+                f"{' | '.join(cells)!r}."
+            )
+    return Table(list(columns), even, _DELIMITERS[delimiter], is_named=False)
+
+
+def _at_most(width: int, cells: list[str], delimiter: str) -> list[str]:
+    """The cells of a line without column names. If spaces separate the cells, the path may hold spaces too."""
+    while len(cells) > width and not cells[-1]:
         cells = cells[:-1]
-    return [" ".join(cells[:-1]), cells[-1]] if delimiter == " " and len(cells) > 2 else cells
+    extra = len(cells) - width
+    return [" ".join(cells[: extra + 1]), *cells[extra + 1 :]] if delimiter == " " and extra > 0 else cells
 
 
 __all__ = ["LABEL_COLUMNS", "PATH_COLUMNS", "Table", "column_name", "read_table"]

@@ -148,6 +148,47 @@ def test_lists_named_by_splits_as_videomae_has_them(root):
         listing(root)
 
 
+FOLDERS = {"frames/a": 3, "frames/b c": 12, "frames/d 12": 2}  # and the number of frames in each
+
+
+@pytest.mark.parametrize("delimiter", [" ", ",", "\t"])
+def test_videomaes_lists_of_frame_folders(root, delimiter):
+    for folder, count in FOLDERS.items():
+        write_frames(root / folder, [f"img_{number:05d}.jpg" for number in range(1, count + 1)])
+    lines = [delimiter.join([folder, str(count), str(index)]) for index, (folder, count) in enumerate(FOLDERS.items())]
+    (root / "train.csv").write_text("\n".join(lines))
+    names = ("x", "y", "z")
+    read = listing(root, labels=names)
+    assert [(clip.path, clip.label) for clip in read.clips] == [
+        (str(root / folder), name) for folder, name in zip(FOLDERS, names, strict=True)
+    ]
+    assert any("columns not used: total_frames" in note for note in read.notes)
+    (root / "train.csv").write_text("\n".join(line.replace("12", "11") for line in lines))  # lines but the first
+    assert [clip.label for clip in listing(root, labels=names).clips] == list(names)
+
+
+@pytest.mark.parametrize("delimiter", [" ", ","])
+def test_an_unnamed_number_that_is_not_the_number_of_frames_is_refused(root, delimiter):
+    write_frames(root / "frames/a", ["1.jpg", "2.jpg"])
+    (root / "train.csv").write_text(delimiter.join(["frames/a", "3", "1"]))  # such as a fold
+    with pytest.raises(ValueError, match=r"line 1: neither names.*'frames/a', '3', '1'.*`path total_frames label`"):
+        listing(root, labels=("x", "y"))
+
+
+@pytest.mark.parametrize("path", ["C:\\data\\a.mp4", "d:/data/a.mp4", "\\\\server\\share\\a.mp4"])
+@pytest.mark.skipif(os.name == "nt", reason="such paths are good on Windows")
+def test_absolute_paths_of_windows_are_refused_with_their_line(root, path):
+    (root / "clips.csv").write_text(f"path,label\nclips/a.mp4,fear\n{path},fear\n")
+    with pytest.raises(ValueError, match=r"clips.csv, line 3: .* is a path on a Windows machine; write .* relative"):
+        listing(root)
+
+
+def test_a_name_with_a_colon_is_no_drive(root):
+    (root / "a:b.mp4").write_bytes(b"x")
+    (root / "clips.csv").write_text("path,label\na:b.mp4,fear\n")
+    assert found(root) == {"a:b.mp4": "fear"}
+
+
 def test_labels_that_pandas_made_floats(root):
     names = tuple(NAMES.values())
     text = table(",", "path,label")
