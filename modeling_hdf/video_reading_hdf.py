@@ -20,9 +20,10 @@ from av.video.reformatter import VideoReformatter
 from transformers.utils import logging
 from transformers.video_utils import VideoMetadata
 
+from .display_hdf import Display, is_sound
 from .file_kinds_hdf import HEAD, read_head, what_it_is
 from .limits_hdf import LIMITS, empty_clip
-from .mp4_index_hdf import count_index_entries
+from .mp4_index_hdf import count_index_entries, track_matrix
 
 logger = logging.get_logger(__name__)
 
@@ -37,7 +38,6 @@ _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 # these seconds.
 _MISSING_SHARE, _MISSING_SECONDS = 0.1, 0.5
 _MOST_STREAMS = 64  # streams of a file; the limit on the frame size is set only for these
-_MOST_STRETCHED = 16  # a larger ratio of a pixel's sides is a fault of the file
 
 
 def presentation_times(
@@ -82,61 +82,12 @@ def all_frames(metadata: VideoMetadata, timestamps: np.ndarray | None = None) ->
     return np.arange(metadata.total_num_frames)
 
 
-@dataclass(frozen=True)
-class _Display:
-    """Size and rotation of the displayed pictures. As in players, the first frame sets both for the whole video.
-
-    Attributes:
-        width, height: size of the stored picture with square pixels.
-        matrix: the numbers a, b, c, d of FFmpeg's display matrix, which maps a stored point to the displayed point by
-            `x' = a x + c y`, `y' = b x + d y`, with y downwards.
-    """
-
-    width: int
-    height: int
-    matrix: tuple[float, float, float, float]
-
-    @classmethod
-    def of(cls, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> "_Display":
-        if not pixel_aspect or not Fraction(1, _MOST_STRETCHED) <= pixel_aspect <= _MOST_STRETCHED:
-            pixel_aspect = 1
-        return cls(max(1, round(frame.width * pixel_aspect)), frame.height, _display_matrix(frame))
-
-    @property
-    def is_on_its_side(self) -> bool:
-        """Whether the matrix turns rows into columns."""
-        a, b, c, d = self.matrix
-        return abs(b) + abs(c) > abs(a) + abs(d)
-
-    def upright(self, picture: np.ndarray) -> np.ndarray:
-        """Apply the matrix, rounded to quarter turns and mirrorings, to a picture `(height, width, 3)`."""
-        a, b, c, d = self.matrix
-        if self.is_on_its_side:
-            picture = picture.swapaxes(0, 1)
-            a, d = c, b
-        return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:
-        # Newer cameras write data beside the matrix that PyAV does not know. PyAV then gives only the rotation angle.
-        angle = np.deg2rad(frame.rotation)
-        cosine, sine = float(np.cos(angle)), float(np.sin(angle))
-        return cosine, -sine, sine, cosine
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(data, dtype=np.int32)[:5].tolist()
-    return a, b, c, d
-
-
 @dataclass
 class StreamedFrame:
     """A frame of [`VideoFile.stream`]; only `rgb` converts it to RGB."""
 
     _frame: av.VideoFrame
-    _display: _Display
+    _display: Display
     _converters: dict[tuple[int, int], VideoReformatter]  # one per size, shared by the frames of a pass
 
     @property
@@ -309,7 +260,14 @@ class VideoFile:
         with self._open() as (container, stream):
             for frame in self._frames(container, stream):
                 if display is None:
-                    display = _Display.of(frame, stream.sample_aspect_ratio)
+                    aspect = stream.sample_aspect_ratio
+                    if aspect and not is_sound(aspect):
+                        sides = f"{aspect.numerator}:{aspect.denominator}"
+                        logger.warning_once(
+                            f"{self.name}: declares pixels with sides of {sides}. That is taken for a fault of the "
+                            "file: they are shown as squares."
+                        )
+                    display = Display.of(frame, aspect, lambda: track_matrix(self.source, stream.id))
                     LIMITS.check_frame(self.name, display.width, display.height)
                 yield StreamedFrame(frame, display, converters)
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported
@@ -13,6 +14,9 @@ from tiny_models import move_dam_weights, save_backbone, tiny_config  # noqa: E4
 from transformers import set_seed  # noqa: E402
 
 from modeling_hdf import HDFForVideoClassification  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts commands in the background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,39 @@ def test_index_of_fifty_million_packets_is_refused_before_it_is_loaded(tmp_path,
         read_clip(bytes(content), all_frames)
 
 
+def with_compressed_index(content: bytes, length: int | None = None, times: int = 1) -> bytes:
+    """A QuickTime file with its index compressed, as often as given; its length can be a false one."""
+
+    def box(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(data), kind) + data
+
+    start = content.index(b"moov") - 4
+    end = start + int.from_bytes(content[start : start + 4], "big")
+    index = content[start:end]
+    for _ in range(times):
+        stored = struct.pack(">I", length or len(index)) + zlib.compress(index)
+        index = box(b"moov", box(b"cmov", box(b"dcom", b"zlib") + box(b"cmvd", stored)))
+    return content[:start] + index + content[end:]
+
+
+def test_a_compressed_index_is_read_and_counted(tmp_path):
+    path = write_video(tmp_path / "clip.mov", 12)
+    content = path.read_bytes()
+    path.write_bytes(with_compressed_index(content))
+    assert read_numbers(read_clip(path, all_frames)[0]) == list(range(12))
+    for times in (1, 2, 3):
+        assert count_index_entries(BytesIO(with_compressed_index(content, times=times))) == 12
+    no_zlib = with_compressed_index(content).replace(zlib.compress(b"")[:2], b"no")
+    assert count_index_entries(BytesIO(no_zlib)) == 0
+    bomb = bytearray(content)
+    start = bomb.index(b"stsz") + 4
+    bomb[start : start + 12] = struct.pack(">3I", 0, 100, 50_000_000)
+    for damaged in (with_compressed_index(bytes(bomb)), with_compressed_index(content, length=0xFFFFFFF0)):
+        path.write_bytes(damaged)
+        with pytest.raises(LimitError, match=r"clip.mov: its index lists [0-9,]+ packets, and the limit is 8,000,000"):
+            read_clip(path, all_frames)
+
+
 def test_index_is_counted_as_ffmpeg_counts_it(tmp_path):
     for name, options in (
         ("clip.mp4", {}),

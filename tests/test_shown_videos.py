@@ -51,13 +51,14 @@ def test_every_format_opens_as_path_and_as_content(tmp_path, name, caplog):
     assert has_suffix(path, VIDEO_SUFFIXES) and not caplog.records
 
 
-@pytest.mark.parametrize("aspect, width", [(Fraction(4, 3), 128), (Fraction(1, 2), 48), (Fraction(1000), WIDTH)])
-def test_pixels_are_made_square(tmp_path, aspect, width):
+@pytest.mark.parametrize("aspect, width", [(Fraction(4, 3), 128), (Fraction(1, 2), 48), (Fraction(1, 40), WIDTH)])
+def test_pixels_are_made_square(tmp_path, aspect, width, caplog):
     path = write_video(tmp_path / "clip.mp4", 3, pixel_aspect=aspect)  # the last is no pixel but a fault
     frames, metadata = sample(path, 3)
     assert frames.shape == (3, HEIGHT, width, 3) and (metadata.height, metadata.width) == (HEIGHT, width)
     back = [np.asarray(Image.fromarray(frame).resize((WIDTH, HEIGHT))) for frame in frames]
     assert read_numbers(np.stack(back)) == [0, 1, 2]
+    assert (f"{path}: declares pixels with sides of 1:40" in caplog.text) == (aspect == Fraction(1, 40))
 
 
 def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path):
@@ -66,13 +67,21 @@ def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path):
     assert sample(path, 1)[0].shape == (1, 128, HEIGHT, 3)
 
 
+@pytest.mark.parametrize("name, is_mirrored", [("clip.mp4", False), ("clip.mov", True), ("clip.mkv", False)])
+@pytest.mark.parametrize("source", ["path", "content"])
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_side_data_of_an_unknown_kind_does_not_hide_the_turn(tmp_path, turn, monkeypatch):
+def test_side_data_of_an_unknown_kind_does_not_hide_the_turn(tmp_path, name, source, turn, is_mirrored, monkeypatch):
     """As PyAV raises for files of newer cameras, whose side data its table lacks."""
     a, b, c, d = [(ONE, 0, 0, ONE), (0, -ONE, ONE, 0), (-ONE, 0, 0, -ONE), (0, ONE, -ONE, 0)][turn]
+    if is_mirrored:  # after the turn
+        a, c = -a, -c
     picture = np.zeros((32, 64, 3), dtype=np.uint8)
     picture[:16, :32], picture[16:, :32] = 255, 128
-    path = write_video(tmp_path / "clip.mp4", [picture] * 3, display_matrix=(a, b, 0, c, d, 0, 0, 0, 1 << 30))
+    path = write_video(tmp_path / name, [picture] * 3, display_matrix=(a, b, 0, c, d, 0, 0, 0, 1 << 30))
+    expected = np.rot90(picture, turn)[:, :: -1 if is_mirrored else 1]  # counterclockwise
+    video = path if source == "path" else path.read_bytes()
+    usual, _ = sample(video, 2)
+    assert np.abs(usual[0].astype(int) - expected).mean() < 3
     met = []
 
     def refuse(frame):
@@ -80,8 +89,7 @@ def test_side_data_of_an_unknown_kind_does_not_hide_the_turn(tmp_path, turn, mon
         raise ValueError("31 is not a valid Type")
 
     monkeypatch.setattr("av.frame.SideDataContainer", refuse)
-    frames, _ = sample(path, 2)
-    expected = np.rot90(picture, turn)  # counterclockwise
+    frames, _ = sample(video, 2)
     assert met and frames.shape[1:] == expected.shape
     assert np.abs(frames[0].astype(int) - expected).mean() < 3
 

@@ -104,6 +104,9 @@ def fold_lines(result: dict) -> list[str]:
         return f"{name:<20}" + "  ".join(f"{values[key]:>{width}.3f}" for key in metrics)
 
     lines += [line(f"fold {fold['fold']}", fold) for fold in result["folds"]]
+    unread = [f"{fold['num_unreadable']} of fold {fold['fold']}" for fold in result["folds"] if fold["num_unreadable"]]
+    if unread:
+        lines.insert(1, f"clips that could not be read, and count in no figure: {', '.join(unread)}")
     lines += [line("mean", result["mean"]), line("standard deviation", result["standard_deviation"]), "recall"]
     for name, mean in result["mean"]["recall"].items():
         deviation = result["standard_deviation"]["recall"][name]

@@ -45,6 +45,7 @@ from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
 from ..reports.plots import plot_confusion_matrix, plot_training_curves
 from ..training.arguments import HDFTrainingArguments
+from ..training.distributed import decided_by_first, num_processes
 from ..training.recipes import (
     as_fields,
     build_processor,
@@ -60,6 +61,7 @@ from .text import total_lines, unreadable_lines
 
 # Arguments that do not change the trained weights. All others identify a recipe.
 FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
+_MOST_NAMED = 10  # clips in an error message
 
 
 @dataclass
@@ -123,14 +125,16 @@ def _train(
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
     with output_dir_of(training.output_dir, record, "hdf train"):
-        trainer, builder, clips = _trained(script, data, training, record)
-        return _tested(script, data, trainer, builder, clips, command)
+        trainer, builder, clips, left_out = _trained(script, data, training, record)
+        # With the peer protocol the test counts the same clips again.
+        return _tested(script, data, trainer, builder, clips, command, 0 if data.peer_protocol else left_out)
 
 
 def _trained(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, record: dict
-) -> tuple[HDFTrainer, DatasetBuilder, dict[str, ClipDataset]]:
-    """The trainer with the trained model, the prepared dataset, and the clips of each split."""
+) -> tuple[HDFTrainer, DatasetBuilder, dict[str, ClipDataset], int]:
+    """The trainer with the trained model, the prepared dataset, the clips of each split, and the number of clips left
+    out of validation."""
     set_seed(training.seed)
     with training.main_process_first(desc="preparing the dataset"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
@@ -143,6 +147,7 @@ def _trained(
     model = build_model(script, names)
     processor = build_processor(model.config)
     clips = data.clips(splits, processor, training.seed, skip_unreadable=("test",))
+    unreadable = _leave_out_unreadable(clips, data, builder)
     trainer = HDFTrainer(
         model=model,
         args=training,
@@ -154,7 +159,33 @@ def _trained(
     if trainer.is_world_process_zero():
         write_record(training.output_dir, record)
     trainer.train_to_the_end(training.resume_from_checkpoint)
-    return trainer, builder, clips
+    return trainer, builder, clips, len(unreadable)
+
+
+def _leave_out_unreadable(
+    clips: dict[str, ClipDataset], data: DataArguments, builder: DatasetBuilder
+) -> dict[int, str]:
+    """
+    Takes the clips that cannot be read out of `clips["validation"]`, before the first step, so that every epoch is
+    measured on the same clips; returns their error messages by index. Process 0 reads all of them and names them.
+
+    Raises:
+        ValueError: if they are more than `max_missing` allows, or if no clip is left.
+    """
+    validation = clips["validation"]
+    messages = decided_by_first(validation.find_unreadable)
+    if not messages:
+        return messages
+    listed = [f"  {validation.rows[index]['clip_id']}: {message}" for index, message in messages.items()]
+    failure = data.too_many_missing(builder, len(messages))
+    if failure is None and len(messages) == len(validation):
+        failure = "No clip is left for validation."
+    if failure is not None:
+        raise ValueError("\n".join([failure, *listed[:_MOST_NAMED]]))
+    if num_processes() == 1 or torch.distributed.get_rank() == 0:
+        print(f"validation: {len(messages)} clips cannot be read, and are left out", *listed, sep="\n", flush=True)
+    clips["validation"] = validation.without(messages)
+    return messages
 
 
 def _tested(
@@ -164,8 +195,10 @@ def _tested(
     builder: DatasetBuilder,
     clips: dict[str, ClipDataset],
     command: list[str],
+    num_left_out: int,
 ) -> Outcome:
-    """Tests the model, and writes and pushes what belongs beside the weights."""
+    """Tests the model, and writes and pushes what belongs beside the weights. `num_left_out` clips of other splits
+    could not be read."""
     rows, names = clips["test"].rows, clips["test"].rows.features["label"].names
     probabilities, _ = predict_views(trainer, clips["test"], data.num_views)
     unreadable = unreadable_clips(clips["test"])
@@ -192,7 +225,7 @@ def _tested(
     if results is None:
         return Outcome()
     print(f"report in {write_report(folder, rows)}")
-    return Outcome(results.to_dict(), code=missing_code("hdf train", data, builder, len(unreadable)))
+    return Outcome(results.to_dict(), code=missing_code("hdf train", data, builder, len(unreadable) + num_left_out))
 
 
 def write_results(

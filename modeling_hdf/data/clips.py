@@ -1,7 +1,9 @@
 """From dataset rows to training batches: decoding, sampling, augmentation, and the collator."""
 
 import copy
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import datasets
@@ -123,11 +125,37 @@ class ClipDataset(Dataset):
     def why_unreadable(self, index: int) -> str:
         """The error message of a clip that cannot be read. Tries to read it again."""
         for sample in (self.sampling.view(*self._view), None):  # another view may need a frame that this one lacks
-            try:
-                load_clip(self.rows[int(index)], sample=sample)
-            except (OSError, ValueError) as error:
-                return str(error)
+            message = self._error_of(index, sample)
+            if message is not None:
+                return message
         return "could not be read at first, but was readable when it was tried again; check the disk or the network."
+
+    def find_unreadable(self) -> dict[int, str]:
+        """The error messages of the clips that cannot be read, by index. Reads the view of each clip, in threads."""
+        sample = self.sampling.view(*self._view)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding releases the interpreter lock
+            messages = list(pool.map(lambda index: self._error_of(index, sample), range(len(self))))
+        return {index: message for index, message in enumerate(messages) if message is not None}
+
+    def without(self, indices: Collection[int]) -> "ClipDataset":
+        """The same clips, in the same view, without those at `indices`; for evaluation only."""
+        if self.training:
+            raise ValueError("Soft labels and draws belong to all clips; this dataset is for training.")
+        kept = [index for index in range(len(self)) if index not in indices]
+        fewer = copy.copy(self)
+        fewer.rows = (
+            self.rows.select(kept) if isinstance(self.rows, datasets.Dataset) else [self.rows[index] for index in kept]
+        )
+        fewer.cache = None if self.cache is None else {}
+        fewer._is_unreadable = torch.zeros(len(kept), dtype=torch.bool).share_memory_()
+        return fewer
+
+    def _error_of(self, index: int, sample: Callable[..., np.ndarray] | None) -> str | None:
+        try:
+            load_clip(self.rows[int(index)], sample=sample)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the random choices, also in worker processes that already run."""

@@ -52,7 +52,8 @@ def aggregate_folds(folds: Sequence[Results], allow_missing: bool = False) -> di
         `dataset_overrides`, `calibrated` (None if the files lack it); `folds`, for each `fold`, `folder`, `num_clips`,
         the metrics that all folds have, and `recall`; `mean` and `standard_deviation` (of the sample, divisor n - 1)
         of the metrics and, by class, of `recall`, over the folds with clips of the class (None with too few folds);
-        `missing_folds`; `num_clips`; and `confusion_matrix`, the sum.
+        `missing_folds`; `num_clips`; and `confusion_matrix`, the sum. `num_unreadable` is the number of clips that
+        could not be read and count in no figure, for each fold (None if the file does not tell) and in all.
 
     Raises:
         ValueError: for fewer than two folds, a missing or repeated fold, and folds of different datasets, label sets
@@ -70,11 +71,17 @@ def aggregate_folds(folds: Sequence[Results], allow_missing: bool = False) -> di
     return {
         **_same(folds[0]),
         "folds": [
-            {"fold": fold.fold, "folder": _folder(fold), **{name: getattr(fold, name) for name in shown}}
+            {
+                "fold": fold.fold,
+                "folder": _folder(fold),
+                **{name: getattr(fold, name) for name in shown},
+                "num_unreadable": None if fold.unreadable is None else len(fold.unreadable),
+            }
             for fold in folds
         ],
         "missing_folds": missing,
         "num_clips": int(matrix.sum()),
+        "num_unreadable": sum(len(fold.unreadable or []) for fold in folds),
         "mean": {
             **{name: float(np.mean(values)) for name, values in columns.items()},
             "recall": {name: float(np.mean(values)) if values else None for name, values in recalls.items()},

@@ -143,6 +143,7 @@ def _fill(
             evaluation=results.title if is_evaluated else None,
             controls=results.controls,
             liveness=results.gate_liveness,
+            num_unreadable=len(results.unreadable or []),
             **fields,
         )
 

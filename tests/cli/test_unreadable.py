@@ -136,16 +136,17 @@ def train(root: Path, folder: Path, *options: object) -> int:
     return main(["train", *map(str, data), *fields, *map(str, options)])
 
 
+def blank_content(video: Path) -> None:
+    """Leaves the headers whole, so that only decoding finds out that there is no picture."""
+    content = video.read_bytes()
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    video.write_bytes(content[:start] + bytes(end - start) + content[end:])
+
+
 def test_the_test_after_training_skips_them(videos, tmp_path, capsys):
     shutil.rmtree(videos / DAMAGED[1])
-    video = videos / DAMAGED[0]
-    write_video(video, number=20)
-    # Headers are whole, and no frame can be decoded: what only the test finds out.
-    content = video.read_bytes()
-    start = content.index(b"mdat") + 4
-    video.write_bytes(
-        content[:start] + bytes(content.index(b"moov") - 4 - start) + content[content.index(b"moov") - 4 :]
-    )
+    write_video(videos / DAMAGED[0], number=20)
+    blank_content(videos / DAMAGED[0])
     assert train(videos, tmp_path / "run", "--frame_controls", True) == 1
     captured = capsys.readouterr()
     assert "1 of 35 listed clips are missing, empty or unreadable" in captured.err
@@ -154,6 +155,50 @@ def test_the_test_after_training_skips_them(videos, tmp_path, capsys):
     assert metrics["num_clips"] == 20 and [entry["clip_id"] for entry in metrics["unreadable"]] == [DAMAGED[0]]
     assert set(metrics["controls"]) == {"first_war", "shuffled_war"}
     assert "1 of 21 clips could not be read" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.fixture
+def blank_validation_clip(videos) -> str:
+    """A clip of the validation split that cannot be decoded; the clips of the test split can."""
+    shutil.rmtree(videos / DAMAGED[1])
+    write_video(videos / DAMAGED[0], number=20)
+    blank_content(videos / "validation/fear/0.mp4")
+    return "validation/fear/0.mp4"
+
+
+def test_training_names_a_validation_clip_that_cannot_be_decoded_before_the_first_step(
+    videos, blank_validation_clip, tmp_path, capsys
+):
+    assert train(videos, tmp_path / "run") == 1
+    printed = capsys.readouterr().err
+    assert "1 of 35 listed clips are missing, empty or unreadable" in printed
+    assert f"{blank_validation_clip}: {videos / blank_validation_clip}" in printed
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("test_clip_too", [False, True])
+def test_validation_leaves_out_what_is_allowed_to_miss(
+    videos, blank_validation_clip, tmp_path, capsys, monkeypatch, test_clip_too
+):
+    if test_clip_too:
+        blank_content(videos / DAMAGED[0])
+    evaluated = []
+    evaluate = HDFTrainer.evaluation_loop
+
+    def counted(self, *arguments, **options):
+        output = evaluate(self, *arguments, **options)
+        evaluated.append((output.num_samples, output.label_ids.tolist()))
+        return output
+
+    monkeypatch.setattr(HDFTrainer, "evaluation_loop", counted)
+    assert train(videos, tmp_path / "run", "--max_missing", 1) == int(test_clip_too)
+    captured = capsys.readouterr()
+    assert f"  {blank_validation_clip}: {videos / blank_validation_clip}" in captured.out
+    others = [index for index, name in enumerate(EXPRESSIONS) if name != "fear"]
+    assert (evaluated[0][0], sorted(evaluated[0][1])) == (6, others)
+    state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+    assert any("eval_uar" in entry for entry in state["log_history"])
+    assert ("2 of 35 listed clips are missing, empty or unreadable" in captured.err) == test_clip_too
 
 
 def test_training_names_a_clip_with_a_broken_header_before_the_first_step(videos, tmp_path, capsys):

@@ -60,6 +60,20 @@ def test_clips_that_cannot_be_read_are_marked_by_whoever_reads_them(rows, proces
         ClipDataset(rows, processor, training=True, skip_unreadable=True)
 
 
+def test_clips_that_cannot_be_read_are_found_and_left_out(rows, processor):
+    rows[1]["clip"]["bytes"] = rows[1]["clip"]["bytes"][:100]
+    dataset = ClipDataset(rows, processor, cache=True)
+    found = dataset.find_unreadable()
+    assert list(found) == [1] and "60.mp4" in found[1]
+    rest = dataset.without(found)
+    assert len(rest) == 2 and rest.labels == [rows[0]["label"], rows[2]["label"]] and rest.find_unreadable() == {}
+    for index, old in enumerate((0, 2)):
+        torch.testing.assert_close(rest[index]["clip"], dataset[old]["clip"])
+    assert len(dataset) == 3
+    with pytest.raises(ValueError, match="for training"):
+        ClipDataset(rows, processor, training=True).without([0])
+
+
 def test_a_clip_that_can_be_read_again_was_still_not_measured(rows, processor):
     dataset, whole = ClipDataset(rows, processor, skip_unreadable=True), rows[0]["clip"]["bytes"]
     rows[0]["clip"]["bytes"] = b""

@@ -1,6 +1,7 @@
 """The launch configurations that ship, and a training launched by one of them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from hand_written_training import common_arguments
 
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data.locks import folder_lock
 from modeling_hdf.training import arguments as training_arguments
 
 
@@ -36,6 +38,21 @@ def test_processes_that_would_train_alone_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(training_arguments, "num_processes", lambda: 2)
     with pytest.raises(ValueError, match="2 processes were started.*`--use_cpu true`"):
         training_arguments.HDFTrainingArguments(**common_arguments(tmp_path))
+
+
+@pytest.mark.distributed
+@pytest.mark.xdist_group("distributed")
+def test_two_processes_are_refused_together_where_another_run_works(tmp_path):
+    out = tmp_path / "out"
+    launch = ["-m", "modeling_hdf", "train", "--accelerate_config", "cpu_2", "--main_process_port", "0"]
+    command = [sys.executable, *launch, "--use_cpu", "true", "--output_dir", str(out)]
+    with folder_lock(out, "hdf other"):
+        before = sorted(out.rglob("*"))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert sorted(out.rglob("*")) == before
+    assert done.returncode != 0
+    refusal = f"{out}: `hdf other` (process {os.getpid()} on "
+    assert done.stderr.count(f"hdf train: error: {refusal}") == 2, done.stderr[-4000:]
 
 
 @pytest.mark.distributed

@@ -157,6 +157,18 @@ def test_the_command_prints_each_fold_and_the_result_as_json(folds, capsys):
     assert lines[-1].split() == ["neutral", f"{neutral[0]:.3f}", "+-", f"{neutral[1]:.3f}"]
 
 
+def test_clips_that_could_not_be_read_are_counted_by_fold(tmp_path, capsys):
+    lost = [{"clip_id": "7", "message": "7.mp4: no frame can be decoded"}, {"clip_id": "8", "message": "8.mp4: gone"}]
+    told = [{"unreadable": []}, {"unreadable": lost}, {}, {"unreadable": lost[:1]}, {"unreadable": []}]
+    folders = [write_fold(tmp_path, fold, **more)[0] for fold, more in enumerate(told, start=1)]
+    assert main(["folds", *map(str, folders), "--json"]) == 0
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert [fold["num_unreadable"] for fold in result["folds"]] == [0, 2, None, 1, 0] and result["num_unreadable"] == 3
+    line = "clips that could not be read, and count in no figure: 2 of fold 2, 1 of fold 4"
+    assert printed.err.splitlines()[1] == line
+
+
 def test_the_command_says_what_is_missing(folds, capsys):
     folders = [str(folder) for folder, metrics in folds if metrics["fold"] not in (2, 4)]
     assert main(["folds", *folders]) == 1

@@ -56,6 +56,16 @@ def test_card_states_the_numbers_of_the_metrics_file():
     assert "looks at 8 frames, spread evenly over the clip, of 224x224 pixels" in card.text
 
 
+def test_card_counts_the_clips_that_could_not_be_read():
+    lost = [{"clip_id": str(number), "message": "damaged"} for number in range(3)]
+    text = card_of(unreadable=lost).text
+    assert "43 clips, seed 17:\n\n> 3 more clips of this split could not be read, and count in no figure.\n\n|" in text
+    assert (
+        "> 1 more clip of this split could not be read, and counts in no figure." in card_of(unreadable=lost[:1]).text
+    )
+    assert all("could not be read" not in card_of(**more).text for more in ({}, {"unreadable": []}))
+
+
 @pytest.mark.parametrize("dataset, synthetic", [("synthetic", True), ("dfew", False)])
 def test_card_of_a_model_from_rendered_faces_says_so(dataset, synthetic):
     assert ("Synthetic data only" in card_of(dataset=dataset).text) == synthetic

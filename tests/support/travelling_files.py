@@ -7,6 +7,7 @@ TRAVELLING_FILES = {
     "configuration_hdf.py",
     "dam_hdf.py",
     "dam_normalized_hdf.py",
+    "display_hdf.py",
     "downloading_hdf.py",
     "file_kinds_hdf.py",
     "frame_reading_hdf.py",
