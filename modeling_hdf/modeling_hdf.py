@@ -66,14 +66,10 @@ class HDFPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # The backbone initialises itself. transformers guards `torch.nn.init`, so loaded parameters stay unchanged.
-        if isinstance(module, DAM_MODULES):
+        if isinstance(module, DAM_MODULES) or module is getattr(self, "fc_norm", None):
             module.reset_parameters()
-        elif isinstance(module, nn.Linear):
+        elif module is getattr(self, "classifier", None):
             init.normal_(module.weight, std=self.config.backbone_config.initializer_range)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
             init.zeros_(module.bias)
 
     def save_pretrained(self, save_directory, *, save_original_format: bool = False, **kwargs) -> None:

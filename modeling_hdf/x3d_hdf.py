@@ -1,22 +1,17 @@
 """X3D as a backbone: the network of "X3D: Expanding Architectures for Efficient Video Recognition"
 (Feichtenhofer 2020, https://arxiv.org/abs/2004.04730), on which the paper of HDF builds.
-
-Frames are images to all layers but two kinds: the stem's temporal convolution, and the channel-wise 3x3x3 convolution
-of each block. Both are written as one two-dimensional step per temporal tap, summed over shifted frames. That is the
-same sum as a 3-D convolution, trains faster than one on a CPU, and costs a clip of one frame a single tap.
 """
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
 
 from .backbone_hdf import Backbone, DropPath, as_pair
-from .batch_norm_hdf import GlobalBatchNorm, frozen_statistics
+from .batch_norm_hdf import GlobalBatchNorm
+from .x3d_layers_hdf import SqueezeExcitation, TemporalConvolution, X3DFinish, X3DPooling, X3DStage, X3DStem, draw
 
 
 @strict
@@ -64,11 +59,8 @@ class X3DConfig(PreTrainedConfig):
     def validate_architecture(self):
         """Checks that the fields are in range and that the lists have one entry per stage."""
         super().validate_architecture()
-        numbers = {
-            name: getattr(self, name) for name in ("num_frames", "num_channels", "stem_channels", "stem_stride")
-        }
-        numbers |= {name: getattr(self, name) for name in ("stem_kernel", "expansion", "squeeze_ratio")}
-        numbers |= {"head_channels": self.head_channels}
+        names = ("num_frames", "num_channels", "stem_channels", "stem_stride", "stem_kernel", "head_channels")
+        numbers = {name: getattr(self, name) for name in (*names, "expansion", "squeeze_ratio")}
         for name in ("stage_channels", "stage_depths", "stage_strides"):
             if len(getattr(self, name)) != max(1, len(self.stage_channels)):
                 raise ValueError(
@@ -94,174 +86,6 @@ class X3DConfig(PreTrainedConfig):
         return len(self.stage_channels)
 
 
-def _squeezed(channels: int, ratio: float) -> int:
-    """Channels of squeeze-and-excitation: the share rounded to a multiple of 8, at least 8, never below 90 %."""
-    share = channels * ratio
-    rounded = max(8, int(share + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * share else rounded
-
-
-class TemporalConvolution(nn.Module):
-    """
-    Channel-wise convolution over frames and space, without bias, zero-padded in both:
-    `y[t] = sum_k conv2d(x[t + k - K // 2], weight[:, :, k])`, `k = 0 ... K - 1`.
-
-    Args:
-        channels (`int`): channels C.
-        kernel (`tuple[int, int]`): frames K and pixels that the kernel spans, odd numbers.
-        stride (`int`): spatial stride.
-    """
-
-    def __init__(self, channels: int, kernel: tuple[int, int], stride: int = 1):
-        super().__init__()
-        self.stride = stride
-        frames, pixels = kernel
-        self.weight = nn.Parameter(torch.empty(channels, 1, frames, pixels, pixels))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the weights as for a ReLU of the same fan-out (He et al. 2015)."""
-        init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, T, C, h, w)` to `(B, T, C, h', w')`, with any T."""
-        steps, centre = x.shape[1], self.weight.shape[2] // 2
-        y = self._tap(x, centre)
-        for distance in range(1, min(centre, steps - 1) + 1):
-            y[:, distance:] += self._tap(x, centre - distance)[:, :-distance]
-            y[:, :-distance] += self._tap(x, centre + distance)[:, distance:]
-        return y
-
-    def _tap(self, x: torch.Tensor, k: int) -> torch.Tensor:
-        weight = self.weight[:, :, k]
-        padding = weight.shape[-1] // 2
-        frames = F.conv2d(x.flatten(0, 1), weight, stride=self.stride, padding=padding, groups=len(weight))
-        return frames.unflatten(0, x.shape[:2])
-
-
-class X3DStem(nn.Module):
-    """Spatial 3x3 convolution, channel-wise temporal convolution, norm and ReLU."""
-
-    def __init__(self, config: X3DConfig):
-        super().__init__()
-        channels = config.stem_channels
-        self.spatial = nn.Conv2d(config.num_channels, channels, 3, config.stem_stride, padding=1, bias=False)
-        self.temporal = TemporalConvolution(channels, (config.stem_kernel, 1))
-        self.norm = GlobalBatchNorm(channels)
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Clips `(B, T, 3, H, W)` to maps `(B, T, C, h, w)`."""
-        x = self.spatial(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
-        x = self.temporal(x).flatten(0, 1)
-        return F.relu(self.norm(x)).unflatten(0, pixel_values.shape[:2])
-
-
-class SqueezeExcitation(nn.Module):
-    """Gate per channel from the mean over frames and space (Hu et al. 2018, https://arxiv.org/abs/1709.01507)."""
-
-    def __init__(self, channels: int, hidden: int):
-        super().__init__()
-        self.reduce = nn.Linear(channels, hidden)
-        self.expand = nn.Linear(hidden, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, T, C, h, w)` to the same shape."""
-        gate = torch.sigmoid(self.expand(F.relu(self.reduce(x.mean((1, 3, 4))))))  # (B, C)
-        return x * gate[:, None, :, None, None]
-
-
-class X3DBlock(nn.Module):
-    """
-    Inverted bottleneck: 1x1 convolution that expands, channel-wise 3x3x3 convolution, squeeze-and-excitation in every
-    other block, swish, 1x1 convolution that projects; added to a shortcut.
-    """
-
-    def __init__(self, channels_in: int, channels: int, inner: int, stride: int, hidden: int | None):
-        super().__init__()
-        self.expand = nn.Conv2d(channels_in, inner, 1, bias=False)
-        self.expand_norm = GlobalBatchNorm(inner)
-        self.channelwise = TemporalConvolution(inner, (3, 3), stride)
-        self.channelwise_norm = GlobalBatchNorm(inner)
-        self.squeeze_excitation = nn.Identity() if hidden is None else SqueezeExcitation(inner, hidden)
-        self.project = nn.Conv2d(inner, channels, 1, bias=False)
-        self.project_norm = GlobalBatchNorm(channels, start=0.0)
-        self.drop_path = nn.Identity()
-        changes = channels_in != channels
-        self.shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False) if changes or stride > 1 else None
-        self.shortcut_norm = GlobalBatchNorm(channels) if changes else None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, T, C_in, h, w)` to `(B, T, C, h', w')`."""
-        clips = x.shape[:2]
-        shortcut = x.flatten(0, 1)
-        branch = F.relu(self.expand_norm(self.expand(shortcut))).unflatten(0, clips)
-        branch = self.channelwise_norm(self.channelwise(branch).flatten(0, 1)).unflatten(0, clips)
-        branch = F.silu(self.squeeze_excitation(branch)).flatten(0, 1)
-        branch = self.drop_path(self.project_norm(self.project(branch)).unflatten(0, clips))
-        if self.shortcut is not None:
-            shortcut = self.shortcut(shortcut)
-        if self.shortcut_norm is not None:
-            shortcut = self.shortcut_norm(shortcut)
-        return F.relu(shortcut.unflatten(0, clips) + branch)
-
-
-class X3DStage(GradientCheckpointingLayer):
-    """A sequence of blocks, the first of which changes the size of the map."""
-
-    def __init__(self, channels_in: int, channels: int, depth: int, stride: int, config: X3DConfig):
-        super().__init__()
-        inner = int(channels * config.expansion)
-        hidden = _squeezed(inner, config.squeeze_ratio)
-        self.blocks = nn.ModuleList(
-            X3DBlock(
-                channels if index else channels_in,
-                channels,
-                inner,
-                1 if index else stride,
-                hidden if index % 2 == 0 else None,
-            )
-            for index in range(depth)
-        )
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        # A checkpointed stage runs again in the backward pass, where its statistics must not be taken once more.
-        if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(_FirstRunTakesStatistics(self), x)
-        return nn.Module.__call__(self, x)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, T, C_in, h, w)` to `(B, T, C, h', w')`."""
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-class _FirstRunTakesStatistics:
-    def __init__(self, stage: X3DStage):
-        self.stage = stage
-        self.again = False
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        if self.again:
-            with frozen_statistics(self.stage):
-                return nn.Module.__call__(self.stage, x)
-        self.again = True
-        return nn.Module.__call__(self.stage, x)
-
-
-class X3DFinish(nn.Module):
-    """1x1 convolution, norm and ReLU after the last stage."""
-
-    def __init__(self, config: X3DConfig):
-        super().__init__()
-        self.convolution = nn.Conv2d(config.stage_channels[-1], config.hidden_size, 1, bias=False)
-        self.norm = GlobalBatchNorm(config.hidden_size)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(B, T, C, h, w)` to `(B, T, hidden_size, h, w)`."""
-        return F.relu(self.norm(self.convolution(x.flatten(0, 1)))).unflatten(0, x.shape[:2])
-
-
 class X3DPreTrainedModel(PreTrainedModel):
     """Weight initialisation of the X3D models."""
 
@@ -278,25 +102,19 @@ class X3DPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
 
     def _init_weights(self, module: nn.Module) -> None:
-        initialize(module, self.config)
-
-
-def initialize(module: nn.Module, config: X3DConfig) -> None:
-    """Start values of one module: convolutions as for a ReLU of their fan-out, the last norm of each block 0, as the
-    authors train X3D."""
-    if isinstance(module, nn.Conv2d):
-        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, TemporalConvolution):
-        module.reset_parameters()
-    elif isinstance(module, GlobalBatchNorm):
-        init.constant_(module.weight, module.start)
-        init.zeros_(module.bias)
-        init.zeros_(module.running_mean)
-        init.ones_(module.running_var)
-        init.zeros_(module.num_batches_tracked)
-    elif isinstance(module, nn.Linear):
-        init.normal_(module.weight, std=config.initializer_range)
-        if module.bias is not None:
+        # As the authors train X3D.
+        if isinstance(module, (TemporalConvolution, SqueezeExcitation, X3DPooling)):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d):
+            draw(module.weight)
+        elif isinstance(module, GlobalBatchNorm):
+            init.constant_(module.weight, module.start)
+            init.zeros_(module.bias)
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+            init.zeros_(module.num_batches_tracked)
+        elif module is getattr(self, "classifier", None):
+            init.normal_(module.weight, std=self.config.initializer_range)
             init.zeros_(module.bias)
 
 
@@ -310,11 +128,11 @@ class X3DModel(X3DPreTrainedModel):
 
     def __init__(self, config: X3DConfig):
         super().__init__(config)
-        self.stem = X3DStem(config)
-        channels = (config.stem_channels, *config.stage_channels)
-        sizes = zip(channels, config.stage_channels, config.stage_depths, config.stage_strides, strict=False)
-        self.stages = nn.ModuleList(X3DStage(*size, config) for size in sizes)
-        self.finish = X3DFinish(config)
+        self.stem = X3DStem(config.num_channels, config.stem_channels, config.stem_kernel, config.stem_stride)
+        inputs = (config.stem_channels, *config.stage_channels[:-1])
+        sizes = zip(inputs, config.stage_channels, config.stage_depths, config.stage_strides, strict=True)
+        self.stages = nn.ModuleList(X3DStage(*size, config.expansion, config.squeeze_ratio) for size in sizes)
+        self.finish = X3DFinish(config.stage_channels[-1], config.hidden_size)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -329,18 +147,6 @@ class X3DModel(X3DPreTrainedModel):
         return BaseModelOutput(last_hidden_state=self.finish(x).permute(0, 1, 3, 4, 2).flatten(1, 3))
 
 
-class X3DPooling(nn.Module):
-    """Mean over the map, a linear layer without bias, and ReLU."""
-
-    def __init__(self, config: X3DConfig):
-        super().__init__()
-        self.linear = nn.Linear(config.hidden_size, config.head_channels, bias=False)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """`(B, T*h*w, hidden_size)` to `(B, head_channels)`."""
-        return F.relu(self.linear(hidden_states.mean(1)))
-
-
 class X3DForVideoClassification(X3DPreTrainedModel):
     """
     X3D with its head, as Kinetics checkpoints hold it.
@@ -352,7 +158,7 @@ class X3DForVideoClassification(X3DPreTrainedModel):
     def __init__(self, config: X3DConfig):
         super().__init__(config)
         self.x3d = X3DModel(config)
-        self.fc_norm = X3DPooling(config)
+        self.fc_norm = X3DPooling(config.hidden_size, config.head_channels)
         self.classifier = nn.Linear(config.head_channels, config.num_labels)
         self.post_init()
 
@@ -430,7 +236,7 @@ class X3DBackbone(Backbone):
     @staticmethod
     def pooling_norm(config: X3DConfig) -> nn.Module:
         """The pooling of X3D's own classifier."""
-        return X3DPooling(config)
+        return X3DPooling(config.hidden_size, config.head_channels)
 
     @staticmethod
     def pool(norm: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -314,17 +314,18 @@ def _add_convert(commands: argparse._SubParsersAction, common: list) -> None:
     parser = commands.add_parser(
         "convert",
         parents=common,
-        help="turn an original VideoMAE checkpoint (.pth) into a transformers folder",
+        help="turn an original VideoMAE or X3D checkpoint into a transformers folder",
         description="Reads a pretraining or fine-tuned checkpoint of a plain ViT in the format of the original "
-        "VideoMAE code, without unpickling it, and writes weights (safetensors), configuration and preprocessing. "
-        "Every weight is used, or the command stops and names it. What their shapes do not tell can be given.",
+        "VideoMAE code (.pth), or an X3D that pytorchvideo published (.pyth), without unpickling it, and writes "
+        "weights (safetensors), configuration and preprocessing. Every weight is used, or the command stops and names "
+        "it. What their shapes do not tell can be given.",
     )
-    parser.add_argument("source", type=existing_file, help="the .pth file")
+    parser.add_argument("source", type=existing_file, help="the .pth or .pyth file")
     parser.add_argument("out", help="folder to write; must be empty or not exist")
     parser.add_argument("--heads", type=int, help="attention heads; default: one per 64 channels, ViT-H and -g 16")
     parser.add_argument("--decoder-heads", type=int, help="the same for the decoder of a pretraining checkpoint")
-    parser.add_argument("--image-size", type=int, help="pixels; default: as stored beside the weights, or 224")
-    parser.add_argument("--num-frames", type=int, help="frames of a clip; default: as stored, or 16")
+    parser.add_argument("--image-size", type=int, help="pixels; default: as stored, or 224; X3D: 160")
+    parser.add_argument("--num-frames", type=int, help="frames of a clip; default: as stored, or 16; X3D: 13")
     parser.add_argument("--labels", type=names, help="names of the classes, in the classifier's order, with commas")
     parser.set_defaults(module="convert")
 

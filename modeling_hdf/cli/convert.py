@@ -1,8 +1,8 @@
-"""`hdf convert`: an original VideoMAE checkpoint as a transformers folder."""
+"""`hdf convert`: a checkpoint of other code as a transformers folder."""
 
 import argparse
 
-from ..conversion.videomae import ConversionOptions, convert_checkpoint
+from ..conversion import ConversionOptions, convert_checkpoint
 from .outcome import Outcome
 
 
@@ -16,10 +16,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
         labels=arguments.labels,
     )
     config = convert_checkpoint(arguments.source, arguments.out, options)
+    if config.model_type == "videomae":
+        size, assumed = f"layers of {config.hidden_size} channels, {config.num_attention_heads} heads", "heads, frames"
+    else:
+        size, assumed = f"stages of {list(config.stage_channels)} channels", "frames"
     print(
-        f"{config.architectures[0]}: {config.num_hidden_layers} layers of {config.hidden_size} channels, "
-        f"{config.num_attention_heads} heads, {config.num_frames} frames of {config.image_size} pixels "
-        "(heads, frames and pixels cannot be read from the weights: check them)"
+        f"{config.architectures[0]}: {config.num_hidden_layers} {size}, {config.num_frames} frames of "
+        f"{config.image_size} pixels ({assumed} and pixels cannot be read from the weights: check them)"
     )
     print(f"wrote {arguments.out}; HDFForVideoClassification.from_backbone_pretrained starts from it")
     return Outcome({"folder": arguments.out, "architecture": config.architectures[0]})

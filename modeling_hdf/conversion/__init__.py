@@ -1,5 +1,6 @@
 """Converts checkpoints of other code to folders that transformers loads."""
 
-from .videomae import ConversionOptions, convert_checkpoint
+from .checkpoints import convert_checkpoint
+from .options import ConversionOptions
 
 __all__ = ["ConversionOptions", "convert_checkpoint"]

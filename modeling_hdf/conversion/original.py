@@ -1,4 +1,4 @@
-"""Reading `.pth` checkpoints in the format of the original VideoMAE code, without running code from the file."""
+"""Reading `.pth` checkpoints of other code, without running code from the file."""
 
 import argparse
 import os
@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch.serialization import safe_globals
+from transformers import PreTrainedModel
 
-_NESTING = ("model", "module", "state_dict")
+_NESTING = ("model", "module", "state_dict", "model_state")
 _PREFIXES = ("module.", "backbone.")
 
 # Patterns of weight names that show another architecture, and its name. The first match counts.
@@ -25,7 +26,7 @@ _OTHER_ARCHITECTURES = (
     (r"\.gamma_[12]$", "a ViT with layer scale"),
     (r"(^|\.)cls_token$", "a ViT with a class token"),
     (r"^visual\.", "CLIP"),
-    (r"^blocks\.\d+\.(conv|res_blocks)\b|^s\d\.pathway", "X3D or SlowFast"),
+    (r"^blocks\.\d+\.(conv|res_blocks)\b|^s\d\.pathway", "another convolutional network than X3D"),
     (r"(^|\.)layer[1-4]\.\d+\.conv\d\.", "ResNet"),
 )
 
@@ -103,11 +104,38 @@ def refuse_other_architectures(weights: dict[str, torch.Tensor]) -> None:
     for pattern, name in _OTHER_ARCHITECTURES:
         match = next((key for key in weights if re.search(pattern, key)), None)
         if match is not None:
-            raise ValueError(f"the weights are of {name} ({match!r}); only plain VideoMAE ViTs can be converted.")
+            raise ValueError(
+                f"the weights are of {name} ({match!r}); only plain VideoMAE ViTs and pytorchvideo's X3D can be "
+                "converted."
+            )
     patches = weights.get("encoder.patch_embed.proj.weight", weights.get("patch_embed.proj.weight"))
     if patches is None or patches.ndim != 5:
         found = f"its weights are {_listed(weights)}" if patches is None else "its patches are those of single images"
-        raise ValueError(f"this is no VideoMAE: {found}.")
+        raise ValueError(f"this is neither a VideoMAE nor an X3D: {found}.")
+
+
+def check_names_and_shapes(
+    converted: dict[str, tuple[torch.Tensor, str]], model: PreTrainedModel, weights: dict[str, torch.Tensor]
+) -> None:
+    """
+    Raises a `ValueError` that names the weight, unless `converted` holds each weight of `model` and no other.
+
+    Args:
+        converted: by new name, each value with its original name.
+        model: the model that the weights are for.
+        weights: by original name.
+    """
+    expected = model.state_dict()
+    left_over = sorted({name for new_name, (_, name) in converted.items() if new_name not in expected})
+    if left_over:
+        raise ValueError(f"weights that {type(model).__name__} has no place for: {', '.join(map(repr, left_over))}.")
+    missing = sorted(expected.keys() - converted.keys())
+    if missing:
+        raise ValueError(f"weights are missing for {', '.join(missing)} (the names of transformers).")
+    for new_name, (value, name) in converted.items():
+        if value.shape != expected[new_name].shape:
+            shape = tuple(expected[new_name].shape)
+            raise ValueError(f"{name!r} has the shape {tuple(weights[name].shape)}, but {new_name} must be {shape}.")
 
 
 def _listed(names: Any, most: int = 5) -> str:
@@ -115,4 +143,4 @@ def _listed(names: Any, most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
 
 
-__all__ = ["read_pth", "refuse_other_architectures", "weights_of"]
+__all__ = ["check_names_and_shapes", "read_pth", "refuse_other_architectures", "weights_of"]

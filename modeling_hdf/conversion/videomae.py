@@ -1,4 +1,4 @@
-"""Converts original VideoMAE checkpoints (`.pth`) to folders that transformers loads.
+"""Original VideoMAE checkpoints (`.pth`).
 
 The original code (https://github.com/MCG-NJU/VideoMAE) holds query, key and value in one matrix, has biases only for
 query and value, and normalises with an epsilon of 1e-6. transformers has the same arithmetic under other names, except
@@ -6,12 +6,7 @@ two norms with a fixed epsilon of 1e-5: the norm before a classifier of pooled t
 """
 
 import argparse
-import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -19,14 +14,12 @@ from transformers import (
     VideoMAEConfig,
     VideoMAEForPreTraining,
     VideoMAEForVideoClassification,
-    VideoMAEImageProcessor,
     VideoMAEModel,
 )
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
-from ..data.files import refuse_filled, whole_or_absent
-from .original import read_pth, refuse_other_architectures, weights_of
+from .options import ConversionOptions, check_count, label_fields, usual_size
+from .original import check_names_and_shapes, refuse_other_architectures
 
 # Heads by width, where a head does not have 64 channels: ViT-H, ViT-g, and the decoder of ViT-H.
 _HEADS = {1280: 16, 1408: 16, 640: 8}
@@ -50,68 +43,6 @@ _BLOCK_NAMES = {
 _ENCODER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
 
 
-@dataclass(frozen=True)
-class ConversionOptions:
-    """
-    Settings that the shapes of the weights do not show. `None` takes the value from the stored training arguments, or
-    the usual value.
-
-    Args:
-        num_attention_heads: heads of the encoder; usually one head for each 64 channels.
-        decoder_num_attention_heads: heads of the decoder of a pretraining checkpoint.
-        image_size: height and width of a frame; usually 224.
-        num_frames: frames of a clip; usually 16.
-        labels: names of the classes, in the order of the classifier.
-    """
-
-    num_attention_heads: int | None = None
-    decoder_num_attention_heads: int | None = None
-    image_size: int | None = None
-    num_frames: int | None = None
-    labels: Sequence[str] | None = None
-
-
-def convert_checkpoint(
-    source: str | os.PathLike, out: str | os.PathLike, options: ConversionOptions
-) -> VideoMAEConfig:
-    """
-    Writes the transformers folder of an original checkpoint: weights (safetensors), configuration and preprocessing.
-
-    The function loads and compares the written weights; the folder appears only after that.
-
-    Args:
-        source (`str` or `Path`): the `.pth` file; never unpickled, see [`read_pth`].
-        out (`str` or `Path`): the folder; must be empty or not exist.
-        options ([`ConversionOptions`]): settings that the shapes do not show.
-
-    Returns:
-        `VideoMAEConfig`: the found and assumed values; `architectures` names the kind of model.
-
-    Raises:
-        FileExistsError: if the folder is not empty.
-        OutputError: if the folder cannot be written.
-        ValueError: if the file cannot be read, has another architecture, has unknown or missing weights, or
-            contradicts an option. The message names the file.
-    """
-    refuse_filled(out)
-    checkpoint = read_pth(source)
-    try:
-        model = build_converted(*weights_of(checkpoint), options)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    with whole_or_absent(out) as part:
-        model.save_pretrained(part)
-        size = model.config.image_size
-        VideoMAEImageProcessor(  # its defaults differ from the preprocessing in VideoMAE's training
-            image_mean=IMAGENET_DEFAULT_MEAN,
-            image_std=IMAGENET_DEFAULT_STD,
-            size={"shortest_edge": size},
-            crop_size={"height": size, "width": size},
-        ).save_pretrained(part)
-        _compare(model, part)
-    return model.config
-
-
 def build_converted(
     weights: dict[str, torch.Tensor], arguments: argparse.Namespace, options: ConversionOptions
 ) -> PreTrainedModel:
@@ -126,7 +57,7 @@ def build_converted(
     converted = converted_weights(weights, kind)
     dtypes = {value.dtype for value in weights.values()}
     model = _MODELS[kind](config).to(dtypes.pop() if len(dtypes) == 1 else torch.float32)
-    _check_names_and_shapes(converted, model, weights)
+    check_names_and_shapes(converted, model, weights)
     model.load_state_dict({name: value for name, (value, _) in converted.items()})
     return model
 
@@ -141,8 +72,8 @@ def infer_config(
     if patch != patch_width:
         raise ValueError(f"patches are {patch} x {patch_width}; only square ones can be converted.")
     stored = vars(arguments)
-    image_size = _size(options.image_size, "--image-size", stored, "input_size", 224)
-    num_frames = _size(options.num_frames, "--num-frames", stored, "num_frames", 16)
+    image_size = usual_size(options.image_size, "--image-size", stored, "input_size", 224)
+    num_frames = usual_size(options.num_frames, "--num-frames", stored, "num_frames", 16)
     for name, value, step in (("image size", image_size, patch), ("number of frames", num_frames, tubelet)):
         if value % step:
             raise ValueError(f"the {name} is {value}, which is no multiple of {step}, the size of a patch.")
@@ -167,7 +98,7 @@ def infer_config(
     elif options.decoder_num_attention_heads is not None:
         raise ValueError("there is no decoder, so --decoder-heads has no meaning.")
     if kind == "classification":
-        fields |= _label_fields(len(weights["head.weight"]), options.labels)
+        fields |= label_fields(len(weights["head.weight"]), options.labels)
     elif options.labels is not None:
         raise ValueError("there is no classifier, so --labels has no meaning.")
     return VideoMAEConfig(**fields)
@@ -194,43 +125,16 @@ def _first_dimension(weights: dict[str, torch.Tensor], name: str) -> int:
     return len(weights[name])
 
 
-def _size(given: int | None, option: str, stored: dict, field: str, usual: int) -> int:
-    """The option, else the value in the stored training arguments, else the usual value."""
-    if given is not None:
-        _check_count(given, option)
-        return given
-    size = stored.get(field)
-    if size is None:
-        return usual
-    _check_count(size, f"{field!r} in the stored training arguments", f": give {option}")
-    return size
-
-
-def _check_count(value: Any, name: str, remedy: str = "") -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}, but must be a whole number of at least 1{remedy}.")
-
-
 def _heads(width: int, given: int | None, option: str) -> int:
     heads = _HEADS.get(width, width // 64 if width % 64 == 0 else None)
     if given is not None:
-        _check_count(given, option)
+        check_count(given, option)
         heads = given
     if heads is None:
         raise ValueError(f"the usual 64 channels per head do not divide a width of {width}: give {option}.")
     if width % heads:
         raise ValueError(f"{option} is {heads}, which does not divide the width of {width}.")
     return heads
-
-
-def _label_fields(num_labels: int, labels: Sequence[str] | None) -> dict:
-    if labels is None:
-        return {"num_labels": num_labels}
-    if len(labels) != num_labels:
-        raise ValueError(f"--labels has {len(labels)} names, but the classifier has {num_labels} classes.")
-    if len(set(labels)) < num_labels or not all(labels):
-        raise ValueError(f"--labels must name each class differently, and none by nothing; got {list(labels)}.")
-    return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
 
 
 def _without_position_tables(weights: dict[str, torch.Tensor], config: VideoMAEConfig) -> dict[str, torch.Tensor]:
@@ -293,29 +197,4 @@ def _converted_name(name: str, kind: str) -> str:
     return {"fc_norm": f"fc_norm.{leaf}", "head": f"classifier.{leaf}"}.get(stem, name)
 
 
-def _check_names_and_shapes(
-    converted: dict[str, tuple[torch.Tensor, str]], model: PreTrainedModel, weights: dict[str, torch.Tensor]
-) -> None:
-    expected = model.state_dict()
-    left_over = sorted({name for new_name, (_, name) in converted.items() if new_name not in expected})
-    if left_over:
-        raise ValueError(f"weights that a plain VideoMAE has no place for: {', '.join(map(repr, left_over))}.")
-    missing = sorted(expected.keys() - converted.keys())
-    if missing:
-        raise ValueError(f"weights are missing for {', '.join(missing)} (the names of transformers).")
-    for new_name, (value, name) in converted.items():
-        if value.shape != expected[new_name].shape:
-            shape = tuple(expected[new_name].shape)
-            raise ValueError(f"{name!r} has the shape {tuple(weights[name].shape)}, but {new_name} must be {shape}.")
-
-
-def _compare(model: PreTrainedModel, folder: Path) -> None:
-    """Loads the folder again and compares every weight."""
-    loaded, info = type(model).from_pretrained(folder, dtype=model.dtype, output_loading_info=True)
-    different = [name for name, value in model.state_dict().items() if not loaded.state_dict()[name].equal(value)]
-    problems = [*different, *(name for names in info.values() for name in names)]
-    if problems:
-        raise RuntimeError(f"{folder}: weights did not come back as they were written: {problems}")
-
-
-__all__ = ["ConversionOptions", "build_converted", "convert_checkpoint", "converted_weights", "infer_config"]
+__all__ = ["build_converted", "converted_weights", "infer_config"]

@@ -236,7 +236,7 @@ def without(name):
         (lambda w: {"layer1.0.conv1.weight": torch.zeros(2)}, "ResNet"),
         (lambda w: {"blocks.0.conv.conv_t.weight": torch.zeros(2)}, "X3D"),
         (lambda w: {"videomae.encoder.layer.0.output.dense.bias": torch.zeros(2)}, "of transformers already"),
-        (lambda w: {"fc.weight": torch.zeros(2)}, "no VideoMAE: its weights are 'fc.weight'"),
+        (lambda w: {"fc.weight": torch.zeros(2)}, "neither a VideoMAE nor an X3D: its weights are 'fc.weight'"),
         (lambda w: w | {"patch_embed.proj.weight": torch.zeros(12, 3, 8, 8)}, "single images"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
 
 from modeling_hdf import HDFConfig
+from modeling_hdf.x3d_hdf import X3DConfig
 
 BACKBONE_LABELS = {0: "clapping", 1: "waving", 2: "running", 3: "jumping", 4: "reading"}
 
@@ -58,3 +59,25 @@ def save_backbone(kind: str, folder: Path) -> str:
         model = {"pretraining": VideoMAEForPreTraining, "base": VideoMAEModel}[kind](tiny_backbone_config())
     randomize(model, std=0.1).save_pretrained(folder)
     return str(folder)
+
+
+def tiny_x3d_config(**fields) -> X3DConfig:
+    """X3D of two stages on clips of shape `(4, 3, 16, 24)`; maps of `(4, 8, 12, 4)` and `(4, 4, 6, 6)`."""
+    defaults = {
+        "num_frames": 4,
+        "image_size": [16, 24],
+        "stem_channels": 4,
+        "stage_channels": [4, 6],
+        "stage_depths": [2, 1],
+        "stem_stride": 1,
+        "stage_strides": [2, 2],
+        "stem_kernel": 3,
+        "head_channels": 12,
+        "initializer_range": 0.2,
+    }
+    return X3DConfig(**{**defaults, **fields})
+
+
+def tiny_x3d_hdf_config(**fields) -> HDFConfig:
+    """HDF on the tiny X3D, with a DAM after each of its stages."""
+    return HDFConfig(**{"backbone_config": tiny_x3d_config().to_dict(), **fields})

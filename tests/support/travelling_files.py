@@ -19,4 +19,5 @@ TRAVELLING_FILES = {
     "video_reading_hdf.py",
     "videomae_hdf.py",
     "x3d_hdf.py",
+    "x3d_layers_hdf.py",
 }
