@@ -14,6 +14,8 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     with half a batch each give what one gives with the whole. `torch.nn.SyncBatchNorm` does so on GPUs alone. In
     training, all processes must call it equally often. A momentum of 0 leaves the running statistics alone.
 
+    A norm whose gain is not trained is frozen: in training too it takes the running statistics, and leaves them alone.
+
     Args:
         channels (`int`): channels C.
         start (`float`): start value of the gain.
@@ -25,7 +27,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Frames `(B*T, C, h, w)` to the same shape."""
-        if not self.training:
+        if not (self.training and self.weight.requires_grad):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         if self.momentum:
             self.num_batches_tracked.add_(1)

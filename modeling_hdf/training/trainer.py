@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
+from ..batch_norm_hdf import frozen_statistics
 from ..data.clip_samplers import build_sampler
 from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
@@ -282,10 +283,12 @@ class DSMTrainer(ResumableTrainer):
             model.zero_grad()
             self._in_second_pass = True
             try:
-                for batch in micro_batches[:-1]:
-                    with self.accelerator.no_sync(model):
-                        super().training_step(model, batch, num_items_in_batch)
-                super().training_step(model, micro_batches[-1], num_items_in_batch)
+                # Batch norms count each clip once, under the weights that stay.
+                with frozen_statistics(model):
+                    for batch in micro_batches[:-1]:
+                        with self.accelerator.no_sync(model):
+                            super().training_step(model, batch, num_items_in_batch)
+                    super().training_step(model, micro_batches[-1], num_items_in_batch)
             finally:
                 # Restore the weights also after an interrupt.
                 self._in_second_pass = False

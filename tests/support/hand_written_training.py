@@ -27,18 +27,30 @@ DSM_OPTIONS = {
 }
 
 
-def build_model(seed: int = 0, dropout: float = 0.0) -> HDFForVideoClassification:
+VIDEOMAE = {
+    "model_type": "videomae",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "patch_size": 8,
+    "tubelet_size": 2,
+    "initializer_range": 0.2,
+}
+X3D = {
+    "model_type": "hdf_x3d",
+    "stem_channels": 4,
+    "stem_kernel": 3,
+    "stage_channels": [4, 6],
+    "stage_depths": [2, 1],
+    "stage_strides": [1, 2],
+    "head_channels": 12,
+    "initializer_range": 0.2,
+}
+
+
+def build_model(seed: int = 0, dropout: float = 0.0, backbone: dict = VIDEOMAE) -> HDFForVideoClassification:
     torch.manual_seed(seed)
-    backbone = {
-        "model_type": "videomae",
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "patch_size": 8,
-        "tubelet_size": 2,
-        "initializer_range": 0.2,
-    }
     return HDFForVideoClassification(
         HDFConfig(backbone_config=backbone, image_size=16, num_frames=4, num_labels=3, classifier_dropout=dropout)
     )

@@ -110,9 +110,9 @@ def randomize_layers(model: nn.Module) -> nn.Module:
     """Gives convolutions weights that keep the differences of clips, and batch norms gains, shifts and statistics."""
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv3d):
+            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 nn.init.kaiming_normal_(module.weight)
-            elif isinstance(module, nn.BatchNorm3d):
+            elif isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.5, 0.5)
                 module.running_mean.uniform_(-0.3, 0.3)
