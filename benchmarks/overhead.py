@@ -1,4 +1,4 @@
-"""Cost of DAM and DSM against a plain VideoMAE, as ratios measured in one process.
+"""Cost of DAM and DSM against the plain backbone, as ratios measured in one process.
 
     python benchmarks/overhead.py --preset base_224 --rounds 9
 
@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
-from transformers import VideoMAEForVideoClassification, set_seed
+from transformers import set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.configuration_hdf import BACKBONES
 from modeling_hdf.training.dsm import DSM
 
 
@@ -93,7 +94,7 @@ def main() -> None:
     hdf = HDFForVideoClassification(config).to(device).eval()
     backbone_config = config.backbone_config
     backbone_config.num_labels = config.num_labels
-    plain = VideoMAEForVideoClassification(backbone_config).to(device).eval()
+    plain = BACKBONES[backbone_config.model_type].classifier_class(backbone_config).to(device).eval()
     size = config.image_size
     pixel_values = torch.randn(arguments.batch_size, config.num_frames, 3, size, size, device=device)
     labels = torch.arange(arguments.batch_size, device=device) // 2  # pairs, so that anchors have a positive

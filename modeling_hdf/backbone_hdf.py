@@ -47,6 +47,7 @@ class DropPath(nn.Module):
 class Backbone:
     """What is the same for every backbone. Subclasses say which classes of transformers they wrap, and how."""
 
+    title: str  # what model cards call it
     takes_single_frames = False
 
     @classmethod

@@ -72,8 +72,8 @@ class HDFConfig(PreTrainedConfig):
             Dropout probability before the classifier, 0 to 1.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
             Stochastic depth (https://arxiv.org/abs/1603.09382) of the backbone while training, 0 to 1: probability
-            that a sample skips the attention, or the MLP, of the last layer. The probability grows evenly from 0 at
-            the first layer. MAE-DFER fine-tunes with 0.1.
+            that a sample skips the attention, or the MLP, of the last layer; with X3D, the last block. It grows
+            evenly from 0 at the first one. MAE-DFER fine-tunes with 0.1.
         calibration_temperature (`float`, *optional*, defaults to 1.0):
             Divisor of the logits outside training, above 0 (calibration of Guo et al. 2017,
             https://arxiv.org/abs/1706.04599). `hdf calibrate` fits it on validation clips. It changes the

@@ -91,8 +91,8 @@ class HDFPreTrainedModel(PreTrainedModel):
         emotions.
 
         Args:
-            name_or_path (`str`): folder or Hub repository of a VideoMAE checkpoint (pretraining, base or
-                classification).
+            name_or_path (`str`): folder or Hub repository of a checkpoint of VideoMAE (pretraining, base or
+                classification) or of [`X3DModel`], such as `hdf convert` writes.
             kwargs: fields of [`HDFConfig`], where `backbone_config` is a `dict` of changes to the backbone's
                 configuration; other arguments go to `from_pretrained` (`dtype`, `revision`, `attn_implementation`,
                 ...).

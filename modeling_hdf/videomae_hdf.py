@@ -10,6 +10,7 @@ from .backbone_hdf import Backbone, DropPath, as_pair
 class VideoMAEBackbone(Backbone):
     """VideoMAE (https://huggingface.co/papers/2203.12602) as a sequence of layers over a token map."""
 
+    title = "VideoMAE"
     model_class = VideoMAEModel
     classifier_class = VideoMAEForVideoClassification
     no_split_modules = ["VideoMAEEmbeddings", "VideoMAELayer"]

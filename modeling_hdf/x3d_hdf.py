@@ -171,6 +171,7 @@ class X3DForVideoClassification(X3DPreTrainedModel):
 class X3DBackbone(Backbone):
     """X3D as a sequence of stages. Between them, hidden states are maps `(B, T, C, h, w)`."""
 
+    title = "X3D"
     model_class = X3DModel
     classifier_class = X3DForVideoClassification
     no_split_modules = X3DPreTrainedModel._no_split_modules

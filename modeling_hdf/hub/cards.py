@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
-from ..configuration_hdf import HDFConfig
+from ..configuration_hdf import BACKBONES, HDFConfig
 from ..data.arguments import GATED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
 from ..evaluation.results import Results
@@ -105,6 +105,7 @@ def _fill(
 ) -> ModelCard:
     """Fills the template; ignores the results of a model that was not evaluated."""
     dataset, base_model = results.dataset, results.base_model
+    backbone = BACKBONES[config.backbone_config.model_type].title
     is_free = _is_free(dataset, base_model)
     data = ModelCardData(
         license="apache-2.0" if is_free else "other",
@@ -113,7 +114,7 @@ def _fill(
         datasets=[dataset] if dataset in GATED_DATASETS else None,
         library_name="transformers",
         pipeline_tag="video-classification",
-        tags=["hdf", "videomae", "facial-expression-recognition", "dynamic-facial-expression-recognition"],
+        tags=["hdf", backbone.lower(), "facial-expression-recognition", "dynamic-facial-expression-recognition"],
         model_name=name,
         metrics=["accuracy", "recall"] if state == "evaluated" else None,
         eval_results=_eval_results(results) if state == "evaluated" else None,
@@ -127,6 +128,7 @@ def _fill(
             template_path=str(path),
             state=state,
             model_name=name,
+            backbone=backbone,
             repository=repository or "path/or/repository",
             revision=revision,
             shipped=shipped,

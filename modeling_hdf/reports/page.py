@@ -317,7 +317,6 @@ def _gate_context(
     return {
         "gates": gates,
         "formula": f"({' + '.join(active)}) / 2" if len(active) == 2 else active[0],
-        "places": "x".join(map(str, config.feature_map_size[1:])),
         "frames_shown": frames_shown,
     }
 

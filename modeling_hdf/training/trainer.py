@@ -158,7 +158,8 @@ class DSMTrainer(ResumableTrainer):
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """Names of the parameters that weight decay applies to."""
-        return without_gains(model, super().get_decay_parameter_names(model))
+        # The stock Trainer takes all below `fc_norm` for a norm, also the linear layer of X3D's pooling.
+        return without_gains(model, (name for name, _ in model.named_parameters()))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The stock Trainer's optimizer, with one learning rate per layer if `layer_decay` is below 1."""
