@@ -63,7 +63,7 @@ def measure(part: Callable[[Settings], dict], settings: Settings, limit: float) 
     except Exception as error:  # the other parts must not be lost
         result = {"error": f"{type(error).__name__}: {error}"[-3000:], "traceback": traceback.format_exc()[-3000:]}
     except OutOfTime:
-        result = {"error": f"not done after {limit:.0f} s"}
+        result = {"error": f"not done after {limit:.3g} s"}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return result | {"seconds": round(time.perf_counter() - start, 1)}
