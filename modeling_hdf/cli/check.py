@@ -53,7 +53,7 @@ def _folds_that_are_there(configs: list[ExpressionConfig]) -> list[ExpressionCon
     there = []
     for config in configs:
         try:
-            config.split_file("train")
+            config.require_annotation()
             there.append(config)
         except FileNotFoundError as error:
             missing = error

@@ -73,7 +73,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=model_name, help="folder or Hub repository of a trained model")
     parser.add_argument("--dataset", required=True, choices=DATASETS, help="folder: videos of your own")
     _add_data_dir(parser)
-    parser.add_argument("--fold", type=at_least(1), help="DFEW, MAFW: fold 1 to 5")
+    parser.add_argument("--fold", type=at_least(1), help="fold 1 to 5, for a dataset with folds")
     parser.add_argument(
         "--max-missing",
         type=count_or_share,
@@ -222,7 +222,9 @@ def _add_check(commands: argparse._SubParsersAction, common: list) -> None:
     real = [name for name in DATASETS if name != "synthetic"]
     parser.add_argument("dataset", choices=real, help="folder: videos of your own")
     _add_data_dir(parser, required=True)
-    parser.add_argument("--fold", type=at_least(1), help="DFEW, MAFW: fold 1 to 5; default: all whose files are there")
+    parser.add_argument(
+        "--fold", type=at_least(1), help="fold 1 to 5, for a dataset with folds; default: all whose files are there"
+    )
     parser.add_argument("--full", action="store_true", help="decode every frame of every clip")
     parser.add_argument("--variant", help="which form of the dataset, where it lies there in several")
     parser.add_argument(

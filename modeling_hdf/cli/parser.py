@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..pretrained import SHIPPED
 
 # Names of [`~modeling_hdf.data.arguments.BUILDERS`], whose module imports torch.
-DATASETS = ("dfew", "fer2013", "ferv39k", "folder", "mafw", "synthetic")
+DATASETS = ("cremad", "dfew", "fer2013", "ferv39k", "folder", "mafw", "ravdess", "synthetic")
 
 
 def near_names(wrong: str, known: Iterable[str]) -> str:

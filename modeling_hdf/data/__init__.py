@@ -1,8 +1,9 @@
 """
 Data: builders of Hugging Face `datasets`, and the code that turns their rows into training batches.
 
-- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`FER2013`], [`VideoFolder`] (your own videos), [`UnlabelledClips`] and
-  [`SyntheticFaces`]. Rows have a `clip`, a `clip_id` and, except for [`UnlabelledClips`], a `label`.
+- Builders: [`DFEW`], [`FERV39k`], [`MAFW`], [`RAVDESS`], [`CREMAD`], [`FER2013`], [`VideoFolder`] (your own
+  videos), [`UnlabelledClips`] and [`SyntheticFaces`]. Rows have a `clip`, a `clip_id` and, except for
+  [`UnlabelledClips`], a `label`.
 - [`load_clip`]: the frames of a row.
 - [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
 - [`animate_stills`]: stills shown as clips with smooth random motion.
@@ -13,12 +14,14 @@ Data: builders of Hugging Face `datasets`, and the code that turns their rows in
 from .arguments import DataArguments, class_count_lines
 from .builders.base import ExpressionBuilder, ExpressionConfig
 from .builders.checks import DatasetCheck, class_counts
+from .builders.cremad import CREMAD, CREMADConfig
 from .builders.dfew import DFEW, DFEWConfig
 from .builders.fer2013 import FER2013, FER2013Config
 from .builders.ferv39k import FERV39k, FERV39kConfig
 from .builders.folder import VideoFolder, VideoFolderConfig
 from .builders.labels import EXPRESSIONS, MAFW_EXPRESSIONS
 from .builders.mafw import MAFW, MAFWConfig
+from .builders.ravdess import RAVDESS, RAVDESSConfig
 from .builders.unlabelled import UnlabelledClips, UnlabelledClipsConfig
 from .clip_io import load_clip
 from .clip_samplers import BalancedSampler, PerClassSampler
@@ -36,6 +39,8 @@ from .votes import vote_targets
 
 __all__ = [
     "BalancedSampler",
+    "CREMAD",
+    "CREMADConfig",
     "ClipCollator",
     "ClipDataset",
     "ClipFactors",
@@ -55,6 +60,8 @@ __all__ = [
     "MAFW_EXPRESSIONS",
     "MAFWConfig",
     "PerClassSampler",
+    "RAVDESS",
+    "RAVDESSConfig",
     "ShiftedFacesConfig",
     "ShiftedSyntheticFaces",
     "SyntheticFaces",

@@ -12,11 +12,13 @@ import datasets
 from ..video_processing_hdf import HDFVideoProcessor
 from .builders.base import ExpressionBuilder, ExpressionConfig
 from .builders.checks import allowed_missing
+from .builders.cremad import CREMAD
 from .builders.dfew import DFEW
 from .builders.fer2013 import FER2013
 from .builders.ferv39k import FERV39k
 from .builders.folder import VideoFolder
 from .builders.mafw import MAFW
+from .builders.ravdess import RAVDESS
 from .clips import ClipCollator, ClipDataset
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
@@ -29,6 +31,8 @@ BUILDERS = {
     "dfew": DFEW,
     "ferv39k": FERV39k,
     "mafw": MAFW,
+    "ravdess": RAVDESS,
+    "cremad": CREMAD,
     "fer2013": FER2013,
     "folder": VideoFolder,
 }
@@ -71,8 +75,8 @@ class DataArguments:
         augmentation: name for [`build_augmentation`].
         mixup_alpha, cutmix_alpha: arguments of [`ClipMixing`]; 0 is off. With DSM, half of each batch is mixed;
             without DSM, the whole batch.
-        vote_labels: use the shares of DFEW's votes as targets of the cross-entropy; see [`vote_targets`]. The
-            contrastive loss, validation and test still use the classes.
+        vote_labels: use the shares of the votes of DFEW or CREMA-D as targets of the cross-entropy; see
+            [`vote_targets`]. The contrastive loss, validation and test still use the classes.
         num_views: temporal views of each test clip; see [`predict_views`].
 
     Raises:
@@ -95,7 +99,9 @@ class DataArguments:
     augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard or strong."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. With DSM, half of each batch."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. With DSM, half of each batch."})
-    vote_labels: bool = field(default=False, metadata={"help": "Use the shares of DFEW's votes as targets."})
+    vote_labels: bool = field(
+        default=False, metadata={"help": "Use the shares of DFEW's votes (or CREMA-D's) as targets."}
+    )
     num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
 
     def __post_init__(self):
@@ -104,7 +110,7 @@ class DataArguments:
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
         self._missing_limit()
-        if self.vote_labels and self.dataset != "dfew":
+        if self.vote_labels and not (self.is_of_files and self.config_class.has_votes):
             raise ValueError(f"`vote_labels` needs the votes of annotators, which {self.dataset} does not have.")
         # These two raise for values out of range, before any clip is read.
         TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)
@@ -116,13 +122,23 @@ class DataArguments:
             return
         if self.data_dir is None:
             raise ValueError(f"`data_dir` is missing; set it to the unpacked folder of {self.dataset}.")
-        folds = BUILDERS[self.dataset].BUILDER_CONFIG_CLASS.folds
+        folds = self.config_class.folds
         names = folds if "fold1" in folds else ("None",)
         if (f"fold{self.fold}" if self.fold is not None else "None") not in names:
             choices = (
                 "has folds 1 to " + str(len(folds)) if "fold1" in folds else "has a single split: leave `fold` out"
             )
             raise ValueError(f"`fold` is {self.fold}; {self.dataset} {choices}.")
+
+    @property
+    def config_class(self) -> type[datasets.BuilderConfig]:
+        """Class of the builder's configuration."""
+        return BUILDERS[self.dataset].BUILDER_CONFIG_CLASS
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether the clips lie on disk, in `data_dir`."""
+        return issubclass(self.config_class, ExpressionConfig)
 
     def _missing_limit(self) -> int | float:
         limit = str(self.max_missing)
@@ -163,8 +179,8 @@ class DataArguments:
             raise ValueError(f"{self.data_dir}: the annotation lists no clip for train.")
         if self.vote_labels and built.config.votes_file() is None:
             raise FileNotFoundError(
-                f"{self.data_dir}: holds no Annotation/annotation.xlsx, which `vote_labels` reads: put DFEW's "
-                "workbook there, or train with `vote_labels=False`."
+                f"{self.data_dir}: holds no {built.config.votes_name}, which `vote_labels` reads: put the file of "
+                f"{built.config.dataset} there, or train with `vote_labels=False`."
             )
         return built
 
@@ -218,7 +234,13 @@ class DataArguments:
         if self.vote_labels:
             train = splits["train"]
             names = train.features["label"].names
-            training["soft_labels"] = vote_targets(train["votes"][:], train["label"][:], train["clip_id"][:], names)
+            training["soft_labels"] = vote_targets(
+                train["votes"][:],
+                train["label"][:],
+                train["clip_id"][:],
+                names,
+                labels_are_votes=self.config_class.labels_are_votes,
+            )
         return {
             name: ClipDataset(
                 rows,

@@ -13,19 +13,26 @@ MAX_WITHOUT_VOTES = 0.05
 
 
 def vote_targets(
-    votes: Sequence[Sequence[int] | None], labels: Sequence[int], clip_ids: Sequence[str], names: Sequence[str]
+    votes: Sequence[Sequence[int] | None],
+    labels: Sequence[int],
+    clip_ids: Sequence[str],
+    names: Sequence[str],
+    *,
+    labels_are_votes: bool = True,
 ) -> torch.Tensor:
     """
     Shares of the votes for each clip, `votes / sum(votes)`.
 
-    The target of a clip stays its class if the votes are missing, all 0 or negative, or if another class has more
-    votes than the label. A warning gives the number of such clips and names a few.
+    The target of a clip stays its class if the votes are missing, all 0 or negative, or, with `labels_are_votes`, if
+    another class has more votes than the label. A warning gives the number of such clips and names a few.
 
     Args:
         votes (`Sequence` of length N): votes for each class, in the order of the classes, or `None`.
         labels (`Sequence[int]` of length N): classes.
         clip_ids (`Sequence[str]` of length N): names of the clips.
         names (`Sequence[str]`): names of the classes.
+        labels_are_votes (`bool`, *optional*, defaults to `True`): whether the label is the class with the most votes.
+            It is not where actors were asked to show the label, as in CREMA-D.
 
     Returns:
         `torch.Tensor` of shape `(N, len(names))`, float32; each row sums to 1.
@@ -40,7 +47,7 @@ def vote_targets(
             problems.append(f"{clip_id} (none)")
         elif min(row) < 0 or sum(row) == 0:
             problems.append(f"{clip_id} ({row})")
-        elif max(row) > row[label]:
+        elif labels_are_votes and max(row) > row[label]:
             first = names[row.index(max(row))]
             problems.append(f"{clip_id} ({max(row)} for {first}, {row[label]} for {names[label]})")
         else:
@@ -50,7 +57,7 @@ def vote_targets(
         some = f"{', '.join(problems[:5])}{', ...' if len(problems) > 5 else ''}"
         if len(problems) > MAX_WITHOUT_VOTES * len(labels):
             raise ValueError(
-                f"{count}: {some}. The votes seem to belong to other clips or columns: correct annotation.xlsx, or "
+                f"{count}: {some}. The votes seem to belong to other clips or columns: correct their file, or "
                 "train with `vote_labels=False`."
             )
         logger.warning(f"{count}, so the class stays their target: {some}.")

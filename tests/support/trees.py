@@ -6,6 +6,7 @@ be read back from the pixels.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,100 @@ def write_fer2013_folders(root: Path, stills: Sequence[tuple[str, str, int]]) ->
         folder = root / ("train" if split == "train" else "test") / FER2013_FOLDERS[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(still(number)).save(folder / f"{'Training' if split == 'train' else 'Test'}_{index}.jpg")
+
+
+RAVDESS_LABELS = {
+    "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger", "06": "fear", "07": "disgust",
+    "08": "surprise",
+}  # fmt: skip
+
+
+def write_ravdess(
+    root: Path, actors: Iterable[int], channels: Sequence[str] = ("01",), modalities: Sequence[str] = ("01", "02")
+) -> list[Expected]:
+    """RAVDESS: every take of the actors, unpacked from archives, in each modality. Returns them with sound.
+
+    Takes with sound have even numbers, the same without sound the number below.
+    """
+    expected, number = [], 0
+    for actor in actors:
+        for channel in channels:
+            archive = (
+                root / f"Video_{'Speech' if channel == '01' else 'Song'}_Actor_{actor:02d}" / f"Actor_{actor:02d}"
+            )
+            for emotion, label in RAVDESS_LABELS.items():
+                if channel == "02" and (actor == 18 or label in ("disgust", "surprise")):
+                    continue
+                for intensity in ("01",) if label == "neutral" else ("01", "02"):
+                    for statement in ("01", "02"):
+                        for repetition in ("01", "02"):
+                            number = (number + 2) % 196
+                            rest = f"{channel}-{emotion}-{intensity}-{statement}-{repetition}-{actor:02d}"
+                            for modality in modalities:
+                                write_video_once(archive / f"{modality}-{rest}.mp4", number - (modality == "02"))
+                            expected.append(Expected(f"01-{rest}", label, "train", number))
+    return expected
+
+
+@cache
+def encoded(number: int) -> bytes:
+    """A video of a clip's number."""
+    frames = np.stack([picture(position, number) for position in range(NUM_FRAMES)])
+    return encode_mp4(frames, fps=25, crf=5.0)
+
+
+def write_video_once(path: Path, number: int) -> None:
+    """As [`write_video`], but each number is encoded once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(number))
+
+
+CREMAD_LABELS = {
+    "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
+}  # fmt: skip
+CREMAD_OURS = ("happiness", "sadness", "neutral", "anger", "disgust", "fear")
+CREMAD_VOTES = ("A", "D", "F", "H", "N", "S")  # in the order of CREMAD_LABELS
+
+
+def write_cremad(root: Path, actors: Sequence[int], folder: str = "VideoFlash") -> list[Expected]:
+    """CREMA-D: of each actor a clip of each emotion, with its list of clips, votes and demographics."""
+    expected = []
+    for actor in actors:
+        for emotion, label in CREMAD_LABELS.items():
+            name = f"{actor}_IEO_{emotion}_{'XX' if emotion == 'NEU' else 'HI'}"
+            number = len(expected) + 1
+            write_video_once(root / folder / f"{name}.flv", number)
+            expected.append(Expected(name, label, "train", number))
+    names = [f'{clip.number},"{clip.clip_id}"' for clip in expected]
+    (root / "SentenceFilenames.csv").write_text("\n".join(['"Stimulus_Number","Filename"', *names, ""]))
+    write_cremad_votes(root, expected)
+    people = []
+    for actor in actors:
+        sex, race = "Male" if actor % 3 else "Female", ("Caucasian", "Asian")[actor % 2]
+        people.append(f'{actor},{20 + actor % 50},"{sex}","{race}","Hispanic"')
+    header = '"ActorID","Age","Sex","Race","Ethnicity"'
+    (root / "VideoDemographics.csv").write_text("\n".join([header, *people, ""]))
+    return expected
+
+
+def write_cremad_votes(root: Path, expected: Sequence[Expected]) -> None:
+    """`tabulatedVotes.csv`: the voice alone sounds neutral (9 votes), the face is seen as acted by `5 + number % 3`
+    and as happy by 2, both together as acted (8 votes)."""
+    columns = [*CREMAD_VOTES, "fileName", "numResponses", "agreement", "emoVote", "meanEmoResp"]
+    lines = ['"",' + ",".join(f'"{name}"' for name in columns)]
+    for kind in (1, 2, 3):
+        for clip in expected:
+            votes = dict.fromkeys(CREMAD_LABELS.values(), 0)
+            votes["neutral"] += 9 * (kind == 1)
+            votes[clip.label] += {1: 0, 2: 5 + clip.number % 3, 3: 8}[kind]
+            votes["happiness"] += 2 * (kind == 2)
+            cells = ",".join(str(votes[label]) for label in CREMAD_LABELS.values())
+            lines.append(
+                f'"{100_000 * kind + clip.number}",{cells},"{clip.clip_id}",{sum(votes.values())},0.5,"A:D",51.5'
+            )
+    path = root / "processedResults" / "tabulatedVotes.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, ""]))
 
 
 def check_rows(splits, expected: list[Expected], names: Sequence[str] = OURS) -> None:

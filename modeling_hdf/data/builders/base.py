@@ -58,6 +58,9 @@ class ExpressionConfig(datasets.BuilderConfig):
     folds: ClassVar[tuple[str, ...]] = ("default",)
     variants: ClassVar[dict[str, str]] = {}
     required_splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    has_votes: ClassVar[bool] = False
+    votes_name: ClassVar[str] = ""  # the file that `votes_file` finds
+    labels_are_votes: ClassVar[bool] = True  # whether the label is the class with the most votes
     is_gated: ClassVar[bool] = False  # the licence agreement forbids passing the clips on
 
     def __post_init__(self):
@@ -115,6 +118,14 @@ class ExpressionConfig(datasets.BuilderConfig):
     def split_file(self, split: str) -> str:
         """Path of the file that lists the clips of `"train"` or `"test"`."""
         raise NotImplementedError
+
+    def require_annotation(self) -> None:
+        """Raises a `FileNotFoundError` if the annotation of this configuration is not there."""
+        self.split_file("train")
+
+    def votes_file(self) -> str | None:
+        """Path of the file with the annotators' votes, if it exists."""
+        return None
 
     def read_split_files(self) -> tuple[list[tuple[str, SplitLine]], list[str]]:
         """The split and the line of each clip, and the paths of the split files."""

@@ -42,6 +42,8 @@ class DFEWConfig(ExpressionConfig):
 
     dataset: ClassVar[str] = "DFEW"
     is_gated: ClassVar[bool] = True
+    has_votes: ClassVar[bool] = True
+    votes_name: ClassVar[str] = "Annotation/annotation.xlsx"
     folds: ClassVar[tuple[str, ...]] = tuple(_TRAIN_TEST)
     variants: ClassVar[dict[str, str]] = {
         "clip_224x224": "clip_224x224",
