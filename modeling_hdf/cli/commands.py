@@ -48,6 +48,7 @@ def build_parser() -> CommandParser:
     _add_faces(data_commands, common)
     _add_publish(data_commands, common)
     _add_convert(commands, common)
+    _add_export(commands, common)
     _add_push(commands, common)
     _add_completion(commands, common)
     return parser
@@ -69,9 +70,9 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser.set_defaults(module="predict")
 
 
-def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
+def _add_model_and_data(parser: argparse.ArgumentParser, data_required: bool = True) -> None:
     parser.add_argument("model", type=model_name, help="folder or Hub repository of a trained model")
-    parser.add_argument("--dataset", required=True, choices=DATASETS, help="folder: videos of your own")
+    parser.add_argument("--dataset", required=data_required, choices=DATASETS, help="folder: videos of your own")
     _add_data_dir(parser)
     parser.add_argument("--fold", type=at_least(1), help="fold 1 to 5, for a dataset with folds")
     parser.add_argument(
@@ -330,6 +331,30 @@ def _add_convert(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument("--num-frames", type=int, help="frames of a clip; default: as stored, or 16; X3D: 13")
     parser.add_argument("--labels", type=names, help="names of the classes, in the classifier's order, with commas")
     parser.set_defaults(module="convert")
+
+
+def _add_export(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "export",
+        parents=common,
+        help="write a model as one file, for onnxruntime or torch.export",
+        description="Writes model.onnx or model.pt2, for any batch size, with config.json (the classes) and "
+        "video_preprocessor_config.json beside it. The file is kept only if its logits differ from the model's by at "
+        "most 1e-4, on random and on rendered clips. `hdf predict` and `hdf evaluate` take model.onnx as a model; "
+        "other programs need onnxruntime and numpy alone. Needs the extra `export`.",
+    )
+    _add_model_and_data(parser, data_required=False)
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument("--to", choices=("onnx", "torch"), default="onnx", help="default onnx")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="also write model_int8.onnx, with 8-bit weights, and print its loss of UAR on a --dataset",
+    )
+    parser.add_argument(
+        "--split", default="test", choices=("train", "validation", "test"), help="of the dataset; default test"
+    )
+    parser.set_defaults(module="export", num_views=1)
 
 
 def _add_push(commands: argparse._SubParsersAction, common: list) -> None:

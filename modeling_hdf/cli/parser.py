@@ -89,10 +89,12 @@ def existing_file(text: str) -> str:
 
 
 def model_name(text: str) -> str:
-    """Type of an option that names a model: a folder, a Hub repository, or the checkpoint in the package."""
+    """Type of an option that names a model: a folder, a Hub repository, the checkpoint in the package, or an `.onnx`
+    file."""
     owner, slash, name = text.partition("/")
     is_repository = bool(owner and slash and name) and "/" not in name and not os.path.isdir(owner)
-    if os.path.isdir(text) or text == SHIPPED or is_repository:
+    is_onnx = text.endswith(".onnx") and os.path.isfile(text)
+    if os.path.isdir(text) or text == SHIPPED or is_onnx or (is_repository and not text.endswith(".onnx")):
         return text
     raise argparse.ArgumentTypeError(
         f"{text}: there is no such folder{near_names(text, [SHIPPED])}. A repository of the Hub is written "
@@ -103,6 +105,14 @@ def model_name(text: str) -> str:
 def model_folder(text: str) -> str:
     """Type of an option that names the folder of a model, or the checkpoint that ships."""
     return text if text == SHIPPED else existing_folder(text)
+
+
+def repository_name(text: str) -> str:
+    """Type of an option that names a repository of the Hub."""
+    owner, _, name = text.partition("/")
+    if not (owner and name) or "/" in name:
+        raise argparse.ArgumentTypeError(f"{text}: a repository of the Hub is written owner/name")
+    return text
 
 
 def json_object(text: str) -> dict:
@@ -162,5 +172,6 @@ __all__ = [
     "names",
     "near_names",
     "print_error",
+    "repository_name",
     "take_common_options",
 ]

@@ -21,8 +21,8 @@ def recorded_training(model: str) -> Results:
     The results in the `metrics.json` that training wrote beside a model.
 
     Args:
-        model (`str`): a folder (for a `checkpoint-N` without the file, the folder of its run), a Hub repository, or
-            the name of the shipped checkpoint.
+        model (`str`): a folder (for a `checkpoint-N` without the file, the folder of its run), a Hub repository, the
+            name of the shipped checkpoint, or an `.onnx` file, whose folder is searched.
 
     Returns:
         [`Results`]: empty if the file does not exist, the Hub cannot be reached, or `hdf evaluate` wrote the file.
@@ -30,7 +30,7 @@ def recorded_training(model: str) -> Results:
     Raises:
         ValueError: if the file is damaged.
     """
-    folder = Path(checkpoint_path(model))
+    folder = Path(model).parent if model.endswith(".onnx") else Path(checkpoint_path(model))
     if folder.is_dir():
         path = folder / METRICS
         if not path.is_file() and re.fullmatch(r"checkpoint-\d+", folder.resolve().name):

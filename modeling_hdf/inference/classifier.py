@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,15 +11,24 @@ from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import checkpoint_path
 from ..video_processing_hdf import HDFVideoProcessor
 
+if TYPE_CHECKING:
+    from .onnx_model import OnnxClassifier
 
-def load_classifier(name_or_path: str) -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
+
+def load_classifier(name_or_path: str) -> tuple["HDFForVideoClassification | OnnxClassifier", HDFVideoProcessor]:
     """
-    Load the model and the video processor from a folder, a Hub repository, or the checkpoint in the package (by name).
+    Load the model and the video processor from a folder, a Hub repository, the checkpoint in the package (by name), or
+    an `.onnx` file of `hdf export`.
 
     Raises:
+        FileNotFoundError: if a file beside the `.onnx` file is missing.
         ValueError: if loading fails, weights are missing (transformers would fill them with random values), or a
             weight is NaN or infinite.
     """
+    if name_or_path.endswith(".onnx"):
+        from .onnx_model import load_onnx  # it needs the data, which the import of the package leaves out
+
+        return load_onnx(name_or_path)
     path = checkpoint_path(name_or_path)
     try:
         model, info = HDFForVideoClassification.from_pretrained(path, output_loading_info=True)

@@ -1,0 +1,58 @@
+"""`hdf export`: a trained model as one file, for onnxruntime or `torch.export`."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ..evaluation.metrics import classification_scores
+from ..evaluation.predictions import class_names, class_numbers, class_probabilities, measured_clips
+from ..evaluation.provenance import recorded_training
+from ..evaluation.running import evaluation_trainer, predict_rows
+from ..inference.classifier import load_classifier
+from ..inference.export import FILES, INT8, TOLERANCE, export_model, quantize_int8
+from .measuring import chosen_data, prepared_builder, trainer_arguments
+from .outcome import Outcome
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Writes the files, and prints by how much the exported model differs."""
+    if arguments.int8 and (arguments.to != "onnx" or arguments.dataset is None):
+        raise ValueError("--int8 is for `--to onnx`, and needs a --dataset, on which its loss of UAR is measured.")
+    if arguments.dataset is not None and not arguments.int8:
+        raise ValueError("--dataset serves to measure --int8: give both or none.")
+    model, processor = load_classifier(arguments.model)
+    rows = _split(arguments) if arguments.int8 else None  # before the work, not after it
+    difference = export_model(model, processor, arguments.out, arguments.to)
+    path = Path(arguments.out) / FILES[arguments.to]
+    print(f"wrote {path}; its logits differ from the model's by at most {difference:.1g} ({TOLERANCE:g} are allowed)")
+    result = {"file": str(path), "largest_difference": difference}
+    if rows is not None:
+        result["int8"] = _quantized(arguments, model, processor, rows)
+    return Outcome(result)
+
+
+def _split(arguments: argparse.Namespace) -> tuple:
+    data = chosen_data(arguments, recorded_training(arguments.model), arguments.split)
+    return data, prepared_builder(data, arguments.overrides, arguments.split).as_dataset(split=arguments.split)
+
+
+def _quantized(arguments: argparse.Namespace, model: torch.nn.Module, processor, split: tuple) -> dict:
+    """Writes the file in 8 bits, and prints UAR with it and with the model."""
+    data, rows = split
+    uars = {}
+    for name, each in (("model", model), ("int8", quantize_int8(arguments.out))):
+        with tempfile.TemporaryDirectory() as unused:
+            trainer = evaluation_trainer(each, processor, unused, **trainer_arguments(arguments))
+            table, _ = predict_rows(trainer, rows, processor, data)
+        table = measured_clips(table)
+        predicted = class_probabilities(table).argmax(1)
+        uars[name] = classification_scores(class_numbers(table), predicted, class_names(table))["uar"]
+    path = Path(arguments.out) / INT8
+    loss = uars["model"] - uars["int8"]
+    print(
+        f"wrote {path}; UAR {100 * uars['int8']:.1f}, the model {100 * uars['model']:.1f}: a loss of {100 * loss:.1f} "
+        f"points on {len(rows)} clips ({data.dataset}, {arguments.split} split)"
+    )
+    return {"file": str(path), "uar": uars["int8"], "uar_of_the_model": uars["model"], "clips": len(rows)}

@@ -1,0 +1,176 @@
+"""Export of a classifier to ONNX and `torch.export`, checked against the model before anything is kept."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..configuration_hdf import EMOTIONS
+from ..data.extras import needs_module
+from ..data.files import whole_or_absent
+from ..data.synthetic.dynamics import ClipFactors
+from ..data.synthetic.renderer import render_clip
+from ..modeling_hdf import HDFForVideoClassification
+from ..video_processing_hdf import HDFVideoProcessor
+from .onnx_model import CONFIG, PROCESSOR, OnnxClassifier
+
+TOLERANCE = 1e-4
+FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+INT8 = "model_int8.onnx"
+_BATCH_SIZES = (1, 3)  # to check that the size of a batch is free
+_RENDERED_SIZE, _RENDERED_FPS = 224, 12
+
+
+class _Logits(nn.Module):
+    """The logits of a model as the only output."""
+
+    def __init__(self, model: HDFForVideoClassification):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.model(pixel_values).logits
+
+
+def export_model(
+    model: HDFForVideoClassification, processor: HDFVideoProcessor, folder: str | os.PathLike, kind: str
+) -> float:
+    """
+    Writes a classifier as one file, with its configuration and video processor as JSON beside it.
+
+    The exported function takes `pixel_values` `(batch_size, num_frames, 3, height, width)`, float32, prepared as
+    `video_preprocessor_config.json` says, with any batch size. It returns `logits` `(batch_size, num_labels)` of the
+    classes in `config.json`, divided by the calibration temperature.
+
+    Args:
+        model ([`HDFForVideoClassification`]): the model.
+        processor ([`HDFVideoProcessor`]): its video processor.
+        folder (`str` or `Path`): where to write; may hold exports of the same model.
+        kind (`"onnx"` or `"torch"`): `model.onnx`, or `model.pt2` for `torch.export.load`.
+
+    Returns:
+        The largest difference of a logit between the exported file and the model, on random and on rendered clips.
+
+    Raises:
+        FileExistsError: if the file exists.
+        ModuleNotFoundError: for ONNX without the extra `export`.
+        ValueError: if a logit differs by more than 1e-4; then no file is written.
+    """
+    path = Path(folder) / FILES[kind]
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: give another folder, or delete it.")
+    model = model.float().cpu().eval()
+    with whole_or_absent(path) as part:
+        runner = (_write_onnx if kind == "onnx" else _write_torch)(model, part)
+        difference = check_agreement(runner, model, processor)
+    for name, text in ((CONFIG, model.config.to_json_string()), (PROCESSOR, processor.to_json_string())):
+        with whole_or_absent(path.parent / name) as part:
+            part.write_text(text, encoding="utf-8")
+    return difference
+
+
+def _export(model: HDFForVideoClassification) -> torch.export.ExportedProgram:
+    config = model.config
+    pixel_values = torch.zeros(2, config.num_frames, 3, *_height_and_width(config))
+    shapes = {"pixel_values": {0: torch.export.Dim("batch", min=1)}}
+    return torch.export.export(_Logits(model).eval(), (pixel_values,), dynamic_shapes=shapes)
+
+
+def _height_and_width(config) -> tuple[int, int]:
+    size = config.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _write_torch(model: HDFForVideoClassification, path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    torch.export.save(_export(model), path)
+    return torch.export.load(path).module()
+
+
+def _write_onnx(model: HDFForVideoClassification, path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        needs_module(module, "export", "Export to ONNX")
+    torch.onnx.export(
+        _export(model),
+        dynamo=True,
+        input_names=["pixel_values"],
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    ).save(path)
+    onnx_model = OnnxClassifier(path, model.config)
+    return lambda pixel_values: onnx_model(pixel_values).logits
+
+
+@torch.no_grad()
+def check_agreement(
+    runner: Callable[[torch.Tensor], torch.Tensor], model: HDFForVideoClassification, processor: HDFVideoProcessor
+) -> float:
+    """
+    The largest difference between the logits of `runner` and of `model`, on batches of several sizes of normal noise,
+    and on rendered faces of every class.
+
+    Raises:
+        ValueError: if it is more than 1e-4, or no number.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shape = (model.config.num_frames, 3, *_height_and_width(model.config))
+    batches = [torch.randn(size, *shape, generator=generator) for size in _BATCH_SIZES]
+    batches.append(rendered_clips(processor))
+    differences = [(runner(batch) - model(batch).logits).abs().max() for batch in batches]
+    difference = float(torch.stack(differences).max())  # NaN if one of them is
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"The exported model differs from the model by {difference:.2g} in a logit, more than {TOLERANCE:g}: "
+            "it was not written."
+        )
+    return difference
+
+
+def rendered_clips(processor: HDFVideoProcessor) -> torch.Tensor:
+    """One rendered clip of each emotion, prepared: `(7, num_frames, 3, height, width)`."""
+    frames = [
+        render_clip(
+            ClipFactors(label=label, identity=index, duration=1.0, fps=_RENDERED_FPS), _RENDERED_SIZE, 0, (0, index)
+        )
+        for index, label in enumerate(EMOTIONS)
+    ]
+    return processor(frames, return_tensors="pt")["pixel_values"]
+
+
+def quantize_int8(folder: str | os.PathLike) -> OnnxClassifier:
+    """
+    Writes `model_int8.onnx` beside `model.onnx`: the weights of its matrix products in 8 bits, per channel.
+    Activations are quantised while it runs, so no data is needed.
+
+    Args:
+        folder (`str` or `Path`): result of [`export_model`].
+
+    Returns:
+        [`OnnxClassifier`]: the quantised model.
+
+    Raises:
+        FileExistsError: if the file exists.
+    """
+    needs_module("onnxruntime", "export", "Quantisation")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from .onnx_model import load_onnx
+
+    source, target = Path(folder) / FILES["onnx"], Path(folder) / INT8
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: give another folder, or delete it.")
+    with whole_or_absent(target) as part:
+        quantize_dynamic(
+            source,
+            part,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            reduce_range=True,  # 7 bits: with 8, processors without VNNI overflow
+            weight_type=QuantType.QInt8,
+        )
+    return load_onnx(target)[0]
+
+
+__all__ = ["FILES", "INT8", "TOLERANCE", "check_agreement", "export_model", "quantize_int8", "rendered_clips"]

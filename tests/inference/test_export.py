@@ -1,0 +1,172 @@
+"""Export to ONNX and torch.export, and the exported model in place of the torch model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tiny_models import move_dam_weights, tiny_config
+
+from modeling_hdf import TINY_SYNTHETIC, HDFConfig, HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.cli.main import main
+from modeling_hdf.configuration import configuration_path
+from modeling_hdf.inference import export, load_classifier, predict_video
+from modeling_hdf.inference.export import check_agreement, export_model, quantize_int8, rendered_clips
+from modeling_hdf.training.recipes import build_processor
+
+FACE = str(Path(__file__).parents[2] / "examples" / "face.mp4")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
+    torch.manual_seed(0)
+    model = move_dam_weights(HDFForVideoClassification(tiny_config(calibration_temperature=2.0))).eval()
+    return model, build_processor(model.config)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory) -> Path:
+    """Folder of the shipped checkpoint as ONNX, also with 8-bit weights."""
+    folder = tmp_path_factory.mktemp("shipped")
+    export_model(*load_classifier(TINY_SYNTHETIC), folder, "onnx")
+    quantize_int8(folder)
+    return folder
+
+
+def test_onnx_gives_the_logits_of_the_model_for_batches_of_any_size(tiny, tmp_path):
+    model, processor = tiny
+    assert export_model(model, processor, tmp_path, "onnx") < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for batch_size in (1, 2, 7):
+        clips = torch.randn(batch_size, 4, 3, 16, 24)
+        (logits,) = session.run(None, {"pixel_values": clips.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(logits, model(clips).logits.numpy(), atol=1e-4)
+
+
+def test_x3d_is_exported_too(tmp_path):
+    torch.manual_seed(0)
+    config = HDFConfig.from_pretrained(configuration_path("model", "x3d_tiny"))
+    model = move_dam_weights(HDFForVideoClassification(config)).eval()
+    assert export_model(model, build_processor(config), tmp_path, "onnx") < 1e-4
+
+
+def test_torch_export_runs_without_this_package_and_without_transformers(tiny, tmp_path):
+    model, processor = tiny
+    export_model(model, processor, tmp_path, "torch")
+    clips = torch.randn(5, 4, 3, 16, 24)
+    torch.save(clips, tmp_path / "clips.pt")
+    code = (
+        "import sys, torch\n"
+        "program = torch.export.load('model.pt2')\n"
+        "torch.save(program.module()(torch.load('clips.pt', weights_only=True)), 'logits.pt')\n"
+        "assert not {'transformers', 'modeling_hdf'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    with torch.no_grad():
+        logits = torch.load(tmp_path / "logits.pt", weights_only=True)
+        torch.testing.assert_close(logits, model(clips).logits, atol=1e-4, rtol=0)
+
+
+def test_classes_and_preprocessing_lie_beside_the_file(shipped):
+    model, processor = load_classifier(TINY_SYNTHETIC)
+    labels = json.loads((shipped / "config.json").read_text())["id2label"]
+    assert {int(number): name for number, name in labels.items()} == model.config.id2label
+    written = json.loads((shipped / "video_preprocessor_config.json").read_text())
+    for name in ("num_frames", "size", "crop_size", "image_mean", "image_std", "rescale_factor"):
+        assert written[name] == json.loads(processor.to_json_string())[name], name
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_an_export_that_differs_is_refused_and_not_written(tiny, tmp_path, monkeypatch, kind):
+    model, processor = tiny
+    other = HDFForVideoClassification(model.config).eval()
+    right = export._export
+    monkeypatch.setattr(export, "_export", lambda _: right(other))
+    with pytest.raises(ValueError, match="differs from the model by .* in a logit, more than 0.0001"):
+        export_model(model, processor, tmp_path / "out", kind)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_the_check_sees_a_single_wrong_clip_and_a_value_that_is_no_number(tiny):
+    model, processor = tiny
+    for wrong in (2e-4, float("nan")):
+
+        def runner(clips, wrong=wrong):
+            logits = model(clips).logits.clone()
+            if len(clips) == 7:  # the rendered clips
+                logits[6, 0] += wrong
+            return logits
+
+        with pytest.raises(ValueError, match="differs"):
+            check_agreement(runner, model, processor)
+
+
+def test_a_file_that_exists_is_not_replaced(shipped):
+    with pytest.raises(FileExistsError, match="model.onnx exists already"):
+        export_model(*load_classifier(TINY_SYNTHETIC), shipped, "onnx")
+    with pytest.raises(FileExistsError, match="model_int8.onnx exists already"):
+        quantize_int8(shipped)
+
+
+def test_int8_is_smaller_and_keeps_the_classes_of_rendered_faces(shipped):
+    sizes = {path.name: path.stat().st_size for path in shipped.glob("*.onnx")}
+    assert sizes["model_int8.onnx"] < 0.6 * sizes["model.onnx"]
+    model, processor = load_classifier(TINY_SYNTHETIC)
+    clips = rendered_clips(processor)
+    with torch.no_grad():
+        expected = model(clips).logits
+    for name, most in (("model.onnx", 1e-4), ("model_int8.onnx", 1.0)):
+        logits = load_classifier(str(shipped / name))[0](clips).logits
+        assert float((logits - expected).abs().max()) < most
+        assert logits.argmax(1).tolist() == expected.argmax(1).tolist()
+
+
+def test_predict_takes_the_file_as_a_model(shipped, capsys):
+    assert main(["predict", str(shipped / "model.onnx"), FACE, "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)["predictions"][FACE]
+    model, processor = load_classifier(TINY_SYNTHETIC)
+    expected = predict_video(model, processor, FACE).probabilities
+    assert list(answers) == list(expected)
+    np.testing.assert_allclose(list(answers.values()), list(expected.values()), atol=1e-4)
+
+
+def test_a_file_without_its_neighbours_and_a_damaged_file_are_refused(shipped, tmp_path):
+    content = (shipped / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(FileNotFoundError, match="config.json, video_preprocessor_config.json is missing"):
+        load_classifier(str(tmp_path / "model.onnx"))
+    for name in ("config.json", "video_preprocessor_config.json"):
+        (tmp_path / name).write_bytes((shipped / name).read_bytes())
+    with pytest.raises(ValueError, match="model.onnx cannot be loaded"):
+        load_classifier(str(tmp_path / "model.onnx"))
+
+
+def test_the_command_prints_the_loss_of_int8(tmp_path, capsys):
+    data = json.dumps({"num_train": 7, "num_validation": 7, "num_test": 21})
+    command = ["export", "hdf-tiny-synthetic", str(tmp_path), "--int8", "--dataset", "synthetic", "--overrides", data]
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert main(["evaluate", str(tmp_path / "model_int8.onnx"), *command[4:], "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert result["int8"]["uar"] == pytest.approx(measured["uar"]) and result["int8"]["clips"] == 21
+    loss = 100 * (result["int8"]["uar_of_the_model"] - result["int8"]["uar"])
+    assert f"a loss of {loss:.1f} points on 21 clips" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--int8"], "needs a --dataset"),
+        (["--int8", "--to", "torch", "--dataset", "synthetic"], "is for `--to onnx`"),
+        (["--dataset", "synthetic"], "give both or none"),
+    ],
+)
+def test_int8_and_a_dataset_belong_together(tmp_path, capsys, options, message):
+    assert main(["export", "hdf-tiny-synthetic", str(tmp_path / "out"), *options]) == 1
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
