@@ -18,7 +18,7 @@ from ..clip_reading_hdf import ClipSource, Frame, open_clip
 from ..video_reading_hdf import all_frames, presentation_times
 from .detection import FaceDetector, cut_square
 from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
-from .turning import TurnedSource, find_quarter_turns, turned
+from .turning import TurnedSource, find_quarter_turns, is_upside_down, turned
 
 NOMINAL_FPS = 25  # frame rate of frame folders and arrays, which carry no times
 # Two looks whose boxes overlap by this IoU agree: boxes between them are interpolated.
@@ -44,7 +44,7 @@ class TrackedFaces:
         tracks: all faces, the main one first.
         problems: one message for each damage to the file.
         quarter_turns: number of counter-clockwise quarter turns that make the faces upright: 0 unless the clip was
-            filmed sideways and its metadata do not say so.
+            filmed sideways or upside down and its metadata do not say so.
     """
 
     name: str
@@ -204,13 +204,15 @@ def _track(
     source: ClipSource, detector: FaceDetector, interval: float = 0.125, max_gap: float = 0.5, smoothing: float = 0.1
 ) -> TrackedFaces:
     faces = _track_as_it_is(source, detector, interval, max_gap, smoothing)
-    if not faces.tracks:
+    if faces.tracks:
+        quarter_turns = 2 if is_upside_down(source, faces.main(), detector) else 0
+    else:
         quarter_turns = find_quarter_turns(source, faces.num_frames, detector)
-        if quarter_turns:
-            upright = _track_as_it_is(turned(source, quarter_turns), detector, interval, max_gap, smoothing)
-            if upright.tracks:
-                tracks = [replace(track, quarter_turns=quarter_turns) for track in upright.tracks]
-                return replace(upright, tracks=tracks, quarter_turns=quarter_turns)
+    if quarter_turns:
+        upright = _track_as_it_is(turned(source, quarter_turns), detector, interval, max_gap, smoothing)
+        if upright.tracks:
+            tracks = [replace(track, quarter_turns=quarter_turns) for track in upright.tracks]
+            return replace(upright, tracks=tracks, quarter_turns=quarter_turns)
     return faces
 
 

@@ -29,7 +29,7 @@ class FaceTrack:
         scores: `(N,)` the detector's score in frames where it found the face, else NaN.
         filled: `(N,)` true where the look before or after the frame missed the face, so that it may be hidden.
         quarter_turns: number of counter-clockwise quarter turns that make the frames upright; not 0 for a video filmed
-            sideways. Boxes and landmarks are in pixels of the turned frames.
+            sideways or upside down. Boxes and landmarks are in pixels of the turned frames.
     """
 
     id: int

@@ -1,8 +1,10 @@
 """Clips of rendered faces at known places, for the tests of face detection and cropping."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+from video_files import write_video
 
 from modeling_hdf.data import ClipFactors, render_clip
 
@@ -50,3 +52,12 @@ def hidden(path: np.ndarray, first: int, last: int) -> np.ndarray:
     path = path.copy()
     path[first : last + 1] = -1
     return path
+
+
+def write_clip(file: Path, frames: np.ndarray, **kwargs) -> Path:
+    return write_video(file, list(frames), rate=kwargs.pop("rate", FPS), **kwargs)
+
+
+def assert_alike(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Equal to one level: an interpolation may round otherwise on another processor."""
+    np.testing.assert_allclose(actual.astype(int), expected.astype(int), atol=1)
