@@ -25,6 +25,12 @@ _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF.{4}WEBP", re.DOTALL
 )
 HEAD = 4096  # bytes, enough to find the kind of a file
+_ARCHIVES = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+}
 
 # Files, besides hidden ones, that file servers, archives and operating systems leave in folders; in lower case.
 _CLUTTER = frozenset(
@@ -122,6 +128,9 @@ def what_it_is(head: bytes) -> str | None:
     """Says what a file is that is neither video nor picture, and what to do; `None` for unknown first bytes."""
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
+    for start, archive in _ARCHIVES.items():
+        if head.startswith(start):
+            return f"it is {archive}: unpack it"
     head = head[:HEAD]
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", head, re.IGNORECASE):
         return "it is an HTML page, perhaps a login page: download the file again"

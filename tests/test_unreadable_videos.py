@@ -105,6 +105,7 @@ def test_unreadable_file_is_named(tmp_path, content):
             "is a text file or playlist",
         ),
         (b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>', "is a text file or playlist"),
+        (b"PK\x03\x04" + bytes(range(256)), "it is a ZIP archive: unpack it"),
         (bytes(5000), "damaged or of an unknown kind"),
     ],
 )

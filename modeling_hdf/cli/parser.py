@@ -97,8 +97,8 @@ def model_name(text: str) -> str:
     if os.path.isdir(text) or text == SHIPPED or is_onnx or (is_repository and not text.endswith(".onnx")):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text}: there is no such folder{near_names(text, [SHIPPED])}. A repository of the Hub is written "
-        f"owner/name, the checkpoint that ships {SHIPPED}"
+        f"{text}: there is no such folder (a repository of the Hub is written owner/name, the checkpoint that ships "
+        f"{SHIPPED})"
     )
 
 

@@ -152,7 +152,7 @@ def read_json(path: str | os.PathLike, advice: str) -> dict[str, Any]:
 def parse_json(content: bytes, name: str | os.PathLike, advice: str) -> dict[str, Any]:
     """The JSON object in the content of a file; messages call the file `name`. See [`read_json`]."""
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=unique_fields)
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: is not UTF-8 text ({error}). {advice}") from error
     except (ValueError, RecursionError) as error:
@@ -160,6 +160,16 @@ def parse_json(content: bytes, name: str | os.PathLike, advice: str) -> dict[str
     if not isinstance(value, dict):
         raise ValueError(f"{name}: is not a JSON object. {advice}")
     return value
+
+
+def unique_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object, as `object_pairs_hook` of the reader. Raises a `ValueError` if a name repeats."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ValueError(f"it gives {name!r} twice")
+        fields[name] = value
+    return fields
 
 
 def refuse_filled(folder: str | os.PathLike) -> None:

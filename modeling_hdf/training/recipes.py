@@ -10,9 +10,11 @@ from typing import NoReturn
 
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
+from transformers.hf_argparser import string_to_bool
 
 from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
+from ..data.files import unique_fields
 from ..video_processing_hdf import HDFVideoProcessor
 from .runs import run_record
 
@@ -64,20 +66,52 @@ def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str])
     first.add_argument("--recipe", default=parser.get_default("recipe"))
     name = first.parse_known_args(arguments)[0].recipe
     try:
-        recipe = yaml.safe_load(configuration_path(kind, name).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        recipe = yaml.load(configuration_path(kind, name).read_text(encoding="utf-8"), Loader=_RecipeLoader)
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         parser.error(f"recipe {name!r} is no YAML file: {' '.join(str(error).split())}")
     if not isinstance(recipe, dict):
         parser.error(f"recipe {name!r} holds no arguments: it must be a mapping of argument to value")
     unknown = sorted(map(str, set(recipe) - {action.dest for action in parser._actions}))
     if unknown:
         parser.error(f"recipe {name!r} has unknown arguments {unknown}")
+    for action in parser._actions:
+        if action.dest in recipe:
+            _check_kind(parser, name, action, recipe[action.dest])
     parser.recipe = name
     parser.set_defaults(**recipe)
     try:
         return parser.parse_args_into_dataclasses(arguments)
     except ValueError as error:
         raise ValueError(f"{error} (recipe {name})") from error
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, which YAML forbids and PyYAML takes the last of."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key in written]
+        twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"it gives {twice!r} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+# By the type of an argument: the types that its value in a recipe can have (texts are parsed as on the command line).
+_KINDS = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    string_to_bool: ((bool,), "true or false"),
+}
+
+
+def _check_kind(parser: RecipeParser, name: str, action: argparse.Action, value: object) -> None:
+    """Exits with a message if a value of a recipe does not fit its argument."""
+    kinds, text = _KINDS.get(action.type, (None, ""))
+    if kinds is None or value is None or isinstance(value, str) or action.nargs in ("+", "*"):
+        return
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        parser.error(f"recipe {name!r} sets `{action.dest}` to {value!r}; it must be {text}")
 
 
 def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
@@ -91,8 +125,8 @@ def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
 def as_fields(option: str, overrides: str | dict) -> dict:
     """Parses overrides: a mapping from a recipe, or JSON from the command line. Raises a `ValueError` otherwise."""
     try:
-        fields = json.loads(overrides) if isinstance(overrides, str) else overrides
-    except json.JSONDecodeError as error:
+        fields = json.loads(overrides, object_pairs_hook=unique_fields) if isinstance(overrides, str) else overrides
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--{option} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"--{option} is {overrides!r}; it must be a JSON object of field to value.")

@@ -223,6 +223,7 @@ def test_numbers_that_json_lacks_are_named(tmp_path, value, name):
         (b"\xff\xfe{", "is not UTF-8 text"),
         (b"[1]", "is not a JSON object"),
         (b"[" * 100_000, "is not JSON"),
+        (b'{"a": {"b": 1, "b": 2}}', "is not JSON .it gives 'b' twice"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path, content, message):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,37 @@ def test_help_lists_the_features_of_a_recipe(capsys):
         "--model_overrides": "HDFConfig fields",
     }.items():
         assert option in shown and words in shown, option
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2\n", "is no YAML file: it gives 'seed' twice"),
+        ("model_overrides: {num_frames: 8, num_frames: 16}\n", "is no YAML file: it gives 'num_frames' twice"),
+        ("seed: 1.5\n", "sets `seed` to 1.5; it must be a whole number"),
+        ("seed: true\n", "sets `seed` to True; it must be a whole number"),
+        ("learning_rate: [1]\n", r"sets `learning_rate` to \[1\]; it must be a number"),
+        ("learning_rate: fast\n", "invalid float value: 'fast' .recipe "),
+        ("use_cpu: 1.0\n", "sets `use_cpu` to 1.0; it must be true or false"),
+        ("- seed\n", "must be a mapping of argument to value"),
+        ("sed: 1\n", r"has unknown arguments \['sed'\]"),
+        ("seed: !!python/object/apply:os.getcwd []\n", "is no YAML file"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path, capsys, text, message):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(SystemExit):
+        parse("--recipe", tmp_path / "own.yaml")
+    assert re.search(f"hdf train: error: .*{message}", capsys.readouterr().err)
+
+
+def test_a_recipe_may_write_numbers_and_repeat_parts_as_yaml_does(tmp_path):
+    text = "seed: 7\nlearning_rate: 1e-4\nnum_train_epochs: 3\nmax_missing: 0.05\nmodel_overrides:\n"
+    text += "  backbone_config: &one {num_hidden_layers: 1}\n  other: {<<: *one, num_hidden_layers: 2}\n"
+    (tmp_path / "own.yaml").write_text(text)
+    script, data, training = parse("--recipe", tmp_path / "own.yaml", "--use_cpu", "true", "--seed", "8")
+    assert (training.seed, training.learning_rate, training.num_train_epochs) == (8, 1e-4, 3)
+    assert script.model_overrides["other"] == {"num_hidden_layers": 2} and data.max_missing == 0.05
 
 
 @pytest.mark.parametrize(
