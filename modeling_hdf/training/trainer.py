@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ..batch_norm_hdf import frozen_statistics
 from ..data.clip_samplers import build_sampler
+from ..data.clips import ClipDataset
 from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
@@ -75,7 +76,7 @@ class DSMTrainer(ResumableTrainer):
         ValueError: for FSDP, DeepSpeed and anything other than one process or DDP; for several processes with
             `even_batches=False`; for `dsm_scaling="features"` with `torch_compile` or `ddp_static_graph`; for
             `layer_decay` with `optimizers`; for `logit_adjustment` with `compute_loss_func`, or with a training
-            dataset that has no `labels` or lacks clips of a class.
+            dataset that has no `labels` or lacks clips of a class; for an `eval_dataset` with `skip_unreadable`.
     """
 
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
@@ -90,6 +91,7 @@ class DSMTrainer(ResumableTrainer):
         super().__init__(model=model, args=args, **kwargs)
         self.model.config.validate()  # the user may have changed it since building the model
         self._check_processes()
+        self._check_evaluated()
         if args.dsm:
             # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
             self.model_accepts_loss_kwargs = False
@@ -113,6 +115,14 @@ class DSMTrainer(ResumableTrainer):
         self._in_second_pass = False
         self._first_pass_norm: torch.Tensor | None = None
         self._has_warned = False
+
+    def _check_evaluated(self) -> None:
+        given = self.eval_dataset.values() if isinstance(self.eval_dataset, dict) else [self.eval_dataset]
+        if any(isinstance(each, ClipDataset) and each.skip_unreadable for each in given):
+            raise ValueError(
+                "`eval_dataset` skips clips that cannot be read, and WAR and UAR would count them as black clips: "
+                "leave them out, `clips.without(clips.find_unreadable())`."
+            )
 
     def _check_processes(self) -> None:
         kind = self.accelerator.distributed_type

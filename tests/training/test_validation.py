@@ -7,6 +7,8 @@ from hand_written_training import build_model, build_rows, build_trainer, collat
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from transformers import EvalPrediction
 
+from modeling_hdf import HDFVideoProcessor
+from modeling_hdf.data import ClipDataset
 from modeling_hdf.training.validation import ValidationMetrics
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
@@ -57,6 +59,13 @@ def test_the_trainer_evaluates_several_datasets_each_by_itself(tmp_path, options
         assert measured[f"eval_{name}_uar"] == pytest.approx(expected)
         assert measured[f"eval_{name}_war"] == pytest.approx(accuracy_score(batch["labels"], predictions))
     assert measured["eval_near_uar"] != pytest.approx(measured["eval_far_uar"])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_clips_that_stand_for_unreadable_ones_are_not_evaluated(tmp_path, several):
+    clips = ClipDataset(build_rows(4), HDFVideoProcessor(num_frames=4), skip_unreadable=True)
+    with pytest.raises(ValueError, match="`eval_dataset` skips clips.*`clips.without.clips.find_unreadable"):
+        build_trainer(tmp_path, None, trainer={"eval_dataset": {"near": clips} if several else clips})
 
 
 def test_batches_of_an_evaluation_that_was_interrupted_are_forgotten(tmp_path):
