@@ -1,0 +1,65 @@
+"""The pictures that the checkpoint for real faces is trained on, as grey tensors."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from modeling_hdf import HDFConfig, HDFVideoProcessor
+from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data import FER2013, SyntheticFaces
+
+HELD_OUT = 10  # one still in so many is for validation
+LUMINANCE = torch.tensor((0.299, 0.587, 0.114))  # ITU-R BT.601
+
+
+def prepare(data_dir: str) -> dict[str, torch.Tensor]:
+    """
+    Reads and renders all pictures.
+
+    Args:
+        data_dir: FER2013 as its builder takes it. Only its Training part is used.
+
+    Returns:
+        `dict[str, torch.Tensor]`: uint8 `stills` and `validation_stills` `(N, H, W)`, `clips`, `validation_clips`
+        `(N, T, H, W)`, and their labels as `<name>.labels`. A still is held out by the hash of its pixels, so that
+        equal stills are on one side.
+    """
+    config = HDFConfig.from_pretrained(configuration_path("model", "x3d_faces"))
+    stills = FER2013(data_dir=data_dir, cut_splits=())
+    stills.download_and_prepare()
+    pictures, labels = as_grey(stills.as_dataset(split="train"), 1, config.image_size)
+    digests = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in pictures[:, 0]]
+    held_out = torch.tensor([int.from_bytes(digest[:8], "big") % HELD_OUT == 0 for digest in digests])
+    found = {
+        "stills": pictures[~held_out, 0], "stills.labels": labels[~held_out],
+        "validation_stills": pictures[held_out, 0], "validation_stills.labels": labels[held_out],
+    }  # fmt: skip
+    clips = SyntheticFaces()
+    clips.download_and_prepare()
+    for split, name in (("train", "clips"), ("validation", "validation_clips")):
+        rows = clips.as_dataset(split=split)
+        found[name], found[f"{name}.labels"] = as_grey(rows, config.num_frames, config.image_size)
+    return found
+
+
+def as_grey(rows: Iterable[dict], num_frames: int, edge: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clips `(N, T, edge, edge)` as uint8 luminance, and their labels `(N,)`."""
+    processor = HDFVideoProcessor(
+        num_frames=num_frames,
+        size={"shortest_edge": edge},
+        crop_size={"height": edge, "width": edge},
+        do_rescale=False,
+        do_normalize=False,
+    )
+    clips, labels = [], []
+    for row in rows:
+        clip = processor(row["clip"], return_tensors="pt").pixel_values[0].float()  # (T, 3, edge, edge)
+        grey = (clip * LUMINANCE[:, None, None]).sum(1).round().clamp(0, 255)
+        clips.append(grey.to(torch.uint8))
+        labels.append(row["label"])
+    return torch.stack(clips), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+
+
+__all__ = ["as_grey", "prepare"]
