@@ -36,10 +36,9 @@ class FirstGradient(TrainerCallback):
     trainer = None
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        scaler = self.trainer.accelerator.scaler
-        scale = 1.0 if scaler is None else scaler.get_scale()
+        # The trainer has measured the norm of the gradient, which takes the loss scale out of it.
         parameters = self.trainer.model.parameters()
-        gradient = torch.cat([each.grad.detach().flatten().double().cpu() / scale for each in parameters])
+        gradient = torch.cat([each.grad.detach().flatten().double().cpu() for each in parameters])
         if self.gradient is None and gradient.isfinite().all():
             self.gradient = gradient
             control.should_training_stop = True
