@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     folder = Path(arguments.model)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no config.json to write the temperature to.")
-    trained = recorded_training(arguments.model)
+    trained = recorded_training(arguments.model, arguments.dataset)
     if trained.peer_protocol:
         raise ValueError(
             f"{folder} was trained by the peer protocol, which leaves no validation split to calibrate on."

@@ -291,8 +291,9 @@ def _add_publish(commands: argparse._SubParsersAction, common: list) -> None:
         help="write a dataset as Parquet with a card, and push it",
         description="Writes Parquet files with the videos in them and a dataset card, and pushes exactly these with "
         "--repo, in one commit; if the push breaks off, repeat the command. "
-        "Videos are embedded as they are, folders of frames as H.264 (nearly lossless). For DFEW, FERV39k and MAFW, "
-        "which are licence-gated, it refuses. Column `group` and the names of clips are published as they are.",
+        "Videos are embedded as they are, folders of frames as H.264 (nearly lossless). RAVDESS and CREMA-D are "
+        "published under the licences of their authors; for DFEW, FERV39k, MAFW and FER2013, whose authors do not "
+        "allow it, the command refuses. Column `group` and the names of clips are published as they are.",
     )
     parser.add_argument("dataset", choices=DATASETS, help="folder: videos of your own")
     parser.add_argument("out", help="folder to write; new, or written by the same command")

@@ -41,7 +41,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     if arguments.split == "all" and arguments.dataset != "folder":
         raise ValueError(f"`--split all` is for a folder of videos; of {arguments.dataset}, measure its test split.")
     model, processor = load_classifier(arguments.model)
-    trained = recorded_training(arguments.model)
+    trained = recorded_training(arguments.model, arguments.dataset)
     data = chosen_data(arguments, trained, arguments.split)
     builder = prepared_builder(data, arguments.overrides, arguments.split)
     rows = builder.as_dataset(split=arguments.split)

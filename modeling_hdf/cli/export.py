@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _split(arguments: argparse.Namespace) -> tuple:
-    data = chosen_data(arguments, recorded_training(arguments.model), arguments.split)
+    data = chosen_data(arguments, recorded_training(arguments.model, arguments.dataset), arguments.split)
     return data, prepared_builder(data, arguments.overrides, arguments.split).as_dataset(split=arguments.split)
 
 

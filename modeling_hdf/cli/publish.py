@@ -1,40 +1,52 @@
 """`hdf data publish`: a dataset as Parquet with a card."""
 
 import argparse
+from collections.abc import Mapping
 
+import datasets
+
+from ..data.arguments import BUILDERS, PUBLISHED_DATASETS
 from ..data.builders.folder import VideoFolder
 from ..data.locks import folder_lock
 from ..data.synthetic.builder import SyntheticFaces
-from ..hub.datasets import publish_dataset, refuse_gated
+from ..hub.datasets import publish_dataset, refuse_forbidden
 from .check import given
 from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Writes and pushes the user's own data or synthetic data."""
+    """Writes and pushes the user's own data, open data or synthetic data."""
     with folder_lock(arguments.out, "hdf data publish", beside=True):
         return _publish(arguments)
 
 
 def _publish(arguments: argparse.Namespace) -> Outcome:
-    refuse_gated(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
-    synthetic, places = arguments.dataset == "synthetic", {}
+    refuse_forbidden(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
+    synthetic = arguments.dataset == "synthetic"
+    title, terms = PUBLISHED_DATASETS.get(arguments.dataset, ("Facial expressions", None))
+    license, description, places = arguments.license, arguments.description, {}
     if synthetic:
-        builder = SyntheticFaces(**arguments.overrides)
-        license = "cc0-1.0"
+        builder, license, title = SyntheticFaces(**arguments.overrides), "cc0-1.0", "Synthetic faces"
+    elif terms is not None:
+        if license not in (None, terms.license):
+            raise ValueError(f"{title} is under {terms.license}, which its authors chose: leave --license out.")
+        make = BUILDERS[arguments.dataset]
+        first = make.BUILDER_CONFIG_CLASS.folds[0]
+        builder = make(config_name=first, cut_splits=(), **given(arguments, "data_dir", "max_missing"))
+        license, description = terms.license, f"{terms.notice} {description}".strip()
     else:
-        if not arguments.license:
+        if not license:
             raise ValueError("Your own data need --license: under which terms may others use the clips?")
         builder = VideoFolder(**given(arguments, "data_dir", "metadata", "labels", "label_base", "max_missing"))
         places = {clip.clip_id: clip.place for clip in builder.config.listing.clips}
-        license = arguments.license
     builder.download_and_prepare()
+    splits = builder.as_dataset()
     folder = publish_dataset(
-        builder.as_dataset(),
+        splits if terms is None else _without_folds(splits),
         arguments.out,
-        name=arguments.name or ("Synthetic faces" if synthetic else "Facial expressions"),
+        name=arguments.name or title,
         license=license,
-        description=arguments.description,
+        description=description,
         synthetic=synthetic,
         fps=arguments.fps,
         data_dir=None if synthetic else builder.config.data_dir,
@@ -45,5 +57,13 @@ def _publish(arguments: argparse.Namespace) -> Outcome:
         dry_run=arguments.dry_run,
     )
     pushed = arguments.repo is not None and not arguments.dry_run
+    if terms is not None:
+        print(f"{title} may be handed on under {license}: {terms.notice}")
     print(f"wrote {folder}, " + (f"pushed to {arguments.repo}" if pushed else "nothing was pushed"))
     return Outcome({"folder": str(folder), "repository": arguments.repo if pushed else None})
+
+
+def _without_folds(splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
+    """All clips in one split, because the authors publish none; the people are in the column `group`."""
+    rows = datasets.concatenate_datasets([splits[name] for name in sorted(splits)])
+    return {"train": rows.remove_columns("fold").sort("clip_id")}

@@ -4,6 +4,7 @@ Train HDF by a recipe, test the model, and write a folder that is ready for the 
     hdf train                                        # the embedded synthetic faces
     hdf train --recipe dfew --data-dir DFEW --fold 1
     hdf train --recipe my.yaml --sam_rho 0.05        # a recipe of your own; arguments override it
+    hdf train --recipe open --data-dir DATA --fold 1 # several datasets; DATA holds a folder for each
     hdf train --accelerate_config multi_gpu --num_processes 4 --recipe dfew --data-dir DFEW
 
 A recipe is a YAML file with any of the arguments below. The same command, given again, continues a killed run from its
@@ -20,32 +21,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from datasets import Dataset, DatasetBuilder
+from datasets import Dataset
 from transformers import AutoConfig, HfArgumentParser, set_seed
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
-from ..data.arguments import DataArguments, class_count_lines
-from ..data.builders.checks import class_counts
-from ..data.clips import ClipDataset
+from ..data.arguments import DataArguments
 from ..data.files import whole_or_absent
-from ..evaluation.environment import environment
-from ..evaluation.liveness import liveness_on_rows
-from ..evaluation.predictions import predictions_table, write_predictions
-from ..evaluation.results import Results, training_results
-from ..evaluation.shared_classes import SharedClasses
-from ..evaluation.summary import evaluate_predictions
-from ..evaluation.unreadable import unreadable_clips
-from ..evaluation.views import predict_views
+from ..data.mixtures import MixedClips
+from ..evaluation.results import Results
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
-from ..reports.plots import plot_confusion_matrix, plot_training_curves
+from ..reports.plots import plot_training_curves
 from ..training.arguments import HDFTrainingArguments
-from ..training.distributed import decided_by_first, num_processes
 from ..training.recipes import (
     as_fields,
     build_processor,
@@ -58,10 +50,11 @@ from ..training.runs import output_dir_of, write_record
 from .measuring import missing_code
 from .outcome import Outcome
 from .text import total_lines, unreadable_lines
+from .training_data import Part, add_clips, class_names, prepare
+from .training_results import measure, write_mixture, write_test
 
 # Arguments that do not change the trained weights. All others identify a recipe.
 FREE = ("recipe", "frame_controls", "cache_clips", "num_views")
-_MOST_NAMED = 10  # clips in an error message
 
 
 @dataclass
@@ -125,132 +118,65 @@ def _train(
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
     with output_dir_of(training.output_dir, record, "hdf train"):
-        trainer, builder, clips, left_out = _trained(script, data, training, record)
-        # With the peer protocol the test counts the same clips again.
-        return _tested(script, data, trainer, builder, clips, command, 0 if data.peer_protocol else left_out)
+        trainer, parts = _trained(script, data, training, record)
+        return _tested(script, data, trainer, parts, command)
 
 
 def _trained(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, record: dict
-) -> tuple[HDFTrainer, DatasetBuilder, dict[str, ClipDataset], int]:
-    """The trainer with the trained model, the prepared dataset, the clips of each split, and the number of clips left
-    out of validation."""
+) -> tuple[HDFTrainer, dict[str, Part]]:
+    """The trainer with the trained model, and the datasets by name."""
     set_seed(training.seed)
-    with training.main_process_first(desc="preparing the dataset"):
-        builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
-        builder.download_and_prepare()
-    splits = builder.as_dataset()
-    if training.process_index == 0:
-        print(*class_count_lines(class_counts(splits), data.peer_protocol), sep="\n", flush=True)
-
-    names = splits["train"].features["label"].names
+    parts = prepare(data, training)
+    names = class_names(parts)
     model = build_model(script, names)
     processor = build_processor(model.config)
-    clips = data.clips(splits, processor, training.seed, skip_unreadable=("test",))
-    unreadable = _leave_out_unreadable(clips, data, builder)
+    add_clips(parts, names, processor, training.seed)
+    train = [part.clips["train"] for part in parts.values()]
+    validation = [part.clips["validation"] for part in parts.values()]
     trainer = HDFTrainer(
         model=model,
         args=training,
         data_collator=data.collator(processor, len(names), training.dsm),
-        train_dataset=clips["train"],
-        eval_dataset=clips["validation"],
+        train_dataset=MixedClips(train, data.weights) if data.is_mixture else train[0],
+        eval_dataset=MixedClips(validation) if data.is_mixture else validation[0],
         processing_class=processor,
     )
     if trainer.is_world_process_zero():
         write_record(training.output_dir, record)
     trainer.train_to_the_end(training.resume_from_checkpoint)
-    return trainer, builder, clips, len(unreadable)
-
-
-def _leave_out_unreadable(
-    clips: dict[str, ClipDataset], data: DataArguments, builder: DatasetBuilder
-) -> dict[int, str]:
-    """
-    Takes the clips that cannot be read out of `clips["validation"]`, before the first step, so that every epoch is
-    measured on the same clips; returns their error messages by index. Process 0 reads all of them and names them.
-
-    Raises:
-        ValueError: if they are more than `max_missing` allows, or if no clip is left.
-    """
-    validation = clips["validation"]
-    messages = decided_by_first(validation.find_unreadable)
-    if not messages:
-        return messages
-    listed = [f"  {validation.rows[index]['clip_id']}: {message}" for index, message in messages.items()]
-    failure = data.too_many_missing(builder, len(messages))
-    if failure is None and len(messages) == len(validation):
-        failure = "No clip is left for validation."
-    if failure is not None:
-        raise ValueError("\n".join([failure, *listed[:_MOST_NAMED]]))
-    if num_processes() == 1 or torch.distributed.get_rank() == 0:
-        print(f"validation: {len(messages)} clips cannot be read, and are left out", *listed, sep="\n", flush=True)
-    clips["validation"] = validation.without(messages)
-    return messages
+    return trainer, parts
 
 
 def _tested(
-    script: ScriptArguments,
-    data: DataArguments,
-    trainer: HDFTrainer,
-    builder: DatasetBuilder,
-    clips: dict[str, ClipDataset],
-    command: list[str],
-    num_left_out: int,
+    script: ScriptArguments, data: DataArguments, trainer: HDFTrainer, parts: dict[str, Part], command: list[str]
 ) -> Outcome:
-    """Tests the model, and writes and pushes what belongs beside the weights. `num_left_out` clips of other splits
-    could not be read."""
-    rows, names = clips["test"].rows, clips["test"].rows.features["label"].names
-    probabilities, _ = predict_views(trainer, clips["test"], data.num_views)
-    unreadable = unreadable_clips(clips["test"])
-    readable = rows.select([index for index in range(len(rows)) if index not in unreadable])
-    controls = {}
-    for order in ("first", "shuffled") if script.frame_controls else ():
-        control = ClipDataset(readable, trainer.processing_class, sampling=clips["test"].sampling, frame_order=order)
-        controls[f"{order}_war"] = trainer.predict(control).metrics["test_war"]
+    """Tests the model, and writes and pushes what belongs beside the weights."""
+    measured = {name: measure(trainer, part, script.frame_controls) for name, part in parts.items()}
     results, folder = None, Path(trainer.args.output_dir)
     if trainer.is_world_process_zero():
-        table = predictions_table(rows, probabilities, SharedClasses(names, names), unreadable)
-        write_predictions(table, folder)
-        scores = evaluate_predictions(table) | {
-            "controls": controls or None,
-            "gate_liveness": liveness_on_rows(
-                trainer.model, trainer.processing_class, readable, clips["test"].sampling
-            ),
-        }
-        results = write_results(folder, trainer, script, data, scores, command)
-        if data.dataset == "synthetic":  # copies of clips of other datasets must not be shared
-            write_test_clips(folder / "test_clips", rows)
+        told = {"start": script.model_name_or_path or None, "command": command}
+        if data.is_mixture:
+            described = data.described(as_fields("dataset_overrides", data.dataset_overrides))
+            results = write_mixture(folder, trainer, measured, described, **told)
+        else:
+            results = write_test(folder, trainer, measured[data.dataset], **told)
+        write_rest(folder, trainer, results)
+        if "synthetic" in parts:  # copies of clips of other datasets must not be shared
+            write_test_clips(folder / "test_clips", parts["synthetic"].rows["test"])
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     if results is None:
         return Outcome()
-    print(f"report in {write_report(folder, rows)}")
-    return Outcome(results.to_dict(), code=missing_code("hdf train", data, builder, len(unreadable) + num_left_out))
+    print(f"report in {write_report(folder, None if data.is_mixture else parts[data.dataset].rows['test'])}")
+    codes = [
+        missing_code("hdf train", each.part.data, each.part.builder, each.num_unreadable) for each in measured.values()
+    ]
+    return Outcome(results.to_dict(), code=max(codes))
 
 
-def write_results(
-    folder: Path,
-    trainer: HDFTrainer,
-    script: ScriptArguments,
-    data: DataArguments,
-    scores: dict,
-    command: list[str],
-) -> Results:
-    """Writes results, pictures and model card beside the weights, and returns the results."""
-    results = training_results(
-        folder,
-        script.model_name_or_path or None,
-        command,
-        **data.described(as_fields("dataset_overrides", data.dataset_overrides)),
-        split="test",
-        calibration_temperature=trainer.model.config.calibration_temperature,
-        **scores,
-        seed=trainer.args.seed,
-        environment=environment(),
-    )
-    results.write(folder)
-    with whole_or_absent(folder / "confusion_matrix.png") as part:
-        plot_confusion_matrix(scores, part, results.title)
+def write_rest(folder: Path, trainer: HDFTrainer, results: Results) -> None:
+    """Writes curves and model card beside the weights, and prints the results."""
     with whole_or_absent(folder / "training_curves.png") as part:
         plot_training_curves(trainer.state.log_history, part)
     write_model_card(folder)
@@ -259,7 +185,6 @@ def write_results(
     for name, value in (results.controls or {}).items():
         print(f"test {name} {value:.3f}")
     print(f"results in {folder}")
-    return results
 
 
 def write_test_clips(folder: Path, rows: Dataset) -> None:

@@ -8,6 +8,7 @@ Data: builders of Hugging Face `datasets`, and the code that turns their rows in
 - [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
 - [`animate_stills`]: stills shown as clips with smooth random motion.
 - [`ClipDataset`], [`ClipCollator`]: torch dataset and collator.
+- [`MixedClips`]: several datasets in one training.
 - [`BalancedSampler`], [`PerClassSampler`]: the order of training clips.
 """
 
@@ -28,6 +29,7 @@ from .clip_samplers import BalancedSampler, PerClassSampler
 from .clips import ClipCollator, ClipDataset
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
+from .mixtures import MixedClips, united_classes
 from .still_motion import animate_stills
 from .synthetic.builder import SyntheticFaces, SyntheticFacesConfig
 from .synthetic.dynamics import ClipFactors
@@ -59,6 +61,7 @@ __all__ = [
     "MAFW",
     "MAFW_EXPRESSIONS",
     "MAFWConfig",
+    "MixedClips",
     "PerClassSampler",
     "RAVDESS",
     "RAVDESSConfig",
@@ -78,5 +81,6 @@ __all__ = [
     "encode_mp4",
     "load_clip",
     "render_clip",
+    "united_classes",
     "vote_targets",
 ]

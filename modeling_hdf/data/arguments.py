@@ -1,11 +1,9 @@
 """The data of a training run, set by a recipe: the dataset, the clips of each split, and the collator."""
 
-import dataclasses
 import os
-import types
-import typing
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import datasets
 
@@ -22,6 +20,7 @@ from .builders.ravdess import RAVDESS
 from .clips import ClipCollator, ClipDataset
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
+from .overrides import check_overrides
 from .synthetic.builder import SyntheticFaces
 from .transforms import build_augmentation
 from .votes import vote_targets
@@ -36,25 +35,14 @@ BUILDERS = {
     "fer2013": FER2013,
     "folder": VideoFolder,
 }
-# Datasets whose licence forbids sharing clips: builder name -> dataset name.
-GATED_DATASETS = {
-    name: builder.BUILDER_CONFIG_CLASS.dataset
+# The datasets of others: title and terms by name.
+PUBLISHED_DATASETS = {
+    name: (builder.BUILDER_CONFIG_CLASS.dataset, builder.BUILDER_CONFIG_CLASS.terms)
     for name, builder in BUILDERS.items()
-    if issubclass(builder.BUILDER_CONFIG_CLASS, ExpressionConfig) and builder.BUILDER_CONFIG_CLASS.is_gated
+    if issubclass(builder.BUILDER_CONFIG_CLASS, ExpressionConfig) and builder.BUILDER_CONFIG_CLASS.terms is not None
 }
-
-# Builder fields that `dataset_overrides` cannot set: fields of `datasets`, and arguments below.
-_NO_OVERRIDES = (
-    "name",
-    "version",
-    "data_dir",
-    "data_files",
-    "description",
-    "peer_protocol",
-    "max_missing",
-    "cut_splits",
-    "depth",
-)
+# Arguments that `dataset_overrides` may set for one of several datasets.
+_OF_A_PART = ("data_dir", "fold", "max_missing", "temporal_sampling", "sampling_stride")
 
 
 @dataclass
@@ -63,13 +51,22 @@ class DataArguments:
     The data of a run and how clips are sampled and augmented. [`~transformers.HfArgumentParser`] and recipes set these
     fields.
 
+    Several datasets train one model on all their clips. Their classes are united by name, see [`united_classes`].
+    Each dataset is an own part of the training ([`~DataArguments.parts`]), with its own splits and frame sampling.
+
     Args:
-        dataset: a name of [`BUILDERS`], such as `"synthetic"`, `"dfew"` or `"folder"` (your own videos).
-        data_dir: unpacked folder of the dataset; not for synthetic faces.
+        dataset: a name of [`BUILDERS`], such as `"synthetic"`, `"dfew"` or `"folder"` (your own videos); or several
+            with commas, such as `"ravdess,fer2013"`.
+        dataset_weights: for several datasets, how often an epoch shows each clip of each dataset on average, with
+            commas: `"1,0.5"`. By default each clip is shown once.
+        data_dir: unpacked folder of the dataset; not for synthetic faces. For several datasets, a folder that holds a
+            folder for each, named as the dataset (`RAVDESS`, `CREMA-D`, `fer2013`).
         fold: number of the fold, from 1, for a dataset with folds.
         peer_protocol: select on the test split; see [`ExpressionConfig`]. Every result records it.
         max_missing: listed clips that may be missing or unreadable: a number (`5`) or a share (`0.05`).
-        dataset_overrides: other fields of the builder, as JSON.
+        dataset_overrides: other fields of the builder, as JSON. For several datasets, these fields by dataset:
+            `{"ravdess": {"calm": "neutral"}}`; they may also hold `data_dir`, `fold`, `max_missing`,
+            `temporal_sampling` and `sampling_stride` of one dataset.
         cache_clips: keep decoded clips in memory; not for random frames.
         temporal_sampling, sampling_stride: kind and stride of [`TemporalSampling`].
         augmentation: name for [`build_augmentation`].
@@ -83,8 +80,13 @@ class DataArguments:
         ValueError: for an unknown dataset, values out of range, or arguments that the dataset does not use.
     """
 
-    dataset: str = field(default="synthetic", metadata={"help": f"Dataset: {', '.join(BUILDERS)}."})
-    data_dir: str | None = field(default=None, metadata={"help": "Unpacked folder of the dataset."})
+    dataset: str = field(
+        default="synthetic", metadata={"help": f"Dataset: {', '.join(BUILDERS)}; several with commas."}
+    )
+    dataset_weights: str = field(
+        default="", metadata={"help": "Several datasets: how often to show each clip of each, with commas (1,0.5)."}
+    )
+    data_dir: str | None = field(default=None, metadata={"help": "Unpacked folder of the dataset, or of several."})
     fold: int | None = field(default=None, metadata={"help": "Fold, from 1, for a dataset with folds."})
     peer_protocol: bool = field(
         default=False, metadata={"help": "Select on the test split, as the literature does; every result records it."}
@@ -105,16 +107,22 @@ class DataArguments:
     num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
 
     def __post_init__(self):
-        if self.dataset not in BUILDERS:
-            raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
+        for name in self.names:
+            if name not in BUILDERS:
+                raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
         self._missing_limit()
-        if self.vote_labels and not (self.is_of_files and self.config_class.has_votes):
-            raise ValueError(f"`vote_labels` needs the votes of annotators, which {self.dataset} does not have.")
         # These two raise for values out of range, before any clip is read.
         TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)
         build_augmentation(self.augmentation, HDFVideoProcessor())
+        if self.is_mixture:
+            self._check_mixture()
+            return
+        if self.dataset_weights:
+            raise ValueError("`dataset_weights` are for several datasets.")
+        if self.vote_labels and not _has_votes(self.dataset):
+            raise ValueError(f"`vote_labels` needs the votes of annotators, which {self.dataset} does not have.")
         if self.dataset == "synthetic":
             for name in ("data_dir", "fold", "peer_protocol"):
                 if getattr(self, name):
@@ -130,15 +138,72 @@ class DataArguments:
             )
             raise ValueError(f"`fold` is {self.fold}; {self.dataset} {choices}.")
 
+    def _check_mixture(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"`dataset` is {self.dataset!r}: it names a dataset twice.")
+        if self.weights is not None and len(self.weights) != len(self.names):
+            raise ValueError(f"`dataset_weights` has {len(self.weights)} weights for {len(self.names)} datasets.")
+        if self.fold is not None and not any(map(has_folds, self.names)):
+            raise ValueError(f"`fold` is {self.fold}; none of {self.dataset} has folds: leave it out.")
+        if self.vote_labels and not any(map(_has_votes, self.names)):
+            raise ValueError(f"`vote_labels` needs the votes of annotators, which none of {self.dataset} has.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the datasets."""
+        return tuple(name.strip() for name in self.dataset.split(","))
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether there are several datasets."""
+        return len(self.names) > 1
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """The `dataset_weights` as numbers; `None` if there are none."""
+        if not self.dataset_weights:
+            return None
+        try:
+            return tuple(map(float, str(self.dataset_weights).split(",")))
+        except ValueError:
+            raise ValueError(
+                f"`dataset_weights` is {self.dataset_weights!r}; it must be numbers with commas, such as 1,0.5."
+            ) from None
+
+    def parts(self, overrides: dict) -> dict[str, tuple["DataArguments", dict]]:
+        """
+        The arguments of each dataset and the fields of its builder, by its name.
+
+        Args:
+            overrides (`dict`): the parsed `dataset_overrides`.
+
+        Raises:
+            ValueError: for overrides of a dataset that is not among them, or values that a dataset does not take.
+            FileNotFoundError: if the folder of a dataset is not in `data_dir`.
+        """
+        if not self.is_mixture:
+            return {self.dataset: (self, overrides)}
+        for name, fields in overrides.items():
+            if name not in self.names or not isinstance(fields, dict):
+                raise ValueError(
+                    f"`dataset_overrides` has {name!r}: {fields!r}; with several datasets it holds the fields of each "
+                    f"by its name: {', '.join(self.names)}."
+                )
+        return {name: self._part(name, dict(overrides.get(name, {}))) for name in self.names}
+
+    def _part(self, name: str, fields: dict) -> tuple["DataArguments", dict]:
+        own = {key: fields.pop(key) for key in _OF_A_PART if key in fields}
+        given = {"fold": self.fold if has_folds(name) else None, "vote_labels": self.vote_labels and _has_votes(name)}
+        if name == "synthetic":
+            given |= {"data_dir": None, "peer_protocol": False}
+        elif "data_dir" not in own:
+            given["data_dir"] = folder_of(name, self.data_dir)
+        return replace(self, dataset=name, dataset_weights="", dataset_overrides="{}", **(given | own)), fields
+
     @property
     def config_class(self) -> type[datasets.BuilderConfig]:
         """Class of the builder's configuration."""
         return BUILDERS[self.dataset].BUILDER_CONFIG_CLASS
-
-    @property
-    def is_of_files(self) -> bool:
-        """Whether the clips lie on disk, in `data_dir`."""
-        return issubclass(self.config_class, ExpressionConfig)
 
     def _missing_limit(self) -> int | float:
         limit = str(self.max_missing)
@@ -162,7 +227,7 @@ class DataArguments:
             The errors of the builder.
         """
         builder = BUILDERS[self.dataset]
-        _check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
+        check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
         if self.dataset == "synthetic":
             return builder(**overrides)
         fold = {} if self.fold is None else {"config_name": f"fold{self.fold}"}
@@ -188,12 +253,8 @@ class DataArguments:
         """The entry of `metrics.json` that lets a user read the data in the same way again, without paths of this
         machine. `overrides` are the parsed `dataset_overrides`."""
         names = ("dataset", "fold", "peer_protocol", "temporal_sampling", "sampling_stride", "num_views")
-        told = {
-            name: value
-            for name, value in overrides.items()
-            if not (isinstance(value, str) and os.path.isabs(os.path.expanduser(value)))
-        }
-        return {**{name: getattr(self, name) for name in names}, "dataset_overrides": told}
+        told = {name: _without_paths(fields) for name, fields in overrides.items()} if self.is_mixture else overrides
+        return {**{name: getattr(self, name) for name in names}, "dataset_overrides": _without_paths(told)}
 
     def too_many_missing(self, builder: datasets.DatasetBuilder, num_unreadable: int) -> str | None:
         """
@@ -262,26 +323,50 @@ class DataArguments:
         return ClipCollator(processor, num_labels, mixing)
 
 
-def _check_overrides(config: type, dataset: str, overrides: dict) -> None:
-    kinds = {each.name: each.type for each in dataclasses.fields(config) if each.name not in _NO_OVERRIDES}
-    kinds["cache_dir"] = str
-    for name, value in overrides.items():
-        if name not in kinds:
-            raise ValueError(f"`dataset_overrides` has {name!r}; {dataset} has the fields {', '.join(sorted(kinds))}.")
-        kind = kinds[name]
-        choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-        if not any(_is_of(value, choice) for choice in choices):
-            text = kind.__name__ if isinstance(kind, type) else str(kind)
-            raise ValueError(f"`dataset_overrides` has {name!r} of {value!r}; it must be of type {text}.")
+def has_folds(name: str) -> bool:
+    """Whether a dataset of `BUILDERS` has folds."""
+    config = BUILDERS[name].BUILDER_CONFIG_CLASS
+    return issubclass(config, ExpressionConfig) and "fold1" in config.folds
 
 
-def _is_of(value: object, kind: type) -> bool:
-    """Whether a JSON value fits a type: a whole number fits a float, a list fits a tuple of strings."""
-    if typing.get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+def _has_votes(name: str) -> bool:
+    config = BUILDERS[name].BUILDER_CONFIG_CLASS
+    return issubclass(config, ExpressionConfig) and config.has_votes
+
+
+def _without_paths(fields: dict) -> dict:
+    """Fields without absolute paths, which are of this machine."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if not (isinstance(value, str) and os.path.isabs(os.path.expanduser(value)))
+    }
+
+
+def folder_of(dataset: str, data_dir: str | None) -> str:
+    """
+    The folder of one of several datasets: the folder in `data_dir` that is named as the dataset, in any case and with
+    any signs in between (`CREMA-D`).
+
+    Raises:
+        ValueError: without `data_dir`, or if there are several such folders.
+        FileNotFoundError: if there is none.
+    """
+    if data_dir is None:
+        raise ValueError("`data_dir` is missing; set it to the folder that holds a folder for each dataset.")
+    if not os.path.isdir(data_dir):
+        raise FileNotFoundError(f"{data_dir}: no such folder; `data_dir` must hold a folder for each dataset.")
+    with os.scandir(data_dir) as entries:
+        folders = sorted(entry.path for entry in entries if entry.is_dir())
+    found = [path for path in folders if re.sub("[^a-z0-9]", "", os.path.basename(path).lower()) == dataset]
+    if not found:
+        raise FileNotFoundError(
+            f"{data_dir}: holds no folder {dataset}; with several datasets, put or link the folder of each into it "
+            "under the name of the dataset, or give its `data_dir` in `dataset_overrides`."
+        )
+    if len(found) > 1:
+        raise ValueError(f"{data_dir}: {' and '.join(map(os.path.basename, found))} may both be {dataset}; keep one.")
+    return found[0]
 
 
 def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = False) -> list[str]:
@@ -294,4 +379,4 @@ def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = F
     return lines
 
 
-__all__ = ["BUILDERS", "GATED_DATASETS", "DataArguments", "class_count_lines"]
+__all__ = ["BUILDERS", "PUBLISHED_DATASETS", "DataArguments", "class_count_lines", "has_folds"]

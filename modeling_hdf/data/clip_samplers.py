@@ -1,6 +1,6 @@
-"""Samplers of training clips for imbalanced classes: balanced classes, or groups of M clips of one class.
+"""Samplers of training clips: balanced classes, groups of M clips of one class, or datasets by weight.
 
-Both give the order of a whole epoch for all processes. The order depends only on the seed and the epoch, so processes
+All give the order of a whole epoch for all processes. The order depends only on the seed and the epoch, so processes
 need no communication. `accelerate` then gives whole batches to the processes in turn, which keeps the groups of
 [`PerClassSampler`] together.
 """
@@ -35,10 +35,7 @@ def _draws(indices: Iterable[int]) -> Iterator[Draw]:
 class _EpochSampler(Sampler[int]):
     """A sampler whose order depends on the seed and the epoch."""
 
-    def __init__(self, labels: Sequence[int], seed: int = 0):
-        self.labels = np.asarray(labels)
-        if self.labels.ndim != 1 or not len(self.labels):
-            raise ValueError(f"Expected the labels of some clips, (N,), got shape {self.labels.shape}.")
+    def __init__(self, seed: int = 0):
         self.seed = seed
         self.epoch = 0
 
@@ -50,7 +47,54 @@ class _EpochSampler(Sampler[int]):
         return np.random.default_rng([self.seed, self.epoch])
 
 
-class BalancedSampler(_EpochSampler):
+class _LabelSampler(_EpochSampler):
+    """A sampler whose order depends on the classes of the clips."""
+
+    def __init__(self, labels: Sequence[int], seed: int = 0):
+        super().__init__(seed)
+        self.labels = np.asarray(labels)
+        if self.labels.ndim != 1 or not len(self.labels):
+            raise ValueError(f"Expected the labels of some clips, (N,), got shape {self.labels.shape}.")
+
+
+class MixtureSampler(_EpochSampler):
+    """
+    Draws the clips of several datasets that lie one after the other. An epoch shows each clip of dataset `i`
+    `weights[i]` times on average: with weight 0.5 another random half in each epoch, with weight 2 each clip twice.
+
+    Args:
+        sizes (`Sequence[int]`): number of clips of each dataset.
+        weights (`Sequence[float]`): weight of each dataset, above 0.
+        seed (`int`, *optional*, defaults to 0): seed of the order.
+
+    Yields `sum(round(weight * size))` indices per epoch.
+
+    Raises:
+        ValueError: for a weight that is not above 0, or so small that it leaves a dataset without clips.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int = 0):
+        super().__init__(seed)
+        self.sizes = list(sizes)
+        self.counts = [round(weight * size) for weight, size in zip(weights, sizes, strict=True)]
+        if not all(weight > 0 for weight in weights) or min(self.counts) < 1:
+            raise ValueError(
+                f"Weights must be above 0 and leave clips of each dataset: {list(weights)} for {list(sizes)} clips."
+            )
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator, start, indices = self._generator(), 0, []
+        for size, count in zip(self.sizes, self.counts, strict=True):
+            rounds, rest = divmod(count, size)
+            indices += [start + np.tile(np.arange(size), rounds), start + generator.permutation(size)[:rest]]
+            start += size
+        return _draws(generator.permutation(np.concatenate(indices)).tolist())
+
+
+class BalancedSampler(_LabelSampler):
     """
     Draws clips with replacement. The probability of a clip is proportional to 1 / (size of its class), so all classes
     with clips are equally frequent on average.
@@ -90,7 +134,7 @@ class _Rounds:
         return drawn.tolist()
 
 
-class PerClassSampler(_EpochSampler):
+class PerClassSampler(_LabelSampler):
     """
     Draws classes in turn, and `clips_per_class` clips of each class, so that a contrastive loss finds positives for
     rare classes too.
@@ -142,4 +186,4 @@ def build_sampler(name: str, labels: Sequence[int], clips_per_class: int, seed: 
     raise ValueError(f"`sampler` is {name!r}; choose one of {SAMPLERS}.")
 
 
-__all__ = ["SAMPLERS", "BalancedSampler", "Draw", "PerClassSampler", "build_sampler"]
+__all__ = ["SAMPLERS", "BalancedSampler", "Draw", "MixtureSampler", "PerClassSampler", "build_sampler"]

@@ -76,6 +76,30 @@ def predictions_table(
     return table
 
 
+def pooled_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """
+    One table of the predictions of a model for several datasets.
+
+    Args:
+        tables (`Mapping[str, pd.DataFrame]`): by dataset, a table with all classes of the model.
+
+    Returns:
+        `pd.DataFrame`: all rows, with `dataset`, and with the dataset's name before each `clip_id`. `group` is the
+        dataset's name with the `identity` or `group` of the clip, or its `clip_id` if neither is known.
+    """
+    pooled = []
+    for dataset, table in tables.items():
+        unit = next((name for name in ("identity", "group") if name in table and table[name].notna().all()), "clip_id")
+        texts = {
+            name: dataset + "/" + column.astype(str)
+            for name, column in {"clip_id": table["clip_id"], "group": table[unit]}.items()
+        }
+        pooled.append(table.drop(columns="identity", errors="ignore").assign(**texts, dataset=dataset))
+    table = pd.concat(pooled, ignore_index=True)
+    check_predictions(table)
+    return table
+
+
 def measured_clips(table: pd.DataFrame) -> pd.DataFrame:
     """A table of predictions without the clips that could not be read, and without the column `error`."""
     if _ERROR not in table:
@@ -251,6 +275,7 @@ __all__ = [
     "confident_errors",
     "known_of_clips",
     "measured_clips",
+    "pooled_predictions",
     "predictions_table",
     "read_predictions",
     "unreadable_clips_of",

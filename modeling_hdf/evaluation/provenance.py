@@ -2,11 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from transformers.utils import cached_file
 
-from ..data.arguments import BUILDERS, DataArguments
+from ..data.arguments import BUILDERS, DataArguments, has_folds
 from ..pretrained import checkpoint_path
 from .results import METRICS, Results, frames_text, read_results
 
@@ -16,13 +17,15 @@ PROTOCOL = {"temporal_sampling": "uniform", "sampling_stride": 1, "num_views": 1
 _CUT = ("metadata", "scene_disjoint", "seed", "test_fraction", "validation_fraction")
 
 
-def recorded_training(model: str) -> Results:
+def recorded_training(model: str, dataset: str) -> Results:
     """
-    The results in the `metrics.json` that training wrote beside a model.
+    The results in the `metrics.json` that training wrote beside a model. Of a training on several datasets, fold,
+    sampling and fields of the builder are those of `dataset`, if it was one of them.
 
     Args:
         model (`str`): a folder (for a `checkpoint-N` without the file, the folder of its run), a Hub repository, the
             name of the shipped checkpoint, or an `.onnx` file, whose folder is searched.
+        dataset (`str`): name of the dataset to be measured.
 
     Returns:
         [`Results`]: empty if the file does not exist, the Hub cannot be reached, or `hdf evaluate` wrote the file.
@@ -42,7 +45,18 @@ def recorded_training(model: str) -> Results:
     if path is None or not path.is_file():
         return Results()
     results = read_results(path.parent)
-    return Results() if results.model is not None else results
+    return Results() if results.model is not None else _part_of(results, dataset)
+
+
+def _part_of(trained: Results, dataset: str) -> Results:
+    """The record of one of several datasets of a training; any other record unchanged."""
+    names = (trained.dataset or "").split(",")
+    if len(names) == 1 or dataset not in names:
+        return trained
+    fields = dict((trained.dataset_overrides or {}).get(dataset, {}))
+    told = {"fold": trained.fold if has_folds(dataset) else None}
+    told |= {name: fields.pop(name) for name in ("fold", "temporal_sampling", "sampling_stride") if name in fields}
+    return replace(trained, dataset=dataset, dataset_overrides=fields, **told)
 
 
 def check_unseen(model: str, trained: Results, data: DataArguments, overrides: dict, split: str) -> None:

@@ -77,9 +77,7 @@ def predict_rows(
     clips = data.clips({"test": rows}, processor, seed=0, skip_unreadable=("test",))["test"]
     probabilities, _ = predict_views(trainer, clips, data.num_views)
     table = predictions_table(rows, probabilities, classes, unreadable_clips(clips))
-    same = len(classes.names) == len(dataset_names) == len(classes.model_names)
-    across = {"shared": classes.names, "only_in_model": classes.only_in_model, "left_out": left_out}
-    return table, None if same else across
+    return table, classes.described(left_out)
 
 
 def clip_outputs(trainer: Trainer, clips: ClipDataset) -> tuple[np.ndarray, np.ndarray]:

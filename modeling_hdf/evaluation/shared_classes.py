@@ -54,6 +54,13 @@ class SharedClasses:
         known = {_plain(name): number for number, name in enumerate(self.names)}
         return [known.get(_plain(name)) for name in self.dataset_names]
 
+    def described(self, left_out: dict[str, int] | None = None) -> dict | None:
+        """The entry `across_datasets` of [`Results`], with the number of clips left out by class; `None` if model and
+        dataset have the same classes."""
+        if len(self.names) == len(self.dataset_names) == len(self.model_names):
+            return None
+        return {"shared": self.names, "only_in_model": self.only_in_model, "left_out": left_out or {}}
+
     def select(self, rows: datasets.Dataset) -> tuple[datasets.Dataset, dict[str, int]]:
         """
         The rows of shared classes, and the number of clips of each class that is left out.

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
 from ..configuration_hdf import BACKBONES, HDFConfig
-from ..data.arguments import GATED_DATASETS
+from ..data.arguments import PUBLISHED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
 from ..evaluation.results import Results
 from ..pretrained import SHIPPED
@@ -55,7 +55,7 @@ def model_card(
         config,
         results,
         state="evaluated",
-        name=SHIPPED if shipped else _title(repository, f"hdf-{results.dataset}"),
+        name=SHIPPED if shipped else _title(repository, "hdf-" + results.dataset.replace(",", "-")),
         repository=repository,
         revision=revision,
         shipped=shipped,
@@ -82,7 +82,7 @@ def planned_model_card(dataset: str) -> ModelCard:
         temporal_sampling=recipe["temporal_sampling"],
         num_views=recipe["num_views"],
         recall=dict.fromkeys(config.id2label.values()),
-        command=f"accelerate launch examples/train.py --recipe {dataset} --data-dir {GATED_DATASETS[dataset]}"
+        command=f"accelerate launch examples/train.py --recipe {dataset} --data-dir {PUBLISHED_DATASETS[dataset][0]}"
         + fold_option,
     )
     name = f"hdf-{dataset}"
@@ -107,11 +107,13 @@ def _fill(
     dataset, base_model = results.dataset, results.base_model
     backbone = BACKBONES[config.backbone_config.model_type].title
     is_free = _is_free(dataset, base_model)
+    names = (dataset or "").split(",")
+    published = {name: PUBLISHED_DATASETS[name] for name in names if name in PUBLISHED_DATASETS}
     data = ModelCardData(
         license="apache-2.0" if is_free else "other",
         license_name=None if is_free else _LICENSE_NAME,
         base_model=base_model if base_model is not None and is_hub_id(base_model) else None,
-        datasets=[dataset] if dataset in GATED_DATASETS else None,
+        datasets=list(published) or None,
         library_name="transformers",
         pipeline_tag="video-classification",
         tags=["hdf", backbone.lower(), "facial-expression-recognition", "dynamic-facial-expression-recognition"],
@@ -139,7 +141,9 @@ def _fill(
             code_block=code_block,
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),
-            gated=GATED_DATASETS,
+            titles=[title for title, _ in published.values()],
+            notices=[terms.notice for _, terms in published.values()],
+            is_partly_own=bool(set(names) - set(published) - {"synthetic"}),
             is_free=is_free,
             local_prefix=LOCAL_PREFIX,
             evaluation=results.title if is_evaluated else None,

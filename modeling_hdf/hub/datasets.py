@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from ..data.arguments import GATED_DATASETS
+from ..data.arguments import PUBLISHED_DATASETS
 from ..data.builders.checks import class_counts
 from ..data.clip_io import load_clip
 from ..data.files import remove_parts_of, whole_or_absent
@@ -24,37 +24,37 @@ from .client import check_repository, push_files
 from .gate import check_files, refuse_secret
 from .markdown import plain_text
 
-# Names of folders that occur only in licence-gated datasets.
-_GATED_FOLDERS = {
+# Names of folders that occur only in datasets whose clips may not be handed on.
+_FOLDERS = {
     "emolabel_datasplit": "DFEW", "clip_224x224": "DFEW", "clip_224x224_16f": "DFEW", "clip_224x224_avi": "DFEW",
     "jpg_256": "DFEW", "2_clipsforfacecrop": "FERV39k", "3_clipsforscenimages": "FERV39k", "4_setups": "FERV39k",
-    "no_caption": "MAFW", "frames_crop_align_224": "MAFW",
+    "no_caption": "MAFW", "frames_crop_align_224": "MAFW", "fer2013": "FER2013",
 }  # fmt: skip
 _FILE_BYTES = 400_000_000
 _ROWS_AT_ONCE = 32
 _CRF = 12  # close to the stored frames: about 45 dB
 
 
-def refuse_gated(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> None:
+def refuse_forbidden(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> None:
     """
-    Raises a `ValueError` if the name of a dataset or the folders of its clips show that it is licence-gated.
+    Raises a `ValueError` if the name of a dataset or the folders of its clips show that its authors do not allow to
+    hand on clips.
 
     Args:
         dataset (`str`): name of the dataset.
-        paths (`Iterable[str]`): clips and folders. A path inside a folder that only a licence-gated dataset has, or a
+        paths (`Iterable[str]`): clips and folders. A path inside a folder that only such a dataset has, or a
             folder that contains such a folder, is refused too.
     """
-    owner = GATED_DATASETS.get(dataset.lower())
+    refusals = {title: terms.refusal for title, terms in PUBLISHED_DATASETS.values() if terms.refusal is not None}
+    owner = PUBLISHED_DATASETS.get(dataset.lower(), (None,))[0]
+    owner = owner if owner in refusals else None
     for path in paths:
         names = {part.lower() for part in Path(os.path.realpath(path)).parts}
         if os.path.isdir(path):
             names |= {name.lower() for name in os.listdir(path)}
-        owner = owner or next((_GATED_FOLDERS[name] for name in sorted(names) if name in _GATED_FOLDERS), None)
+        owner = owner or next((_FOLDERS[name] for name in sorted(names) if name in _FOLDERS), None)
     if owner is not None:
-        raise ValueError(
-            f"{owner} is licence-gated: its authors hand out copies on a signed agreement that forbids handing them "
-            "on, and the people in it have not agreed to more. Publish your model instead, and name the dataset."
-        )
+        raise ValueError(f"{owner} {refusals[owner]} Publish your model instead, and name the dataset.")
 
 
 def publish_dataset(
@@ -101,7 +101,7 @@ def publish_dataset(
     Returns the folder.
 
     Raises:
-        ValueError: if the clips belong to a licence-gated dataset, see [`refuse_gated`]; for a clip that lies outside
+        ValueError: if the clips may not be handed on, see [`refuse_forbidden`]; for a clip that lies outside
             of `data_dir` or is neither video nor picture; for a token or a path of this machine, see [`check_files`].
         FileExistsError: if the folder holds something else.
         OutputError: if the folder cannot be written.
@@ -111,7 +111,7 @@ def publish_dataset(
     if repo_id is not None:
         check_repository(repo_id)
     paths = {os.path.dirname(path) for rows in splits.values() for clip in rows["clip"] for path in clip_paths(clip)}
-    refuse_gated(name, paths)
+    refuse_forbidden(name, paths)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "README.md").is_file():
         raise _not_empty(folder)
     for rows in splits.values():
@@ -272,4 +272,4 @@ def _write_card(
     card.save(folder / "README.md")
 
 
-__all__ = ["embed_clip", "publish_dataset", "refuse_gated", "refuse_outside"]
+__all__ = ["embed_clip", "publish_dataset", "refuse_forbidden", "refuse_outside"]

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from ..configuration_hdf import HDFConfig
-from ..data.arguments import GATED_DATASETS
+from ..data.arguments import PUBLISHED_DATASETS
 from ..data.files import read_json, write_text
 from ..data.frame_sampling import TemporalSampling
 from ..evaluation.metrics import expected_calibration_error, reliability
@@ -176,9 +176,7 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
         total = len(metrics.unreadable) + metrics.num_clips
         warnings.append(f"{len(metrics.unreadable)} of {total} clips could not be read, and count in no figure.")
     if frames_of_people and dataset != "synthetic":
-        owner = (
-            f"the licence-gated dataset {GATED_DATASETS[dataset]}" if dataset in GATED_DATASETS else "your own videos"
-        )
+        owner = PUBLISHED_DATASETS[dataset][0] if dataset in PUBLISHED_DATASETS else "your own videos"
         warnings.append(f"This report shows frames of {owner}: share it only if you have the right to.")
     facts = {"dataset": metrics.title, "frames": f"{metrics.temporal_sampling} sampling"}
     for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):

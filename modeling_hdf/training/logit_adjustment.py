@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import torch
 
 
-def class_log_priors(labels: Sequence[int], num_labels: int) -> torch.Tensor:
+def class_log_priors(labels: Sequence[int], num_labels: int, weights: Sequence[float] | None = None) -> torch.Tensor:
     """
     Logarithm of the share of each class among the training clips.
 
     Args:
         labels (`Sequence[int]` of length N): class of each clip, 0 to `num_labels - 1`.
         num_labels (`int`): number of classes of the model.
+        weights (`Sequence[float]` of length N, *optional*): how often an epoch shows each clip; by default once.
 
     Returns:
         `torch.Tensor` of shape `(num_labels,)`, float32.
@@ -24,7 +25,8 @@ def class_log_priors(labels: Sequence[int], num_labels: int) -> torch.Tensor:
     Raises:
         ValueError: if a class has no clip: the logarithm of its share is not finite.
     """
-    counts = torch.bincount(torch.as_tensor(labels), minlength=num_labels)
+    weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+    counts = torch.bincount(torch.as_tensor(labels), weights, minlength=num_labels)
     missing = (counts == 0).nonzero().flatten().tolist()
     if missing:
         raise ValueError(

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from ..batch_norm_hdf import frozen_statistics
 from ..data.clip_samplers import build_sampler
 from ..data.clips import ClipDataset
+from ..data.mixtures import MixedClips
 from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
@@ -107,7 +108,8 @@ class DSMTrainer(ResumableTrainer):
         self._logit_offsets: torch.Tensor | None = None  # (num_labels,)
         if args.logit_adjustment > 0 and self.train_dataset is not None:
             labels = self._labels_of(self.train_dataset, f"logit_adjustment={args.logit_adjustment}")
-            log_priors = class_log_priors(labels, self.model.config.num_labels)
+            weights = self.train_dataset.clip_weights if isinstance(self.train_dataset, MixedClips) else None
+            log_priors = class_log_priors(labels, self.model.config.num_labels, weights)
             self._logit_offsets = args.logit_adjustment * log_priors.to(args.device)
         self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=args.device)
         self._num_summed = 0
@@ -148,11 +150,20 @@ class DSMTrainer(ResumableTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.sampler == "random":
-            return super()._get_train_sampler(dataset)
-        labels = self._labels_of(dataset, f"sampler={self.args.sampler!r}")
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        sampler = build_sampler(self.args.sampler, labels, self.args.clips_per_class, seed)
+        is_weighted = isinstance(dataset, MixedClips) and dataset.is_weighted
+        if self.args.sampler == "random" and not is_weighted:
+            return super()._get_train_sampler(dataset)
+        if self.args.sampler == "random":
+            sampler = dataset.sampler(seed)
+        elif is_weighted:
+            raise ValueError(
+                f"The datasets have weights and `sampler` is {self.args.sampler!r}: both decide how often a clip is "
+                "shown. Leave one of them out."
+            )
+        else:
+            labels = self._labels_of(dataset, f"sampler={self.args.sampler!r}")
+            sampler = build_sampler(self.args.sampler, labels, self.args.clips_per_class, seed)
         self._epoch_callback.sampler = sampler
         return sampler
 

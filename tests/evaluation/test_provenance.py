@@ -46,6 +46,27 @@ def own_videos(root: Path, splits: tuple[str, ...], per_class: int = 1) -> Path:
 # ---- Clips that were trained on ----
 
 
+def test_a_training_on_several_datasets_is_known_for_each_of_them(tmp_path):
+    overrides = {"cremad": {"seed": 5, "temporal_sampling": "dense", "sampling_stride": 2}, "ravdess": {"fold": 3}}
+    fields = {"dataset": "ravdess,cremad,fer2013", "fold": 1, "temporal_sampling": "segments", "sampling_stride": 1}
+    record(tmp_path, **fields, dataset_overrides=overrides)
+    ravdess, cremad, fer2013, other = (
+        recorded_training(str(tmp_path), name) for name in ("ravdess", "cremad", "fer2013", "dfew")
+    )
+    assert (ravdess.dataset, ravdess.fold, ravdess.temporal_sampling) == ("ravdess", 3, "segments")
+    assert (cremad.dataset, cremad.fold, cremad.dataset_overrides) == ("cremad", 1, {"seed": 5})
+    assert (cremad.temporal_sampling, cremad.sampling_stride) == ("dense", 2)
+    assert (fer2013.dataset, fer2013.fold, fer2013.dataset_overrides) == ("fer2013", None, {})
+    assert other.dataset == "ravdess,cremad,fer2013"
+    data = DataArguments(dataset="cremad", data_dir=str(tmp_path), fold=2)
+    with pytest.raises(ValueError, match="trained on fold 1 of cremad"):
+        check_unseen("model", cremad, data, {}, "test")
+    data = DataArguments(dataset="cremad", data_dir=str(tmp_path), fold=1)
+    with pytest.raises(ValueError, match="`seed` was 5 and is 0"):
+        check_unseen("model", cremad, data, {}, "test")
+    check_unseen("model", cremad, data, {"seed": 5}, "test")
+
+
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
 @pytest.mark.parametrize(
     "fields, options, message",
@@ -103,18 +124,22 @@ def test_a_checkpoint_has_the_record_of_its_run(tmp_path, monkeypatch):
     other = tmp_path / "run" / "other"
     checkpoint.mkdir(parents=True)
     other.mkdir()
-    assert recorded_training(str(checkpoint)) == Results()
+    assert recorded_training(str(checkpoint), "dfew") == Results()
     record(tmp_path / "run")
-    assert recorded_training(str(checkpoint)) == recorded_training(str(tmp_path / "run")) == Results(**RUN)
-    assert recorded_training(str(other)) == Results()
+    assert (
+        recorded_training(str(checkpoint), "dfew")
+        == recorded_training(str(tmp_path / "run"), "dfew")
+        == Results(**RUN)
+    )
+    assert recorded_training(str(other), "dfew") == Results()
     monkeypatch.chdir(checkpoint)
-    assert recorded_training(".") == Results(**RUN)
+    assert recorded_training(".", "dfew") == Results(**RUN)
     record(checkpoint, fold=3)
-    assert recorded_training(str(checkpoint)).fold == 3
+    assert recorded_training(str(checkpoint), "dfew").fold == 3
 
 
 def test_the_shipped_checkpoint_has_its_own():
-    assert recorded_training("hdf-tiny-synthetic").dataset == "synthetic"
+    assert recorded_training("hdf-tiny-synthetic", "dfew").dataset == "synthetic"
 
 
 def test_a_repository_has_its_own(tmp_path, monkeypatch):
@@ -123,14 +148,14 @@ def test_a_repository_has_its_own(tmp_path, monkeypatch):
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert recorded_training("owner/hdf") == Results()  # offline, and not there
+    assert recorded_training("owner/hdf", "dfew") == Results()  # offline, and not there
     record(snapshot)
-    assert recorded_training("owner/hdf") == Results(**RUN)
+    assert recorded_training("owner/hdf", "dfew") == Results(**RUN)
 
 
 def test_what_an_evaluation_left_is_no_training(tmp_path):
     record(tmp_path, model="somewhere")
-    assert recorded_training(str(tmp_path)) == Results()
+    assert recorded_training(str(tmp_path), "dfew") == Results()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])

@@ -92,7 +92,7 @@ def test_card_says_which_fold_how_many_views_and_how_the_model_was_selected():
     title = "dfew fold 3, test split, 2 views, PEER PROTOCOL: model selected on this split"
     assert title in card.text and "**Peer protocol.**" in card.text
     assert "dense sampling and the probabilities of 2 temporal views" in card.text
-    assert "the mean over its five folds" in card.text
+    assert "for DFEW is the mean over five folds" in card.text
     for result in card.data.eval_results:
         assert (result.dataset_type, result.dataset_name) == ("dfew", title)
         assert (result.dataset_config, result.dataset_split) == ("fold3", "test")
@@ -129,11 +129,30 @@ def test_the_licence_of_gated_data_binds_the_weights(dataset, name):
     assert card.data.license == "other" and card.data.datasets == [dataset]
     for text in (
         f"{name} is licence-gated",
-        "no clip of\nit may be handed on",
-        f"trained on {name}, which is for academic",
+        "no clip of it may be handed on",
+        f"trained on {name}, whose terms are above",
     ):
         assert text in card.text, text
     assert "Weights and code: Apache-2.0" not in card.text
+
+
+@pytest.mark.parametrize(
+    "dataset, names, notice",
+    [
+        ("ravdess", ["RAVDESS"], "CC BY-NC-SA 4.0: not for commercial use"),
+        ("cremad", ["CREMA-D"], "Open Database License 1.0"),
+        ("fer2013", ["FER2013"], "Its authors state no licence"),
+        ("ravdess,cremad,fer2013", ["RAVDESS", "CREMA-D", "FER2013"], "Open Database License 1.0"),
+        ("ravdess,folder", ["RAVDESS"], "ask the publisher under which terms"),
+    ],
+)
+def test_a_card_states_the_terms_of_each_dataset_of_the_training(dataset, names, notice):
+    card = card_of(dataset=dataset, fold=None)
+    published = [name for name in dataset.split(",") if name != "folder"]
+    assert card.data.license == "other" and card.data.datasets == published
+    assert notice in card.text and f"trained on {' and '.join(names)}, whose terms are above" in card.text
+    assert all(f"{name}" in card.text.partition("## Training")[2] for name in names)
+    assert ("the publisher's own" in card.text) == ("folder" in dataset)
 
 
 @pytest.mark.parametrize("base_model, they", [(None, "The weights"), ("org/videomae", "They")])

@@ -11,7 +11,20 @@ import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
 from PIL import Image
-from trees import OURS, padded, read_back, unpadded, write_dfew, write_ferv39k, write_frames, write_video
+from trees import (
+    OURS,
+    fer2013_stills,
+    padded,
+    read_back,
+    unpadded,
+    write_cremad,
+    write_dfew,
+    write_fer2013,
+    write_ferv39k,
+    write_frames,
+    write_ravdess,
+    write_video,
+)
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import SyntheticFaces, VideoFolder, load_clip
@@ -125,6 +138,40 @@ def test_licence_gated_datasets_are_refused(tmp_path, capsys, dataset):
     assert run(dataset, tmp_path / "out", "--data-dir", tmp_path, "--license", "mit") == 1
     assert "is licence-gated" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_fer2013_which_states_no_licence_is_refused(tmp_path, capsys):
+    write_fer2013(tmp_path / "fer2013" / "fer2013.csv", fer2013_stills())
+    for dataset in ("fer2013", "folder"):
+        assert run(dataset, tmp_path / "out", "--data-dir", tmp_path / "fer2013", "--license", "mit") == 1
+        assert "FER2013 holds pictures from web searches, and its authors state no licence" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "licence", "notice", "columns"),
+    [
+        ("ravdess", "cc-by-nc-sa-4.0", "RAVDESS, Livingstone and Russo", {"group", "sex", "intensity", "channel"}),
+        ("cremad", "odbl", "CREMA-D, Cao et al.", {"group", "sex", "age", "race", "ethnicity", "level", "votes"}),
+    ],
+)
+def test_open_datasets_are_published_under_the_licence_of_their_authors(
+    tmp_path, capsys, dataset, licence, notice, columns
+):
+    root, out = tmp_path / "data", tmp_path / "out"
+    if dataset == "ravdess":
+        expected = [clip for clip in write_ravdess(root, (1, 2)) if clip.label != "calm"]
+    else:
+        expected = write_cremad(root, (1001, 1006))
+    assert run(dataset, out, "--data-dir", root, "--license", "mit") == 1
+    assert f"is under {licence}, which its authors chose" in capsys.readouterr().err
+    assert run(dataset, out, "--data-dir", root) == 0
+    assert f"may be handed on under {licence}: {notice}" in capsys.readouterr().out
+    splits = load_dataset(str(out), cache_dir=str(tmp_path / "read"))
+    assert splits.num_rows == {"train": len(expected)}
+    assert set(splits["train"].column_names) == {"clip", "label", "clip_id"} | columns
+    card = (out / "README.md").read_text()
+    assert f"license: {licence}" in card and notice in card
 
 
 def test_clips_of_a_gated_dataset_are_refused_under_another_name(tmp_path, capsys):

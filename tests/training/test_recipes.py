@@ -9,12 +9,23 @@ import sys
 from pathlib import Path
 
 import datasets
+import pandas
 import pytest
 import torch
 import yaml
 from hand_written_training import build_rows, step_logs
 from tiny_models import save_backbone, tiny_backbone_config
-from trees import write_dfew, write_ferv39k, write_frames, write_mafw, write_votes
+from trees import (
+    fer2013_stills,
+    write_cremad,
+    write_dfew,
+    write_fer2013,
+    write_ferv39k,
+    write_frames,
+    write_mafw,
+    write_ravdess,
+    write_votes,
+)
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFTrainer, HDFVideoProcessor
 from modeling_hdf.backbone_hdf import DropPath
@@ -106,6 +117,72 @@ def test_the_mafw_recipe_trains_eleven_classes(tmp_path, capsys):
     assert "dense sampling and the probabilities of 1 temporal view per clip" in (
         tmp_path / "run" / "README.md"
     ).read_text().replace("\n", " ")
+
+
+def test_the_fer2013_recipe_trains_on_stills(tmp_path, capsys):
+    write_fer2013(tmp_path / "tree" / "fer2013.csv", fer2013_stills(per_class=5))
+    train(
+        *("--recipe", "fer2013", "--data-dir", tmp_path / "tree", "--output_dir", tmp_path / "run"),
+        *("--preset", "tiny", "--model_overrides", '{"image_size": 32}', *SHORT, "--dataloader_num_workers", 0),
+    )
+    assert "train: 21 clips: happiness 3" in capsys.readouterr().out
+    metrics = read_metrics(tmp_path / "run")
+    assert (metrics["dataset"], metrics["fold"], metrics["num_clips"]) == ("fer2013", None, 7)
+    assert metrics["dataset_overrides"] == {"leave_out_copies": True}
+    assert "authors state no licence" in (tmp_path / "run/README.md").read_text()
+
+
+@pytest.fixture
+def open_data(tmp_path):
+    write_ravdess(tmp_path / "data" / "RAVDESS", (1, 2, 3, 4), modalities=("01",))
+    write_cremad(tmp_path / "data" / "CREMA-D", (1001, 1003, 1006, 1008))
+    write_fer2013(tmp_path / "data" / "fer2013" / "fer2013.csv", fer2013_stills(per_class=5))
+    return tmp_path / "data"
+
+
+def test_the_open_recipe_trains_on_three_datasets_and_tests_on_each(open_data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(
+        *("--recipe", "open", "--data-dir", open_data, "--fold", 1, "--output_dir", run, *TINY, *SHORT),
+        *("--dataloader_num_workers", 0, "--num_views", 1, "--logit_adjustment", 1, "--frame_controls", "true"),
+    )
+    shown = capsys.readouterr().out
+    for name in ("ravdess, train", "cremad, train", "fer2013, train"):
+        assert f"{name}: " in shown
+    for title in ("ravdess fold 1, test split", "cremad fold 1, test split", "fer2013, test split"):
+        assert title in shown
+    pooled, parts = read_metrics(run), {name: read_metrics(run / name) for name in ("ravdess", "cremad", "fer2013")}
+    assert pooled["dataset"] == "ravdess,cremad,fer2013" and pooled["num_clips"] == 52 + 6 + 7
+    assert {name: part["num_clips"] for name, part in parts.items()} == {"ravdess": 52, "cremad": 6, "fer2013": 7}
+    assert {name: (part["dataset"], part["fold"]) for name, part in parts.items()} == {
+        "ravdess": ("ravdess", 1), "cremad": ("cremad", 1), "fer2013": ("fer2013", None),
+    }  # fmt: skip
+    assert list(parts["cremad"]["recall"]) == [name for name in parts["ravdess"]["recall"] if name != "surprise"]
+    assert parts["cremad"]["across_datasets"]["only_in_model"] == ["surprise"]
+    assert "across_datasets" not in parts["ravdess"] and set(parts["fer2013"]["controls"]) == {
+        "first_war", "shuffled_war",
+    }  # fmt: skip
+    groups = pooled["groups"]["dataset"]["groups"]
+    assert {name: group["num_clips"] for name, group in groups.items()} == {"cremad": 6, "fer2013": 7, "ravdess": 52}
+    assert groups["ravdess"]["war"] == pytest.approx(parts["ravdess"]["war"])
+    assert pooled["bootstrap"]["unit"] == "group" and pooled["bootstrap"]["num_units"] == 1 + 1 + 7
+    table = pandas.read_parquet(run / "predictions.parquet")
+    assert table["clip_id"].str.startswith("cremad/1006_").sum() == 6
+    card = (run / "README.md").read_text()
+    assert "CC BY-NC-SA" in card and "Open Database License" in card and "state no licence" in card
+    # The same command tests the finished run again; another fold of one of the datasets is refused.
+    capsys.readouterr()
+    assert main(
+        ["evaluate", str(run), "--dataset", "ravdess", "--data-dir", str(open_data / "RAVDESS"), "--fold", "2"]
+    )
+    assert "trained on fold 1 of ravdess" in capsys.readouterr().err
+
+
+def test_weights_and_a_sampler_of_classes_exclude_each_other(open_data, tmp_path, capsys):
+    arguments = ("--recipe", "open", "--data-dir", open_data, "--fold", 1, "--output_dir", tmp_path / "run", *TINY)
+    arguments = (*arguments, *SHORT, "--dataloader_num_workers", 0, "--sampler", "balanced")
+    assert main(["train", *map(str, arguments)]) == 1
+    assert "The datasets have weights and `sampler` is 'balanced'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])

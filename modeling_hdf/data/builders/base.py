@@ -16,6 +16,7 @@ from .clip_folders import existing_folder
 from .labels import EXPRESSIONS
 from .listing import ListedClip, Listing, PublishedCounts, check_listing, cut_split
 from .split_files import SplitLine, read_split_file
+from .terms import Terms
 
 logger = logging.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     has_votes: ClassVar[bool] = False
     votes_name: ClassVar[str] = ""  # the file that `votes_file` finds
     labels_are_votes: ClassVar[bool] = True  # whether the label is the class with the most votes
-    is_gated: ClassVar[bool] = False  # the licence agreement forbids passing the clips on
+    terms: ClassVar[Terms | None] = None  # `None` for data of the user
 
     def __post_init__(self):
         super().__post_init__()

@@ -14,6 +14,7 @@ from .cremad_tables import VOTED_ON, Person, read_crowd_votes, read_names, read_
 from .labels import EXPRESSIONS
 from .listing import ListedClip, Listing, PublishedCounts
 from .split_files import one_of
+from .terms import CREMAD_TERMS, Terms
 
 _EMOTIONS = {
     "HAP": "happiness", "SAD": "sadness", "NEU": "neutral", "ANG": "anger", "DIS": "disgust", "FEA": "fear",
@@ -50,6 +51,7 @@ class CREMADConfig(ActedConfig):
     votes_on: str = "face"
 
     dataset: ClassVar[str] = "CREMA-D"
+    terms: ClassVar[Terms] = CREMAD_TERMS
     has_votes: ClassVar[bool] = True
     votes_name: ClassVar[str] = "processedResults/tabulatedVotes.csv"
     labels_are_votes: ClassVar[bool] = False

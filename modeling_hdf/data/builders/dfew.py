@@ -11,6 +11,7 @@ from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, re
 from .labels import resolve_labels
 from .listing import ListedClip, Listing, PublishedCounts
 from .split_files import one_of
+from .terms import Terms, gated
 from .vote_files import read_votes
 
 _TRAIN_TEST = {
@@ -41,7 +42,7 @@ class DFEWConfig(ExpressionConfig):
     label_base: int | None = None
 
     dataset: ClassVar[str] = "DFEW"
-    is_gated: ClassVar[bool] = True
+    terms: ClassVar[Terms] = gated(dataset)
     has_votes: ClassVar[bool] = True
     votes_name: ClassVar[str] = "Annotation/annotation.xlsx"
     folds: ClassVar[tuple[str, ...]] = tuple(_TRAIN_TEST)

@@ -16,6 +16,7 @@ from .folder_files import clips_of_tree
 from .labels import resolve_labels, whole_number
 from .listing import SPLITS, ListedClip, Listing, PublishedCounts, cut_split
 from .still_tables import read_stills, still_as_png
+from .terms import FER2013_TERMS, Terms
 
 _FILES = ("fer2013.csv", "icml_face_data.csv")
 _NUMBERED = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # emotion 0 to 6
@@ -50,6 +51,7 @@ class FER2013Config(ExpressionConfig):
     leave_out_copies: bool = False
 
     dataset: ClassVar[str] = "FER2013"
+    terms: ClassVar[Terms] = FER2013_TERMS
 
     def __post_init__(self):
         super().__post_init__()

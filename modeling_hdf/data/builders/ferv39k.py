@@ -8,6 +8,7 @@ from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, re
 from .labels import expression_name, refuse_numbers, resolve_labels
 from .listing import ListedClip, Listing, PublishedCounts
 from .split_files import one_of
+from .terms import Terms, gated
 
 _TRAIN = (5854, 5523, 7790, 5906, 2502, 1833, 1680)
 _TEST = (1473, 1393, 1958, 1487, 638, 467, 431)
@@ -33,7 +34,7 @@ class FERV39kConfig(ExpressionConfig):
     scene_disjoint: bool = True
 
     dataset: ClassVar[str] = "FERV39k"
-    is_gated: ClassVar[bool] = True
+    terms: ClassVar[Terms] = gated(dataset)
     variants: ClassVar[dict[str, str]] = {
         "faces": r"2_ClipsforFaceCrop(-\d+)*",
         "scenes": r"3_ClipsforScene?Images(-\d+)*",

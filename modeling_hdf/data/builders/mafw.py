@@ -9,6 +9,7 @@ from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, re
 from .labels import MAFW_EXPRESSIONS, refuse_numbers, resolve_labels
 from .listing import ListedClip, Listing, PublishedCounts
 from .split_files import one_of
+from .terms import Terms, gated
 
 
 @dataclass
@@ -22,7 +23,7 @@ class MAFWConfig(ExpressionConfig):
     """
 
     dataset: ClassVar[str] = "MAFW"
-    is_gated: ClassVar[bool] = True
+    terms: ClassVar[Terms] = gated(dataset)
     label_names: ClassVar[tuple[str, ...]] = MAFW_EXPRESSIONS
     folds: ClassVar[tuple[str, ...]] = ("fold1", "fold2", "fold3", "fold4", "fold5")
     variants: ClassVar[dict[str, str]] = {

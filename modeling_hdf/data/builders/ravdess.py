@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from .acted import ActedBuilder, ActedConfig
 from .labels import EXPRESSIONS
 from .listing import ListedClip, Listing, PublishedCounts
+from .terms import RAVDESS_TERMS, Terms
 
 _EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")  # 01 to 08
 _CHANNELS = ("speech", "song")  # 01, 02
@@ -95,6 +96,7 @@ class RAVDESSConfig(ActedConfig):
     calm: Calm = "drop"
 
     dataset: ClassVar[str] = "RAVDESS"
+    terms: ClassVar[Terms] = RAVDESS_TERMS
     clip_name: ClassVar[re.Pattern] = re.compile(r"\d\d(-\d\d){6}")
     example: ClassVar[str] = "Actor_12/01-01-03-02-01-01-12.mp4"
     test_actors: ClassVar[dict[str, tuple[int, ...]]] = {
