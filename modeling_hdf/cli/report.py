@@ -28,6 +28,11 @@ def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset |
     """The measured split; `None` if the folder of the dataset is unknown."""
     if results.dataset != "synthetic" and arguments.data_dir is None:
         return None
+    if "," in results.dataset:
+        raise ValueError(
+            f"{arguments.folder} holds the results on {results.dataset} together, whose clips are not read again. "
+            f"Give the folder of one in it, such as {results.dataset.partition(',')[0]}, with --data-dir and --model."
+        )
     # The peer protocol changes only the validation split and leaves it without clips to measure.
     data = DataArguments(
         dataset=results.dataset,

@@ -92,11 +92,14 @@ class MixedClips(Dataset):
             dataset, on average; by default once.
 
     Raises:
-        ValueError: as [`MixtureSampler`], for weights.
+        ValueError: as [`MixtureSampler`], for weights; for a dataset with `skip_unreadable`, whose black clips a
+            mixture would not tell from others.
     """
 
     def __init__(self, parts: Sequence[ClipDataset], weights: Sequence[float] | None = None):
         self.parts = list(parts)
+        if any(part.skip_unreadable for part in self.parts):
+            raise ValueError("A mixture takes no dataset with `skip_unreadable`: evaluate each dataset on its own.")
         self.weights = [1.0] * len(self.parts) if weights is None else list(weights)
         self.sampler(seed=0)  # checks the weights
         self._ends = list(itertools.accumulate(map(len, self.parts)))

@@ -99,6 +99,12 @@ def test_clips_follow_each_other_each_with_its_own_sampling(processor):
     assert mixed[draw]["seed"] == parts[1][again]["seed"] != mixed[3]["seed"]
 
 
+def test_datasets_that_skip_unreadable_clips_are_not_mixed(processor):
+    skipping = ClipDataset(rows_of(1, [0]), processor, skip_unreadable=True)
+    with pytest.raises(ValueError, match="`skip_unreadable`"):
+        MixedClips([ClipDataset(rows_of(1, [0]), processor), skipping])
+
+
 def test_classes_become_soft_labels_beside_votes(processor):
     votes = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])
     parts = [

@@ -176,6 +176,10 @@ def test_the_open_recipe_trains_on_three_datasets_and_tests_on_each(open_data, t
         ["evaluate", str(run), "--dataset", "ravdess", "--data-dir", str(open_data / "RAVDESS"), "--fold", "2"]
     )
     assert "trained on fold 1 of ravdess" in capsys.readouterr().err
+    assert main(["report", str(run), "--data-dir", str(open_data)]) == 1
+    assert "Give the folder of one in it, such as ravdess" in capsys.readouterr().err
+    arguments = ("--data-dir", open_data / "RAVDESS", "--model", run, "--clips", 1)
+    assert main(["report", str(run / "ravdess"), *map(str, arguments)]) == 0
 
 
 def test_weights_and_a_sampler_of_classes_exclude_each_other(open_data, tmp_path, capsys):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
+from transformers.utils import logging
 
 from ...file_kinds_hdf import file_kind
 from ..clip_io import left_aside
@@ -23,6 +24,8 @@ from .labels import (
     whole_number,
 )
 from .listing import ListedClip, Listing, check_listing, cut_split
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -91,7 +94,13 @@ class VideoFolderConfig(ExpressionConfig):
         texts, places = [clip.label for clip in found], [clip.place for clip in found]
         labels, base = resolve_labels(texts, places, names, self.label_base)
         num_stills = sum(file_kind(clip.path) == "picture" for clip in found)
-        notes += [f"{num_stills} clips are stills, each a clip of one frame"] if num_stills else []
+        if num_stills:
+            notes.append(f"{num_stills} clips are stills, each a clip of one frame")
+        if num_stills and not files:
+            logger.warning(
+                f"{self.data_dir}: each picture in a class folder is a still, a clip of one frame; the frames of a "
+                "clip belong in a folder of their own."
+            )
         notes += spelling_notes(texts, labels) if base is None else [f"labels count from {base}"]
         clips = [_listed(clip, label) for clip, label in zip(found, labels, strict=True)]
         clips, repetitions = check_listing(clips)

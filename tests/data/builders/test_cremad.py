@@ -54,6 +54,14 @@ def test_every_clip_loads_with_its_label_votes_and_person(root, folder):
         assert row["level"] == ("unspecified" if clip.label == "neutral" else "high")
 
 
+def test_face_crops_may_lie_elsewhere_than_the_tables(root, tmp_path):
+    expected = write_cremad(root, ACTORS)
+    (root / "VideoFlash").rename(tmp_path / "faces")
+    rows = rows_of(root, clips_dir=str(tmp_path / "faces"))
+    check_rows(rows, in_fold(expected), CREMAD_OURS)
+    assert rows["test"][0]["votes"] is not None and rows["test"][0]["sex"] is not None
+
+
 @pytest.mark.parametrize(("votes_on", "fear"), [("voice", [0, 0, 9, 0, 0, 0]), ("both", [0, 0, 0, 0, 0, 8])])
 def test_the_votes_may_be_on_voice_or_on_both(root, votes_on, fear):
     write_cremad(root, ACTORS)
