@@ -12,6 +12,7 @@ from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.data.builders.vote_files import read_votes
 from modeling_hdf.faces import FaceDetector
 from modeling_hdf.faces.folder_run import crop_folder
+from modeling_hdf.inference import VideoAnalyzer
 
 # Imported by the library `evaluate` alone, which is the extra of this module.
 NEEDS_ITS_EXTRA = {"modeling_hdf.evaluation.dfer.dfer"}
@@ -71,6 +72,12 @@ def test_faces_without_their_packages_name_the_extra(module, monkeypatch, tmp_pa
     with pytest.raises(ModuleNotFoundError, match=message):
         crop_folder(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_cuts_without_their_package_name_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    with pytest.raises(ModuleNotFoundError, match=r'Finding cuts needs scenedetect: pip install "hdf-dfer\[face\]"'):
+        VideoAnalyzer()
 
 
 def test_votes_without_openpyxl_name_the_file_and_the_extra(monkeypatch):

@@ -39,7 +39,7 @@ def test_dir_shows_what_is_public_and_nothing_else():
     assert modeling_hdf.__version__ == version("hdf-dfer")
 
 
-@pytest.mark.parametrize("name", ["data", "training", "evaluation", "faces"])
+@pytest.mark.parametrize("name", ["data", "training", "evaluation", "faces", "inference"])
 def test_subpackages_say_what_is_in_them(name):
     package = import_module(f"modeling_hdf.{name}")
     assert len(package.__doc__.strip().splitlines()) > 3

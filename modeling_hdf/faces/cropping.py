@@ -126,9 +126,9 @@ def _look(
         elapsed, step = clock(index) - clock(first), clock(index) - clock(max(index - 1, 0))
         # Look at the frame nearest to `interval`. If times stand still or run backwards, look at once.
         if step <= 0.0 or elapsed > interval - step / 2.0:
-            _look_between(span, found, detector)
+            look_between(span, found, detector)
             span = span[-1:]
-    _look_between(span, found, detector)
+    look_between(span, found, detector)
     return dict(sorted(found.items())), shown, size
 
 
@@ -143,7 +143,7 @@ def _look_at(frame: Frame, detector: FaceDetector, previous: np.ndarray) -> np.n
     return faces
 
 
-def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], detector: FaceDetector) -> None:
+def look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], detector: FaceDetector) -> None:
     """Look at both ends of a span of frames; if they disagree, look halfway and repeat for both halves."""
     (first, first_frame), (last, last_frame) = span[0], span[-1]
     for index, frame in ((first, first_frame), (last, last_frame)):
@@ -153,8 +153,8 @@ def _look_between(span: list[tuple[int, Frame]], found: dict[int, np.ndarray], d
     if len(span) <= 2 or counts == {len(match_boxes(found[first], found[last], AGREEMENT))}:
         return
     middle = len(span) // 2
-    _look_between(span[: middle + 1], found, detector)
-    _look_between(span[middle:], found, detector)
+    look_between(span[: middle + 1], found, detector)
+    look_between(span[middle:], found, detector)
 
 
 def _timestamps(shown: list[tuple[Fraction | None, Fraction | None]]) -> tuple[list[Fraction], bool]:
@@ -327,5 +327,6 @@ __all__ = [
     "TrackedFaces",
     "crop_face",
     "iterate_crops",
+    "look_between",
     "track_faces",
 ]

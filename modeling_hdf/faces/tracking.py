@@ -65,41 +65,83 @@ def match_boxes(first: np.ndarray, second: np.ndarray, min_overlap: float) -> li
     return pairs
 
 
-def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
-    """Join the detections of successive looks.
+@dataclass(eq=False)
+class Chain:
+    """The detections of one face in successive looks.
+
+    Attributes:
+        detections: its detection `(15,)` by index of the frame that was looked at, in order.
+        missed_since: time in seconds of the first look after the last detection; `None` if the last look found it.
+    """
+
+    detections: dict[int, np.ndarray]
+    missed_since: float | None = None
+
+    @property
+    def last(self) -> int:
+        """Index of the last frame in which the face was found."""
+        return next(reversed(self.detections))
+
+
+class Linker:
+    """
+    Joins the detections of successive looks, one look at a time.
 
     A face is lost when looks miss it for longer than `max_gap`. Time between two looks that both find the face does
     not count: frames may come slowly, or a picture may freeze.
 
     Args:
+        max_gap (`float`): longest time in seconds from the first look that misses a face to the look that finds it
+            again. After a longer time it is another face.
+    """
+
+    def __init__(self, max_gap: float):
+        self.max_gap = max_gap
+        self.open: list[Chain] = []
+
+    def add(self, index: int, now: float, faces: np.ndarray) -> list[Chain]:
+        """
+        Adds the detections `(n, 15)` of the next look, at frame `index` and `now` seconds.
+
+        Returns:
+            The chains of the faces that are lost by now.
+        """
+        closed = [
+            chain
+            for chain in self.open
+            if chain.missed_since is not None and now - chain.missed_since > self.max_gap + _ROUNDING
+        ]
+        self.open = [chain for chain in self.open if chain not in closed]
+        last = np.array([chain.detections[chain.last] for chain in self.open]).reshape(-1, 15)
+        matches = dict(match_boxes(last, faces, MIN_OVERLAP))
+        for row, chain in enumerate(self.open):
+            if row in matches:
+                chain.detections[index], chain.missed_since = faces[matches[row]], None
+            elif chain.missed_since is None:
+                chain.missed_since = now
+        self.open += [Chain({index: face}) for column, face in enumerate(faces) if column not in matches.values()]
+        return closed
+
+    def close(self) -> list[Chain]:
+        """Ends all open chains and returns them."""
+        closed, self.open = self.open, []
+        return closed
+
+
+def link(found: dict[int, np.ndarray], times: np.ndarray, max_gap: float) -> list[dict[int, np.ndarray]]:
+    """Join the detections of successive looks, see [`Linker`].
+
+    Args:
         found: detections `(n, 15)` by index of the frame that was looked at, in order.
         times: `(F,)` start of each frame in seconds.
-        max_gap: longest time in seconds from the first look that misses a face to the look that finds it again. After
-            a longer time it is another face.
+        max_gap: see [`Linker`].
 
     Returns:
         One dictionary for each face: its detection `(15,)` by index of the frame.
     """
-    open_chains: list[dict[int, np.ndarray]] = []
-    missed_since: list[float | None] = []  # for each open chain: the first look after its last face
-    closed = []
-    for index, faces in found.items():
-        now = times[index]
-        is_lost = [since is not None and now - since > max_gap + _ROUNDING for since in missed_since]
-        closed += [chain for chain, lost in zip(open_chains, is_lost, strict=True) if lost]
-        open_chains = [chain for chain, lost in zip(open_chains, is_lost, strict=True) if not lost]
-        missed_since = [since for since, lost in zip(missed_since, is_lost, strict=True) if not lost]
-        last = np.array([next(reversed(chain.values())) for chain in open_chains]).reshape(-1, 15)
-        matches = dict(match_boxes(last, faces, MIN_OVERLAP))
-        for row, chain in enumerate(open_chains):
-            if row in matches:
-                chain[index], missed_since[row] = faces[matches[row]], None
-            elif missed_since[row] is None:
-                missed_since[row] = now
-        new = [{index: face} for column, face in enumerate(faces) if column not in matches.values()]
-        open_chains += new
-        missed_since += [None] * len(new)
-    return closed + open_chains
+    linker = Linker(max_gap)
+    closed = [chain for index, faces in found.items() for chain in linker.add(index, times[index], faces)]
+    return [chain.detections for chain in closed + linker.close()]
 
 
 def smooth(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
@@ -152,7 +194,7 @@ def build_tracks(
             continue
         rows = np.stack(list(chain.values())).astype(np.float64)  # (n, 15)
         frames = np.arange(seen[0], seen[-1] + 1)
-        clock = _increasing(times[frames])
+        clock = increasing(times[frames])
         shape = np.stack([np.interp(clock, clock[seen - seen[0]], rows[:, column]) for column in range(14)], axis=1)
         shape = smooth(shape, clock, smoothing)
         scores = np.full(len(frames), np.nan)
@@ -166,7 +208,7 @@ def build_tracks(
     return [replace(track, id=rank) for rank, track in enumerate(tracks)]
 
 
-def _increasing(times: np.ndarray) -> np.ndarray:
+def increasing(times: np.ndarray) -> np.ndarray:
     """`times`, made strictly increasing, so that interpolation has one answer."""
     return times + 1e-6 * np.arange(len(times))
 
@@ -182,6 +224,11 @@ def main_track(tracks: list[FaceTrack]) -> FaceTrack:
     return max(tracks, key=lambda track: track.prominence)
 
 
+def has_angle(faces: np.ndarray) -> np.ndarray:
+    """Whether the eyes of each face are far enough apart to give an angle, `(N,)`; see [`eye_angles`]."""
+    return np.hypot(*(faces[:, 6:8] - faces[:, 4:6]).T) >= MIN_EYE_DISTANCE * faces[:, 2]
+
+
 def eye_angles(faces: np.ndarray) -> np.ndarray:
     """Angle of the line through the eyes in radians, positive if the eye on the right of the picture is the lower one.
 
@@ -190,7 +237,7 @@ def eye_angles(faces: np.ndarray) -> np.ndarray:
             interpolated from the frames around them, or 0 if all frames are profiles.
     """
     eyes = faces[:, 6:8] - faces[:, 4:6]  # (N, 2), towards the right of the picture
-    apart = np.hypot(*eyes.T) >= MIN_EYE_DISTANCE * faces[:, 2]
+    apart = has_angle(faces)
     if not apart.any():
         return np.zeros(len(faces))
     known = np.unwrap(np.arctan2(eyes[apart, 1], eyes[apart, 0]))
@@ -215,11 +262,15 @@ def crop_squares(track: FaceTrack, margin: float) -> np.ndarray:
 
 
 __all__ = [
+    "Chain",
     "FaceTrack",
+    "Linker",
     "box_iou",
     "build_tracks",
     "crop_squares",
     "eye_angles",
+    "has_angle",
+    "increasing",
     "link",
     "main_track",
     "match_boxes",

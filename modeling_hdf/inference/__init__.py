@@ -1,5 +1,39 @@
-"""Inference on videos: [`load_classifier`] loads a model with its processor, [`predict_video`] classifies a video."""
+"""
+Inference on videos.
+
+- [`analyze`]: from a raw video to each person's expressions over time, a [`Timeline`]; [`VideoAnalyzer`] for many.
+- [`predict_video`]: the expression of a clip that shows one face, cropped.
+- [`load_classifier`]: loads a model with its processor.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .classifier import VideoPrediction, load_classifier, predict_video
 
-__all__ = ["VideoPrediction", "load_classifier", "predict_video"]
+if TYPE_CHECKING:
+    from .analysis import VideoAnalyzer, analyze
+    from .rows import Row
+    from .timeline import Person, Timeline
+
+# Imported when they are asked for: `import modeling_hdf` loads this package for its pipeline.
+_MODULES = {"Person": "timeline", "Row": "rows", "Timeline": "timeline", "VideoAnalyzer": "analysis"}
+_MODULES |= {"analyze": "analysis"}
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+__all__ = [
+    "Person",
+    "Row",
+    "Timeline",
+    "VideoAnalyzer",
+    "VideoPrediction",
+    "analyze",
+    "load_classifier",
+    "predict_video",
+]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 SHIPPED = "hdf-tiny-synthetic"
 TINY_SYNTHETIC = str(Path(__file__).parent / SHIPPED)
+RAW_VIDEO_MODEL = SHIPPED  # the default of `hdf predict` and `analyze`
 
 
 def checkpoint_path(name_or_path: str) -> str:
@@ -12,4 +13,4 @@ def checkpoint_path(name_or_path: str) -> str:
     return TINY_SYNTHETIC if name_or_path == SHIPPED else name_or_path
 
 
-__all__ = ["SHIPPED", "TINY_SYNTHETIC", "checkpoint_path"]
+__all__ = ["RAW_VIDEO_MODEL", "SHIPPED", "TINY_SYNTHETIC", "checkpoint_path"]

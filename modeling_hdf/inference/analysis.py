@@ -1,0 +1,359 @@
+"""From raw videos to the expressions of each person over time, in one pass over each video."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..clip_reading_hdf import ClipSource, Frame, open_clip
+from ..data.extras import needs_module
+from ..faces.cuts import CutDetector
+from ..faces.detection import FaceDetector, cut_square
+from ..faces.following import Moment, follow_faces
+from ..faces.turning import find_quarter_turns, turned
+from ..modeling_hdf import HDFForVideoClassification
+from ..pretrained import RAW_VIDEO_MODEL
+from ..video_processing_hdf import HDFVideoProcessor
+from .classifier import load_classifier
+from .rows import TrackRows
+from .timeline import Person, Timeline, rename
+from .windows import SlidingWindows, Window
+
+Progress = Callable[[Any, float, float | None], object]
+
+
+@dataclass(eq=False)
+class _Job:
+    """A window that waits for the model; without a window, the end of a track, which waits for those before it."""
+
+    timeline: Timeline
+    rows: TrackRows
+    window: Window | None = None
+    end: Fraction | None = None
+
+
+class _Queue:
+    """Classifies windows of all tracks and videos in batches, and gives the results in order."""
+
+    def __init__(self, model: HDFForVideoClassification, processor: HDFVideoProcessor, batch_size: int):
+        self.model, self.processor, self.batch_size = model, processor, batch_size
+        self._jobs: deque[_Job] = deque()
+        self._num_windows = 0
+
+    def add(self, job: _Job) -> None:
+        self._jobs.append(job)
+        self._num_windows += job.window is not None
+        if self._num_windows == self.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Classify all windows that wait."""
+        windows = [job.window.crops for job in self._jobs if job.window is not None]
+        results = iter(self._classify(windows) if windows else ())
+        while self._jobs:
+            job = self._jobs.popleft()
+            if job.window is not None:
+                made = job.rows.add_result(job.window, next(results))
+            else:
+                made = job.rows.finish(job.end)
+            job.timeline.rows.extend(made)
+        self._num_windows = 0
+
+    def holds(self, timeline: Timeline) -> bool:
+        """Whether windows of this timeline wait."""
+        return any(job.timeline is timeline for job in self._jobs)
+
+    def drop(self, timeline: Timeline) -> None:
+        """Forget the windows of a video that cannot be read to its end."""
+        self._jobs = deque(job for job in self._jobs if job.timeline is not timeline)
+        self._num_windows = sum(job.window is not None for job in self._jobs)
+
+    @torch.inference_mode()
+    def _classify(self, windows: list[np.ndarray]) -> np.ndarray:
+        """Probabilities `(B, num_classes)` of windows `(num_frames, size, size, 3)`."""
+        inputs = self.processor(windows, do_sample_frames=False, return_tensors="pt")
+        inputs = inputs.to(self.model.device, self.model.dtype)
+        return self.model(**inputs).logits.float().softmax(-1).double().cpu().numpy()
+
+
+@dataclass(eq=False)
+class _Track:
+    person: Person
+    windows: SlidingWindows
+    rows: TrackRows
+    end: Fraction
+
+
+@dataclass(eq=False)
+class _Pass:
+    """One pass over the frames of a video: cuts the windows of all tracks and collects their rows."""
+
+    timeline: Timeline
+    queue: _Queue
+    size: int
+    length: Fraction
+    hop: Fraction
+    tracks: dict[int, _Track] = field(default_factory=dict)
+
+    def add(self, moment: Moment) -> None:
+        for number in moment.ended:
+            self._finish(self.tracks.pop(number))
+        timeline = self.timeline
+        if not timeline.size[0]:
+            timeline.size, timeline.start = moment.frame.size, float(moment.start)
+        timeline.end = float(moment.end)
+        if moment.starts_shot:
+            timeline.cuts.append(float(moment.start))
+        picture = None
+        for face in moment.faces:
+            track = self.tracks.get(face.track) or self._begin(face.track, moment.start)
+            track.end = moment.end
+            self._note(track.person, moment, face.box)
+            track.rows.add_frame(moment.start, moment.end, face.box, face.seen)
+            crop = None
+            if track.windows.wants(moment.start, moment.end):
+                picture = moment.frame.rgb() if picture is None else picture
+                crop = cut_square(picture, face.square, self.size)
+            for window in track.windows.add(moment.start, moment.end, crop):
+                self.queue.add(_Job(self.timeline, track.rows, window))
+
+    def finish(self) -> None:
+        """End the tracks that last until the end of the video."""
+        for track in self.tracks.values():
+            self._finish(track)
+        self.tracks.clear()
+
+    def _begin(self, number: int, start: Fraction) -> _Track:
+        person = Person(number)
+        windows = SlidingWindows(start, self.length, self.hop, self.queue.processor.num_frames)
+        rows = TrackRows(number, start, self.length, self.hop, self.timeline.labels)
+        track = self.tracks[number] = _Track(person, windows, rows, start)
+        self.timeline.people.append(person)
+        return track
+
+    def _note(self, person: Person, moment: Moment, box: np.ndarray) -> None:
+        person.starts.append(float(moment.start))
+        person.boxes.extend(box.tolist())
+        person.prominence += float(box[2] * box[3] * (moment.end - moment.start))
+
+    def _finish(self, track: _Track) -> None:
+        track.person.spans.append((float(track.windows.start), float(track.end)))
+        window = track.windows.finish(track.end)
+        if window is not None:
+            self.queue.add(_Job(self.timeline, track.rows, window))
+        self.queue.add(_Job(self.timeline, track.rows, end=track.end))
+
+
+class VideoAnalyzer:
+    """
+    Finds the expressions of all people in raw videos over time.
+
+    Every face is found, followed and cropped upright, never across a cut. Windows of each track are classified, and
+    overlapping windows averaged: see [`Timeline`] for the result. A video is decoded once, and of its frames about a
+    second is kept, whatever its length. Labels are expressions as others perceive them, not what a person feels.
+
+    Args:
+        model (`str` or pair, *optional*): a folder, a Hub repository or the name of a checkpoint that ships, or a
+            model with its video processor; by default the shipped one.
+        window (`float`, *optional*, defaults to 2.0): seconds that the model sees at once.
+        hop (`float`, *optional*, defaults to 0.5): seconds from one window to the next, and length of a row.
+        same_person (`bool`, *optional*, defaults to `False`): join tracks that do not overlap in time, for one person
+            on camera who is lost and found again.
+        labels (`Mapping[str, str]`, *optional*): new names of classes, such as translations.
+        batch_size (`int`, *optional*, defaults to 8): windows that are classified together.
+        device (`str`, *optional*): such as `"cpu"` or `"cuda:1"`; by default a GPU if there is one.
+        dtype (`str`, *optional*): of the model's numbers: `"float32"`, `"bfloat16"` or `"float16"`; by default as
+            loaded.
+        detector ([`FaceDetector`], *optional*): the face detector.
+
+    Raises:
+        ValueError: for a setting out of its range, or a model that cannot be loaded.
+        ImportError: without the extra `face`.
+    """
+
+    def __init__(
+        self,
+        model: str | tuple[HDFForVideoClassification, HDFVideoProcessor] = RAW_VIDEO_MODEL,
+        *,
+        window: float = 2.0,
+        hop: float = 0.5,
+        same_person: bool = False,
+        labels: Mapping[str, str] | None = None,
+        batch_size: int = 8,
+        device: str | None = None,
+        dtype: str | None = None,
+        detector: FaceDetector | None = None,
+    ):
+        if not 0.0 < hop <= window:
+            raise ValueError(f"`hop` must be above 0 and at most the window of {window} seconds, got {hop}.")
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        self.window, self.hop = (Fraction(value).limit_denominator(1_000_000) for value in (window, hop))
+        self.same_person = same_person
+        needs_module("scenedetect", "face", "Finding cuts")  # before the model is loaded
+        self.detector = detector or FaceDetector()
+        model, processor = load_classifier(model) if isinstance(model, str) else model
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = model.to(device, getattr(torch, dtype) if dtype else None).eval()
+        names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+        self.labels = rename(names, labels or {})
+        self.queue = _Queue(model, processor, batch_size)
+
+    def analyze(self, video: Any, name: str = "video", progress: Progress | None = None) -> Timeline:
+        """
+        Analyses one video; see [`analyze`].
+
+        Args:
+            video: see [`analyze`].
+            name: name of a video without a path.
+            progress: called with the video, the seconds that are done, and its length if the file declares it.
+        """
+        ((_, result),) = self.analyze_all([video], name, progress)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def analyze_all(
+        self, videos: Iterable[Any], name: str = "video", progress: Progress | None = None
+    ) -> Iterator[tuple[Any, Timeline | OSError | ValueError]]:
+        """
+        Analyses videos, with batches over windows, people and videos.
+
+        Args:
+            videos: see [`analyze`].
+            name: name of a video without a path.
+            progress: as in [`analyze`].
+
+        Yields:
+            Each video, in order, with its [`Timeline`], or with the error if it cannot be read.
+        """
+        waiting: deque[tuple[Any, Timeline | OSError | ValueError]] = deque()
+        for video in videos:
+            try:
+                result = self._analyze(video, name, progress)
+            except (OSError, ValueError) as error:
+                result = error
+            waiting.append((video, result))
+            while waiting and not (isinstance(waiting[0][1], Timeline) and self.queue.holds(waiting[0][1])):
+                yield self._finished(*waiting.popleft())
+        self.queue.flush()
+        while waiting:
+            yield self._finished(*waiting.popleft())
+
+    def _finished(self, video: Any, result: Timeline | Exception) -> tuple[Any, Timeline | Exception]:
+        return video, result.finished(self.same_person) if isinstance(result, Timeline) else result
+
+    def _analyze(self, video: Any, name: str, progress: Progress | None) -> Timeline:
+        """The timeline of one video, whose last windows may still wait in the queue."""
+        source = open_clip(video, name)
+        num_frames, timeline = self._follow(source, 0, video, progress)
+        if not timeline.people:
+            quarter_turns = find_quarter_turns(source, num_frames, self.detector)
+            if quarter_turns:
+                _, upright = self._follow(source, quarter_turns, video, progress)
+                if upright.people:
+                    timeline = upright
+        timeline.problems = source.problems(timeline.end - timeline.start)
+        return timeline
+
+    def _follow(
+        self, source: ClipSource, quarter_turns: int, video: Any, progress: Progress | None
+    ) -> tuple[int, Timeline]:
+        """Number of frames, and the timeline, of the video after quarter turns."""
+        each_pass = self.start_pass(source.name, quarter_turns)
+        timeline, num_frames = each_pass.timeline, 0
+        try:
+            for moment in self.moments(turned(source, quarter_turns).stream()):
+                each_pass.add(moment)
+                num_frames += 1
+                if progress:
+                    progress(video, timeline.end - timeline.start, getattr(source, "declared_duration", None) or None)
+            each_pass.finish()
+        except (OSError, ValueError):
+            self.queue.drop(timeline)
+            raise
+        return num_frames, timeline
+
+    def moments(self, frames: Iterable[Frame]) -> Iterator[Moment]:
+        """The frames with their faces."""
+        return follow_faces(frames, self.detector, cuts=CutDetector())
+
+    def start_pass(self, name: str, quarter_turns: int = 0) -> "_Pass":
+        """A pass over a video of this name."""
+        timeline = Timeline(name, self.labels, quarter_turns=quarter_turns)
+        size = self.queue.processor.crop_size["height"]
+        return _Pass(timeline, self.queue, size, self.window, self.hop)
+
+
+def analyze(
+    video: Any,
+    model: str | tuple[HDFForVideoClassification, HDFVideoProcessor] = RAW_VIDEO_MODEL,
+    *,
+    window: float = 2.0,
+    hop: float = 0.5,
+    progress: bool = False,
+    **options: Any,
+) -> Timeline:
+    """
+    Finds the expressions of all people in a raw video over time.
+
+    Args:
+        video: the path, http(s) URL, content or file object of a video or a picture, the path of a folder of frames,
+            a dataset's row `{"bytes", "path"}`, or an array of frames: see [`open_clip`]. Frames without times count
+            as 25 per second.
+        model, window, hop: see [`VideoAnalyzer`].
+        progress: show a progress bar in seconds of the video, also in a notebook.
+        options: the other options of [`VideoAnalyzer`]: `same_person`, `labels`, `batch_size`, `device`, `dtype`,
+            `detector`.
+
+    Returns:
+        The timeline; empty, without rows and people, if the video shows no face.
+
+    Raises:
+        OSError, ValueError: if the video cannot be read, or for a wrong setting; see [`VideoAnalyzer`].
+
+    Example:
+
+    ```python
+    >>> from modeling_hdf.inference import analyze
+    >>> timeline = analyze("party.mp4")
+    >>> timeline.to_pandas()[["person", "start", "end", "label", "confidence"]]
+    >>> timeline.summary
+    ```
+    """
+    analyzer = VideoAnalyzer(model, window=window, hop=hop, **options)
+    if not progress:
+        return analyzer.analyze(video)
+    with ProgressBar() as bar:
+        return analyzer.analyze(video, progress=bar)
+
+
+class ProgressBar:
+    """A bar in seconds of video, in a terminal or a notebook; it is a `progress` of [`VideoAnalyzer`]."""
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar, self._video = None, None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, video: Any, seconds: float, total: float | None) -> None:
+        from tqdm.auto import tqdm
+
+        if self._bar is None or video is not self._video:
+            self.__exit__()
+            name = video[-40:] if isinstance(video, str) else "video"
+            done = "{n:.0f}/{total:.0f} s, {remaining} left" if total else "{n:.0f} s"
+            bar = "{desc}: {percentage:3.0f}% |{bar}| " if total else "{desc}: "
+            self._video, self._bar = video, tqdm(total=total, desc=name, bar_format=bar + done)
+        # The declared length may be a little too short.
+        self._bar.update(min(seconds, total or seconds) - self._bar.n)
+
+
+__all__ = ["ProgressBar", "VideoAnalyzer", "analyze"]

@@ -1,0 +1,148 @@
+"""From raw videos to rows per person, with videos whose people and times are known."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from face_clips import FPS, hidden, place_faces, straight
+from tiny_models import move_dam_weights, tiny_backbone_config, tiny_config
+from video_files import write_video
+
+from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.faces import crop_face
+from modeling_hdf.inference import Timeline, VideoAnalyzer, analyze
+
+EDGE = 32
+FRAME = 1 / FPS
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
+    """A tiny model with its processor."""
+    torch.manual_seed(0)
+    config = tiny_config(backbone_config=tiny_backbone_config(image_size=EDGE).to_dict())
+    model = move_dam_weights(HDFForVideoClassification(config)).eval()
+    processor = HDFVideoProcessor(
+        num_frames=config.num_frames, size={"shortest_edge": EDGE}, crop_size={"height": EDGE, "width": EDGE}
+    )
+    return model, processor
+
+
+@pytest.fixture(scope="module")
+def party(tmp_path_factory) -> Path:
+    """A large face from the start, and a second one that comes after 1 s and leaves after 3 s."""
+    paths = {0: straight((40, 40), (90, 60), 100), 1: hidden(straight((300, 40), (300, 60), 100), 0, 24)}
+    paths[1] = hidden(paths[1], 75, 99)
+    return write_video(tmp_path_factory.mktemp("videos") / "party.mp4", list(place_faces(paths, 100)), rate=FPS)
+
+
+def spans(timeline: Timeline) -> list[list[tuple[float, float]]]:
+    return [person.spans for person in timeline.people]
+
+
+def test_people_and_times_are_right_to_one_frame(pair, party):
+    timeline = analyze(party, pair)
+    assert spans(timeline) == [[(0.0, 4.0)], [pytest.approx((1.0, 3.0), abs=FRAME)]]
+    table = timeline.to_pandas()
+    assert list(table.columns[:6]) == ["video", "person", "start", "end", "label", "confidence"]
+    assert table["video"].eq(str(party)).all()
+    np.testing.assert_allclose(table.loc[:, list(timeline.labels)].sum(axis=1), 1.0)
+    first = table[table["person"] == 1]
+    np.testing.assert_allclose(first["start"], np.arange(0, 4, 0.5))
+    np.testing.assert_allclose(first["end"], np.arange(0.5, 4.5, 0.5))
+    assert ((table["face_left"] > 200) == (table["person"] == 2)).all() and (table["face_seen"] == 1).all()
+    summary = timeline.summary
+    assert summary["seconds"].tolist() == pytest.approx([4.0, 2.0], abs=FRAME)
+    mean = first[list(timeline.labels)].mean()
+    np.testing.assert_allclose(summary.loc[0, [f"mean_{name}" for name in timeline.labels]].astype(float), mean)
+    shares = first["label"].value_counts(normalize=True)
+    assert all(summary.loc[0, f"share_{name}"] == pytest.approx(shares.get(name, 0.0)) for name in timeline.labels)
+
+
+def test_a_window_gets_the_probabilities_of_its_cropped_clip(pair, tmp_path):
+    model, processor = pair
+    path = write_video(tmp_path / "one.mp4", list(place_faces({0: straight((40, 40), (90, 60), 50)}, 50)), rate=FPS)
+    (row,) = analyze(path, pair, hop=2.0).rows
+    crop = crop_face(path, size=EDGE, sample=processor.sample_frames)
+    with torch.inference_mode():
+        inputs = processor(crop.frames, do_sample_frames=False, return_tensors="pt")
+        expected = model(**inputs).logits.softmax(-1)[0].numpy()
+    assert (row.start, row.end) == (0.0, 2.0)
+    np.testing.assert_allclose(row.probabilities, expected, atol=1e-5)
+
+
+def test_batches_change_nothing_and_a_bad_file_does_not_cost_the_others(pair, party, tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    small = dict(VideoAnalyzer(pair, batch_size=1).analyze_all([str(party)]))
+    videos = [str(party), str(text), tmp_path / "missing.mp4", {"bytes": party.read_bytes(), "path": "row.mp4"}]
+    results = list(VideoAnalyzer(pair, batch_size=64).analyze_all(videos))
+    assert [video for video, _ in results] == videos
+    assert isinstance(results[1][1], ValueError) and "it is a text file or playlist" in str(results[1][1])
+    assert isinstance(results[2][1], FileNotFoundError)
+    expected = small[str(party)].to_pandas()
+    for (_, timeline), name in zip([results[0], results[3]], [str(party), "row.mp4"], strict=True):
+        table = timeline.to_pandas()
+        assert table["video"].eq(name).all() and table["label"].tolist() == expected["label"].tolist()
+        numbers = table.select_dtypes("number").columns
+        np.testing.assert_allclose(table[numbers], expected[numbers], atol=1e-5)
+
+
+def test_times_follow_the_video_with_a_late_start_and_uneven_frames(pair, tmp_path):
+    ticks = np.cumsum(np.random.default_rng(1).integers(1, 6, 60)) + 180  # of 1/50 s, from 3.6 s on
+    frames = place_faces({0: hidden(straight((150, 60), (150, 80), 60), 40, 59)}, 60)
+    path = write_video(tmp_path / "late.mkv", list(frames), rate=50, pts=ticks.tolist())
+    timeline = analyze(path, pair)
+    assert spans(timeline) == [[pytest.approx((ticks[0] / 50, ticks[40] / 50), abs=2e-3)]]
+    assert timeline.rows[0].start == pytest.approx(ticks[0] / 50, abs=2e-3)
+    assert timeline.rows[-1].end == pytest.approx(ticks[40] / 50, abs=2e-3)
+
+
+def test_who_comes_back_is_another_person_or_the_same_if_asked(pair, tmp_path):
+    frames = place_faces({0: hidden(straight((150, 60), (150, 80), 90), 30, 59)}, 90)
+    path = write_video(tmp_path / "back.mp4", list(frames), rate=FPS)
+    assert len(analyze(path, pair).people) == 2
+    timeline = analyze(path, pair, same_person=True)
+    ((first, second),) = spans(timeline)
+    assert first == pytest.approx((0, 1.2), abs=FRAME) and second == pytest.approx((2.4, 3.6), abs=FRAME)
+    assert timeline.people[0].seconds == pytest.approx(2.4, abs=2 * FRAME)
+    assert {row.person for row in timeline.rows} == {1}
+    assert timeline.people[0].box_at(1.5) is None and timeline.people[0].box_at(2.4).shape == (4,)
+
+
+def test_a_sideways_video_is_searched_in_quarter_turns(pair, tmp_path):
+    frames = np.rot90(place_faces({0: straight((150, 60), (150, 80), 20)}, 20), axes=(1, 2))
+    timeline = analyze(np.ascontiguousarray(frames), pair)
+    assert len(timeline.people) == 1 and timeline.quarter_turns == 3 and timeline.size == (270, 480)
+
+
+def test_no_face_gives_empty_tables(pair):
+    timeline = analyze(place_faces({}, 5), pair)
+    assert timeline.to_pandas().empty and timeline.summary.empty and timeline.end == pytest.approx(5 / 25)
+
+
+def test_classes_are_renamed_and_wrong_settings_named(pair, party):
+    names = [pair[0].config.id2label[index] for index in range(2)]
+    timeline = analyze(party, pair, labels={names[0]: "Freude"})
+    assert timeline.labels[:2] == ("Freude", names[1]) and "Freude" in timeline.to_pandas()
+    for options, message in [
+        ({"labels": {"joy": "x"}}, "'joy' is no class"),
+        ({"labels": {names[0]: names[1]}}, "Two classes would have one name"),
+        ({"hop": 3.0}, "`hop` must be above 0 and at most the window of 2.0 seconds, got 3.0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            analyze(party, pair, **options)
+
+
+def test_progress_is_in_seconds_of_the_video(pair, party):
+    seen = []
+    VideoAnalyzer(pair).analyze(party, progress=lambda *seconds: seen.append(seconds))
+    assert seen[-1] == (party, pytest.approx(4.0), pytest.approx(4.0)) and len(seen) == 100
+    assert [seconds for _, seconds, _ in seen] == sorted(seconds for _, seconds, _ in seen)
+
+
+def test_settings_are_exact_fractions(pair):
+    assert VideoAnalyzer(pair, window=1.6, hop=0.1).hop == Fraction(1, 10)
