@@ -1,6 +1,7 @@
-"""Classify videos with a trained model: `hdf predict`, whose `--help` explains the arguments.
+"""Each person's expressions over time in videos: `hdf predict`, whose `--help` explains the arguments.
 
-python examples/predict.py hdf-tiny-synthetic examples/face.mp4
+python examples/predict.py party.mp4
+python examples/predict.py --whole examples/face.mp4
 """
 
 import sys

@@ -148,7 +148,7 @@ class VideoFile:
             self.name, self.source = name, BytesIO(video) if is_content else video
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    def open(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         """Open the container and its best video stream."""
         if isinstance(self.source, str):
             source = f"file:{self.source}"  # without "file:", FFmpeg would read a colon in the name as a protocol
@@ -234,7 +234,7 @@ class VideoFile:
 
     def timeline_of_packets(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """Presentation times from the packet headers, without decoding; see [`timeline`]."""
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             packets = (packet for packet in self._packets(container, stream) if packet is not None and packet.size)
             shown = [(packet.pts, packet.duration) for packet in packets if not packet.is_discard]
             if None not in (pts for pts, _ in shown):
@@ -243,7 +243,7 @@ class VideoFile:
 
     def timeline_of_frames(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """Presentation times from the decoder. Decodes the whole file, holding one frame at a time."""
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             shown = [(frame.pts, frame.duration) for frame in self._frames(container, stream)]
             return self._timeline(shown, stream)
 
@@ -257,7 +257,7 @@ class VideoFile:
         If the resolution changes midway, frames are scaled to the size of the first frame, as in players.
         """
         converters, display = {}, None
-        with self._open() as (container, stream):
+        with self.open() as (container, stream):
             for frame in self._frames(container, stream):
                 if display is None:
                     aspect = stream.sample_aspect_ratio

@@ -3,6 +3,7 @@
 import argparse
 
 from .. import __version__
+from ..pretrained import RAW_VIDEO_MODEL
 from .parser import (
     DATASETS,
     CommandParser,
@@ -15,6 +16,7 @@ from .parser import (
     model_folder,
     model_name,
     names,
+    seconds,
 )
 
 # Their options include transformers' TrainingArguments: [`training_parser`] reads them.
@@ -58,15 +60,47 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser = commands.add_parser(
         "predict",
         parents=common,
-        help="classify videos with a trained model",
-        description="Prints the most probable expressions of each video. A bad file does not cost the others: it is "
-        "named, and the exit code is 1.",
+        help="tell each person's expressions over time in videos",
+        description="Finds and follows all people in raw videos, never across a cut, and classifies sliding windows "
+        "of each face; overlapping windows are averaged. Who somebody is, is not recognised: who leaves and comes "
+        "back, or is shown again after a cut, gets a new number. Labels are expressions as others perceive them, not "
+        "what a person feels. A bad file does not cost the others: it is named, and the exit code is 1.",
     )
-    parser.add_argument("model", type=model_name, help="folder or Hub repository of a model, or the one that ships")
-    parser.add_argument("videos", nargs="+", help="video files or URLs, each showing one face, cropped")
-    parser.add_argument("--face", action="store_true", help="find and crop the main face of raw videos first")
-    parser.add_argument("--top", type=at_least(1), default=3, metavar="N", help="classes to print; default 3")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="a video, a picture, a URL, a folder of frames, a folder that is searched at any depth, a pattern such "
+        'as "videos/*.mp4", or - for standard input',
+    )
+    parser.add_argument(
+        "--model",
+        type=model_name,
+        default=RAW_VIDEO_MODEL,
+        help=f"folder or Hub repository of a model, or one that ships; default {RAW_VIDEO_MODEL}",
+    )
+    parser.add_argument("--window", type=seconds, default=2.0, metavar="S", help="seconds the model sees; default 2")
+    parser.add_argument("--hop", type=seconds, default=0.5, metavar="S", help="seconds between windows; default 0.5")
+    parser.add_argument(
+        "--same-person", action="store_true", help="join tracks that do not overlap in time, for one person on camera"
+    )
+    parser.add_argument(
+        "--labels", type=existing_file, metavar="FILE", help="JSON object that gives classes new names"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder for a table per video and summary.csv; done videos stay"
+    )
+    parser.add_argument("--format", choices=("csv", "parquet", "jsonl"), default="csv", help="of tables; default csv")
+    parser.add_argument("--subtitles", choices=("vtt", "srt"), help="write subtitles into the output folder")
+    parser.add_argument(
+        "--annotate", action="store_true", help="write videos with boxes, numbers and labels, with sound"
+    )
+    parser.add_argument("--plot", action="store_true", help="write curves over time as PNG, and a page with pictures")
+    parser.add_argument("--whole", action="store_true", help="take clips as they are: each shows one face, cropped")
+    parser.add_argument("--top", type=at_least(1), default=3, metavar="N", help="--whole: classes to print; default 3")
+    parser.add_argument("--batch-size", type=at_least(1), default=8, help="windows per batch; default 8")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU if there is one")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default: as saved")
     parser.set_defaults(module="predict")
 
 

@@ -142,6 +142,17 @@ def at_least(low: int):
     return whole_number
 
 
+def seconds(text: str) -> float:
+    """Type of an option that takes seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return value
+
+
 def count_or_share(text: str) -> int | float:
     """Type of an option that takes a number of clips (5) or a share of the clips (0.01)."""
     try:
@@ -173,5 +184,6 @@ __all__ = [
     "near_names",
     "print_error",
     "repository_name",
+    "seconds",
     "take_common_options",
 ]

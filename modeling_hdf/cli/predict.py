@@ -1,32 +1,144 @@
-"""`hdf predict`: the expressions of videos."""
+"""`hdf predict`: each person's expressions over time in raw videos, or one expression per cropped clip."""
 
 import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
-import torch
-
-from ..faces.detection import yunet_weights
-from ..inference import load_classifier, predict_video
+from ..data.files import read_json
+from ..inference import Timeline, VideoAnalyzer, load_classifier, predict_video
+from ..inference.analysis import ProgressBar
+from ..inference.classifier import class_names, move
+from ..inference.inputs import Input, find_inputs
+from ..inference.output_folder import OutputFolder, OutputSettings
+from ..inference.timeline import rename
 from .outcome import Outcome
+
+_MOST_PEOPLE = 10  # that the summary of a video names
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Prints the most probable classes of each video; the result holds all probabilities of each video."""
-    if arguments.face:
-        yunet_weights()  # refuses before the model is loaded
+    """Prints the expressions of each video, and writes their tables; the exit code is 1 if a video cannot be read."""
+    for option in ("annotate", "plot", "subtitles"):
+        if getattr(arguments, option) and not arguments.output:
+            raise ValueError(f"--{option} needs --output DIR, the folder for its files.")
+    videos = find_inputs(arguments.inputs, arguments.output)
+    names = read_json(arguments.labels, "It must map class names to new names.") if arguments.labels else {}
+    if arguments.whole:
+        return _whole(arguments, videos, names)
+    analyzer = VideoAnalyzer(
+        arguments.model,
+        window=arguments.window,
+        hop=arguments.hop,
+        same_person=arguments.same_person,
+        labels=names,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
+    if not arguments.output:
+        return _report(_analyze(analyzer, videos, arguments.quiet))
+    settings = OutputSettings(
+        *(arguments.model, arguments.window, arguments.hop, arguments.same_person, analyzer.labels, arguments.format)
+    )
+    output = OutputFolder(*(Path(arguments.output), settings, arguments.subtitles, arguments.annotate, arguments.plot))
+    with output.lock():
+        output.prepare()
+        missing = [video for video in videos if not output.is_done(video)]
+        if len(missing) < len(videos):
+            print(f"{len(videos) - len(missing)} of {len(videos)} videos were done before")
+        outcome = _report(_written(output, _analyze(analyzer, missing, arguments.quiet)))
+        output.write_summary(videos)
+    print(f"tables: {output.folder}")
+    return outcome
+
+
+Result = tuple[Input, Timeline | OSError | ValueError]
+
+
+def _analyze(analyzer: VideoAnalyzer, videos: list[Input], quiet: bool) -> Iterator[Result]:
+    """Each video with its timeline, or with the error if it cannot be read."""
+    readable = [video for video in videos if not video.problem]
+    yield from ((video, ValueError(video.problem)) for video in videos if video.problem)
+    with nullcontext() if quiet or not sys.stderr.isatty() else ProgressBar() as bar:
+        results = analyzer.analyze_all((video.video for video in readable), progress=bar)
+        for video, (_, result) in zip(readable, results, strict=True):
+            if isinstance(result, Timeline):
+                result.video = video.name
+            yield video, result
+
+
+def _written(output: OutputFolder, results: Iterator[Result]) -> Iterator[Result]:
+    for video, result in results:
+        if isinstance(result, Timeline):
+            output.write(video, result)
+        yield video, result
+
+
+def _report(results: Iterator[Result]) -> Outcome:
+    """Prints a summary of each video as it comes; failures follow at the end."""
+    value: dict[str, Any] = {"videos": {}, "failures": {}}
+    for video, result in results:
+        if isinstance(result, Timeline):
+            print(*summary_lines(video.name, result), sep="\n")
+            value["videos"][video.name] = _as_json(result)
+        else:
+            value["failures"][video.name] = str(result)
+    for video, message in value["failures"].items():
+        print(f"{video}: not analysed: {message}", file=sys.stderr)
+    return Outcome(value, code=1 if value["failures"] else 0)
+
+
+def _as_json(timeline: Timeline) -> dict[str, Any]:
+    """Rows and summary of a timeline as plain JSON."""
+    return {
+        "start": timeline.start,
+        "end": timeline.end,
+        "cuts": timeline.cuts,
+        "problems": timeline.problems,
+        "people": json.loads(timeline.summary.drop(columns="video").to_json(orient="records")),
+        "rows": json.loads(timeline.to_pandas().drop(columns="video").to_json(orient="records", double_precision=6)),
+    }
+
+
+def summary_lines(name: str, timeline: Timeline) -> list[str]:
+    """Lines that tell who is shown when, and with which expressions."""
+    people = len(timeline.people)
+    count = "no face" if not people else "1 person" if people == 1 else f"{people} people"
+    lines = [f"{name}: {count} in {timeline.end - timeline.start:.1f} s"]
+    for person in timeline.summary.head(_MOST_PEOPLE).to_dict("records"):
+        shares = {label: person[f"share_{label}"] for label in timeline.labels}
+        best = sorted((label for label in shares if shares[label] >= 0.005), key=shares.get, reverse=True)
+        expressions = ", ".join(f"{label} {shares[label]:.0%}" for label in best)
+        lines.append(f"  person {person['person']}, {person['start']:.1f} to {person['end']:.1f} s: {expressions}")
+    if people > _MOST_PEOPLE:
+        lines.append(f"  and {people - _MOST_PEOPLE} more")
+    if timeline.quarter_turns:
+        lines.append(f"  the video was turned by {90 * timeline.quarter_turns} degrees counter-clockwise")
+    return lines + [f"  {problem}" for problem in timeline.problems]
+
+
+def _whole(arguments: argparse.Namespace, videos: list[Input], names: dict[str, str]) -> Outcome:
+    """Prints the most probable classes of each clip, which shows one face, cropped. Needs no extra."""
     model, processor = load_classifier(arguments.model)
-    model = model.to(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    model = move(model, arguments.device, arguments.dtype)
+    labels = class_names(model)
+    renamed = dict(zip(labels, rename(labels, names), strict=True))
     predictions, failures = {}, {}
-    for video in arguments.videos:
+    for video in videos:
         try:
-            prediction = predict_video(model, processor, video, find_face=arguments.face)
+            if video.problem:
+                raise ValueError(video.problem)
+            prediction = predict_video(model, processor, video.video)
         except (OSError, ValueError) as error:  # one bad file does not stop the others
-            failures[video] = str(error)
+            failures[video.name] = str(error)
             continue
-        predictions[video] = prediction.probabilities
-        if prediction.face is not None:
-            print(f"{video}: {prediction.face}")
-        best = list(prediction.probabilities.items())[: arguments.top]
-        print(f"{video}: " + ", ".join(f"{name} {value:.3f}" for name, value in best))
+        predictions[video.name] = {renamed[name]: value for name, value in prediction.items()}
+        best = list(predictions[video.name].items())[: arguments.top]
+        print(f"{video.name}: " + ", ".join(f"{name} {value:.3f}" for name, value in best))
     for video, message in failures.items():
         print(f"{video}: not classified: {message}")
     return Outcome({"predictions": predictions, "failures": failures}, code=1 if failures else 0)

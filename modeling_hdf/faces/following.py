@@ -242,7 +242,7 @@ class _Follower:
             del self.times[early]
 
 
-def _with_starts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Fraction]]:
+def with_starts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Fraction]]:
     """Frames with their starts in seconds, not decreasing; frames without times follow `NOMINAL_FPS`."""
     previous = None
     for frame in frames:
@@ -283,7 +283,7 @@ def follow_faces(
     """
     follower = _Follower(detector, cuts, interval, smoothing, margin, Linker(max_gap))
     last = step = None
-    for index, (frame, start) in enumerate(_with_starts(frames)):
+    for index, (frame, start) in enumerate(with_starts(frames)):
         starts_shot = cuts is not None and cuts.is_cut(frame)
         yield from follower.push(_Waiting(index, start, frame, starts_shot))
         step = start - last[1] if last is not None and start > last[1] else step
@@ -292,4 +292,4 @@ def follow_faces(
         yield from follower.end_shot(last[1] + (last[0].duration or step or Fraction(1, NOMINAL_FPS)))
 
 
-__all__ = ["FollowedFace", "Moment", "follow_faces"]
+__all__ = ["FollowedFace", "Moment", "follow_faces", "with_starts"]

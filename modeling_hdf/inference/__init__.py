@@ -9,7 +9,7 @@ Inference on videos.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .classifier import VideoPrediction, load_classifier, predict_video
+from .classifier import load_classifier, predict_video
 
 if TYPE_CHECKING:
     from .analysis import VideoAnalyzer, analyze
@@ -32,7 +32,6 @@ __all__ = [
     "Row",
     "Timeline",
     "VideoAnalyzer",
-    "VideoPrediction",
     "analyze",
     "load_classifier",
     "predict_video",

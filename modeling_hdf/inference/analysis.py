@@ -18,10 +18,12 @@ from ..faces.turning import find_quarter_turns, turned
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import RAW_VIDEO_MODEL
 from ..video_processing_hdf import HDFVideoProcessor
-from .classifier import load_classifier
+from .classifier import class_names, load_classifier, move
 from .rows import TrackRows
 from .timeline import Person, Timeline, rename
 from .windows import SlidingWindows, Window
+
+_MOST_THUMBNAILS, _THUMBNAIL_SIDE = 24, 160  # pixels of the longer side
 
 Progress = Callable[[Any, float, float | None], object]
 
@@ -98,6 +100,7 @@ class _Pass:
     length: Fraction
     hop: Fraction
     tracks: dict[int, _Track] = field(default_factory=dict)
+    apart: float = 0.5  # seconds between thumbnails
 
     def add(self, moment: Moment) -> None:
         for number in moment.ended:
@@ -106,6 +109,7 @@ class _Pass:
         if not timeline.size[0]:
             timeline.size, timeline.start = moment.frame.size, float(moment.start)
         timeline.end = float(moment.end)
+        self._keep_thumbnail(moment)
         if moment.starts_shot:
             timeline.cuts.append(float(moment.start))
         picture = None
@@ -120,6 +124,15 @@ class _Pass:
                 crop = cut_square(picture, face.square, self.size)
             for window in track.windows.add(moment.start, moment.end, crop):
                 self.queue.add(_Job(self.timeline, track.rows, window))
+
+    def _keep_thumbnail(self, moment: Moment) -> None:
+        """Keep a small picture now and then; when they are too many, every other is dropped."""
+        kept = self.timeline.thumbnails
+        if not kept or moment.start - kept[-1][0] >= self.apart:
+            kept.append((float(moment.start), moment.frame.rgb(_THUMBNAIL_SIDE)))
+        if len(kept) > _MOST_THUMBNAILS:
+            del kept[1::2]
+            self.apart *= 2
 
     def finish(self) -> None:
         """End the tracks that last until the end of the video."""
@@ -197,11 +210,8 @@ class VideoAnalyzer:
         needs_module("scenedetect", "face", "Finding cuts")  # before the model is loaded
         self.detector = detector or FaceDetector()
         model, processor = load_classifier(model) if isinstance(model, str) else model
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = model.to(device, getattr(torch, dtype) if dtype else None).eval()
-        names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-        self.labels = rename(names, labels or {})
-        self.queue = _Queue(model, processor, batch_size)
+        self.labels = rename(class_names(model), labels or {})
+        self.queue = _Queue(move(model, device, dtype), processor, batch_size)
 
     def analyze(self, video: Any, name: str = "video", progress: Progress | None = None) -> Timeline:
         """

@@ -1,7 +1,6 @@
 """Loading a trained classifier and classifying one video."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,47 +63,46 @@ def check_finite(name: str, weights: Iterable[tuple[str, torch.Tensor]]) -> None
             )
 
 
-@dataclass(frozen=True)
-class VideoPrediction:
+def move(
+    model: HDFForVideoClassification, device: str | None = None, dtype: str | None = None
+) -> HDFForVideoClassification:
     """
-    The prediction for one video.
+    The model in evaluation mode.
 
-    Attributes:
-        probabilities: probability of each class by its name, highest first; they add up to 1.
-        face: one sentence on the face that was found; `None` without a search for a face.
+    Args:
+        model ([`HDFForVideoClassification`]): the model.
+        device (`str`, *optional*): such as `"cpu"` or `"cuda:1"`; by default a GPU if there is one.
+        dtype (`str`, *optional*): `"float32"`, `"bfloat16"` or `"float16"`; by default as it is.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device, getattr(torch, dtype) if dtype else None).eval()
 
-    probabilities: dict[str, float]
-    face: str | None = None
+
+def class_names(model: HDFForVideoClassification) -> tuple[str, ...]:
+    """Names of the classes, in the order of the logits."""
+    return tuple(model.config.id2label[index] for index in range(model.config.num_labels))
 
 
 @torch.inference_mode()
-def predict_video(
-    model: HDFForVideoClassification, processor: HDFVideoProcessor, video: Any, *, find_face: bool = False
-) -> VideoPrediction:
+def predict_video(model: HDFForVideoClassification, processor: HDFVideoProcessor, video: Any) -> dict[str, float]:
     """
-    Classifies one video.
+    Classifies one clip that shows one face, cropped. For other videos see [`analyze`].
 
     Args:
         model ([`HDFForVideoClassification`]): the model, in evaluation mode.
         processor ([`HDFVideoProcessor`]): its video processor.
         video: any input of the processor: a path, an http(s) URL, bytes, frames.
-        find_face (`bool`, *optional*, defaults to `False`): find and crop the main face first; needs the extra `face`.
+
+    Returns:
+        The probability of each class by its name, highest first; they add up to 1.
 
     Raises:
-        NoFaceError: if `find_face` finds no face.
         OSError, ValueError: if the video cannot be read; see [`HDFVideoProcessor`].
     """
-    face = None
-    if find_face:
-        from ..faces import crop_face  # loads OpenCV, which the extra `face` brings
-
-        crop = crop_face(video, size=processor.crop_size["height"], sample=processor.sample_frames)
-        video, face = crop.frames, crop.summary()
-    inputs = processor(video, do_sample_frames=not find_face, return_tensors="pt").to(model.device, model.dtype)
+    inputs = processor(video, return_tensors="pt").to(model.device, model.dtype)
     probabilities = model(**inputs).logits.float().softmax(-1)[0].tolist()
     scores = {model.config.id2label[index]: value for index, value in enumerate(probabilities)}
-    return VideoPrediction(dict(sorted(scores.items(), key=lambda item: -item[1])), face)
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
-__all__ = ["VideoPrediction", "check_finite", "load_classifier", "predict_video"]
+__all__ = ["check_finite", "class_names", "load_classifier", "move", "predict_video"]

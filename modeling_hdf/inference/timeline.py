@@ -3,7 +3,8 @@
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -65,6 +66,7 @@ class Timeline:
         problems: one message for each damage to the file.
         quarter_turns: counter-clockwise quarter turns that made the faces upright, for a video that was filmed
             sideways and does not say so; boxes are in the turned frames.
+        thumbnails: at most 24 small frames, `(height, width, 3)` uint8, with their presentation times in seconds.
     """
 
     video: str
@@ -77,6 +79,7 @@ class Timeline:
     cuts: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     quarter_turns: int = 0
+    thumbnails: list[tuple[float, np.ndarray]] = field(default_factory=list)
 
     def to_pandas(self) -> "pd.DataFrame":
         """
@@ -93,6 +96,24 @@ class Timeline:
         `face_seen`.
         """
         return summary_table(self.to_pandas())
+
+    def plot(self, path: "str | Path | BinaryIO") -> None:
+        """Writes a PNG with the probabilities over time of each person, see [`plot_timeline`]."""
+        from .plots import plot_timeline
+
+        plot_timeline(self, path)
+
+    def annotate(self, path: "str | Path", video: Any = None) -> None:
+        """
+        Writes an MP4 of the video with box, number, label and confidence at each face, and its sound.
+
+        Args:
+            path: the file.
+            video: the video, if [`analyze`] did not take it by its path or URL.
+        """
+        from .drawing import annotate
+
+        annotate(self, self.video if video is None else video, Path(path))
 
     def renamed(self, names: Mapping[str, str]) -> "Timeline":
         """

@@ -93,7 +93,7 @@ def test_arguments_override_the_recipe(tmp_path):
 def test_prediction_of_the_script_equals_that_of_the_pipeline(trained):
     clips = sorted((trained / "test_clips").glob("*.mp4"))
     assert [clip.name.split("_")[0] for clip in clips] == sorted(EMOTIONS)
-    output = run("predict.py", trained, *clips, "--json", "--top", 2)
+    output = run("predict.py", "--whole", "--model", trained, *clips, "--json", "--top", 2)
     predictions = json.loads(output.stdout)["predictions"]
     lines = [line for line in output.stderr.splitlines() if line.startswith(str(trained))]
     classify = pipeline("video-classification", model=str(trained))
@@ -110,7 +110,7 @@ def test_prediction_names_a_bad_file_and_still_classifies_the_others(trained, tm
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"not a video")
     good = next((trained / "test_clips").glob("*.mp4"))
-    output = run("predict.py", trained, bad, good, check=False)
+    output = run("predict.py", "--whole", "--model", trained, bad, good, check=False)
     assert output.returncode == 1
     assert f"{bad}: not classified" in output.stdout and f"{good}: " in output.stdout
 
@@ -151,9 +151,10 @@ def test_training_starts_from_a_videomae_classifier_with_the_classes_of_the_data
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("nowhere", "a.mp4"), "nowhere: there is no such folder"),
-        (("hdf-tiny-synthetic", "a.mp4", "--top", 0), "argument --top: 0 is no whole number of 1 or more"),
-        (("hdf-tiny-synthetic", "a.mp4", "--to", 1), "unrecognized argument --to; did you mean '--top'"),
+        (("a.mp4", "--model", "nowhere"), "nowhere: there is no such folder"),
+        (("a.mp4", "--top", 0), "argument --top: 0 is no whole number of 1 or more"),
+        (("a.mp4", "--batchsize", 1), "unrecognized argument --batchsize; did you mean '--batch-size'"),
+        (("a.mp4", "--hop", "-1"), "argument --hop: -1 is no number of seconds above 0"),
     ],
 )
 def test_prediction_names_wrong_arguments(arguments, message):
@@ -164,7 +165,7 @@ def test_prediction_names_wrong_arguments(arguments, message):
 @pytest.mark.skipif("HDF_REAL_VIDEOS" not in os.environ, reason="HDF_REAL_VIDEOS names a folder of real clips")
 def test_script_and_pipeline_agree_on_a_real_video(trained):
     video = str(Path(os.environ["HDF_REAL_VIDEOS"]) / "single_face.mp4")
-    output = run("predict.py", trained, video, "--json")
+    output = run("predict.py", "--whole", "--model", trained, video, "--json")
     expected = {
         entry["label"]: entry["score"] for entry in pipeline("video-classification", str(trained))(video, top_k=7)
     }

@@ -51,7 +51,7 @@ sys.exit(code)
         (["evaluate", SHIPPED, "--dataset", "dfw"], 2, "invalid choice 'dfw'; did you mean 'dfew'"),
         (["evaluate", SHIPPED, "--dataset", "dfew", "--data-dir", "nowhere"], 2, "nowhere: there is no such folder"),
         (["evaluate", SHIPPED, "--dataset", "dfew", "--max-missing", "2.0"], 2, "2.0 is neither a number of clips"),
-        (["predict", SHIPPED, "a.mp4", "--tpo", "2"], 2, "unrecognized argument --tpo; did you mean '--top'"),
+        (["predict", "a.mp4", "--tpo", "2"], 2, "unrecognized argument --tpo; did you mean '--top'"),
         (["report", "nowhere"], 2, "nowhere: there is no such folder"),
         (["train", "--recip", "dfew"], 2, "unrecognized argument --recip; did you mean '--recipe'"),
         (["train", "--recipe", "dfw"], 2, "No train configuration 'dfw'"),
@@ -91,7 +91,7 @@ def test_options_of_training_that_are_known_early_are_those_of_the_parser(name, 
 
 
 def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
-    assert main(["predict", SHIPPED, str(FACE), "--json"]) == 0
+    assert main(["predict", "--whole", "--model", SHIPPED, str(FACE), "--json"]) == 0
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert sum(result["predictions"][str(FACE)].values()) == pytest.approx(1, abs=1e-5) and not result["failures"]
@@ -99,7 +99,7 @@ def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
 
 
 def test_quiet_prints_errors_alone(tmp_path, capsys):
-    assert main(["predict", SHIPPED, str(FACE), "--quiet"]) == 0
+    assert main(["predict", "--whole", "--model", SHIPPED, str(FACE), "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     (tmp_path / "run").mkdir()
     assert main(["report", str(tmp_path / "run"), "--quiet"]) == 1

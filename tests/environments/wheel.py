@@ -67,7 +67,7 @@ def check(bin_folder: Path, folder: Path) -> None:
     assert Path(place).is_relative_to(bin_folder.parent.resolve()), place
     trained = json.loads(run("hdf", "train", *TRAIN, "--output_dir", "run", "--json"))
     clips = sorted(str(path) for path in (folder / "run" / "test_clips").glob("*.mp4"))
-    predictions = json.loads(run("hdf", "predict", "run", *clips, "--json"))["predictions"]
+    predictions = json.loads(run("hdf", "predict", "--whole", "--model", "run", *clips, "--json"))["predictions"]
     assert len(predictions) == len(clips) == 7
     data = ("--dataset", "synthetic", "--overrides", json.dumps(CLIPS))
     measured = json.loads(run("hdf", "evaluate", "run", *data, "--output", "evaluation", "--json"))

@@ -83,7 +83,9 @@ def test_batches_change_nothing_and_a_bad_file_does_not_cost_the_others(pair, pa
     assert isinstance(results[1][1], ValueError) and "it is a text file or playlist" in str(results[1][1])
     assert isinstance(results[2][1], FileNotFoundError)
     expected = small[str(party)].to_pandas()
-    for (_, timeline), name in zip([results[0], results[3]], [str(party), "row.mp4"], strict=True):
+    for (_, timeline), name in zip(
+        [results[0], results[3]], [str(party), f"row.mp4 ({party.stat().st_size} bytes)"], strict=True
+    ):
         table = timeline.to_pandas()
         assert table["video"].eq(name).all() and table["label"].tolist() == expected["label"].tolist()
         numbers = table.select_dtypes("number").columns

@@ -40,7 +40,7 @@ def test_halves_are_looked_at_too(broken, half):
 
 def test_no_command_answers_with_them(broken, tmp_path, capsys):
     folder, name = broken
-    assert run("predict", folder, "examples/face.mp4") == 1
+    assert run("predict", "--whole", "--model", folder, "examples/face.mp4") == 1
     assert_error(capsys, f"{name}' are NaN or infinite")
     assert run("evaluate", folder, "--dataset", "synthetic") == 1
     assert_error(capsys, f"{name}' are NaN or infinite")

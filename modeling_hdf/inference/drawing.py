@@ -1,0 +1,179 @@
+"""The video with a box, number, label and confidence at each face, and its sound."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..clip_reading_hdf import open_clip
+from ..data.files import whole_or_absent
+from ..faces.following import with_starts
+from ..faces.turning import turned
+from ..video_reading_hdf import VideoFile
+from .palette import class_color, text_color
+from .timeline import Timeline
+
+_CRF = 20
+_TICKS = 90_000  # per second
+_SOUNDS_OF_MP4 = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # others become AAC
+_SMALLEST_TEXT = 16  # pixels
+_TEXT_SHARE = 1 / 22  # of the shorter side of the frame
+
+Place = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+class Annotator:
+    """
+    Draws the people of a timeline into frames.
+
+    Args:
+        timeline ([`Timeline`]): the timeline.
+    """
+
+    def __init__(self, timeline: Timeline):
+        self.timeline = timeline
+        self._rows = {person.number: [] for person in timeline.people}
+        for row in timeline.rows:
+            self._rows[row.person].append(row)
+        self._starts = {number: [row.start for row in rows] for number, rows in self._rows.items()}
+        size = max(_SMALLEST_TEXT, round(min(timeline.size) * _TEXT_SHARE))
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        self._font = ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size)
+        self._margin = max(2, size // 5)
+
+    def draw(self, picture: np.ndarray, time: float) -> np.ndarray:
+        """The frame `(height, width, 3)` uint8 that starts at `time`, with all its people."""
+        image = Image.fromarray(picture)
+        canvas = ImageDraw.Draw(image)
+        faces = []
+        for person in self.timeline.people:
+            box = person.box_at(time)
+            if box is not None:
+                index = max(0, bisect_right(self._starts[person.number], time + 1e-6) - 1)
+                faces.append((self._rows[person.number][index], box))
+        taken: list[Place] = []
+        for row, (left, top, width, height) in faces:
+            color = class_color(self.timeline.labels.index(row.label))
+            line = max(2, self._margin)
+            canvas.rectangle((left - 1, top - 1, left + width + 1, top + height + 1), outline="white", width=line + 2)
+            canvas.rectangle((left, top, left + width, top + height), outline=color, width=line)
+        for row, box in faces:
+            color = class_color(self.timeline.labels.index(row.label))
+            text = f"{row.person} {row.label} {row.confidence:.0%}"
+            place = self._place(canvas, text, box, image.size, taken)
+            taken.append(place)
+            canvas.rectangle(place, fill=color, outline="white")
+            corner = (place[0] + self._margin, place[1] + self._margin)
+            canvas.text(corner, text, fill=text_color(color), font=self._font, anchor="lt")
+        return np.asarray(image)
+
+    def _place(
+        self, canvas: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], taken: list[Place]
+    ) -> Place:
+        """Where to write a label: above its box, below it, or in it, where no other label is."""
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font=self._font, anchor="lt")
+        width, height = right - left + 2 * self._margin, bottom - top + 2 * self._margin
+        x = min(max(0, box[0]), max(0, size[0] - width))
+        lowest = max(0, size[1] - height - 1)
+        wanted = (box[1] - height, box[1] + box[3], box[1])
+        rows = [min(max(0, y), lowest) for y in (*wanted, *np.arange(0, lowest + 1, height))]
+        places = [(x, y, x + width, y + height) for y in rows]
+        return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+
+
+def _overlap(first: Place, second: Place) -> bool:
+    return first[0] <= second[2] and second[0] <= first[2] and first[1] <= second[3] and second[1] <= first[3]
+
+
+class _Sound:
+    """The sound of a video file, copied into an MP4, or encoded as AAC where MP4 cannot hold it."""
+
+    def __init__(self, container: av.container.InputContainer, output: av.container.OutputContainer, shift: Fraction):
+        source = container.streams.best("audio")
+        self._shift, self._output = shift, output
+        self._is_copy = source.codec_context.name in _SOUNDS_OF_MP4
+        if self._is_copy:
+            self._stream = output.add_stream_from_template(source)
+        else:
+            self._stream = output.add_stream("aac", rate=source.codec_context.sample_rate)
+        self._packets = self._timed(container, source)
+        self._next = next(self._packets, None)
+
+    def _timed(self, container: av.container.InputContainer, source: av.AudioStream) -> Iterator[tuple[Fraction, Any]]:
+        """Start in seconds of each packet, or of each decoded frame, with it."""
+        for each in container.demux(source) if self._is_copy else container.decode(source):
+            if each.pts is not None:
+                yield each.pts * each.time_base, each
+
+    def write(self, until: Fraction | None) -> None:
+        """Writes the sound up to a time; all that is left for `None`."""
+        while self._next is not None and (until is None or self._next[0] <= until):
+            _, each = self._next
+            ticks = round(self._shift / each.time_base)
+            if self._is_copy:
+                each.dts = None if each.dts is None else each.dts - ticks
+            each.pts -= ticks
+            if self._is_copy:
+                each.stream = self._stream
+                self._output.mux(each)
+            else:
+                self._output.mux(self._stream.encode(each))
+            self._next = next(self._packets, None)
+        if until is None and not self._is_copy:
+            self._output.mux(self._stream.encode())
+
+
+def annotate(timeline: Timeline, video: Any, path: Path) -> None:
+    """
+    Writes the video as MP4 with the timing of the source, its sound, and all people drawn in.
+
+    Args:
+        timeline: the timeline of the video.
+        video: what the timeline was made of; it is read again.
+        path: file to write, whole or not at all.
+
+    Raises:
+        OSError, ValueError: if the video can no longer be read, or the file not be written.
+    """
+    source = open_clip(video, timeline.video)
+    annotator = Annotator(timeline)
+    with whole_or_absent(path) as part, av.open(str(part), "w", format="mp4") as output:
+        frames = with_starts(turned(source, timeline.quarter_turns).stream())
+        if not isinstance(source, VideoFile):
+            _encode(annotator, frames, output, None, Fraction(0))
+            return
+        with source.open() as (container, _):
+            shift = Fraction(container.start_time or 0, av.time_base)
+            sound = _Sound(container, output, shift) if container.streams.audio else None
+            _encode(annotator, frames, output, sound, shift)
+
+
+def _encode(annotator: Annotator, frames: Iterator, output: Any, sound: _Sound | None, shift: Fraction) -> None:
+    stream, last = None, -1
+    for frame, start in frames:
+        picture = annotator.draw(frame.rgb(), float(start))
+        height, width = (side - side % 2 for side in picture.shape[:2])  # the encoder takes even sides
+        if stream is None:
+            options = {"crf": str(_CRF), "preset": "veryfast", "tune": "zerolatency"}
+            stream = output.add_stream("libx264", rate=_TICKS, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, _TICKS)
+        if sound is not None:
+            sound.write(start)
+        pixels = np.ascontiguousarray(picture[:height, :width])
+        encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
+        last = max(last + 1, round((start - shift) * _TICKS))
+        encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)
+        output.mux(stream.encode(encoded))
+    output.mux(stream.encode())
+    if sound is not None:
+        sound.write(None)
+
+
+__all__ = ["Annotator", "annotate"]

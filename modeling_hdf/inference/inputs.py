@@ -1,0 +1,97 @@
+"""The videos that the arguments of `hdf predict` name."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..faces.folders import find_clips
+from ..file_kinds_hdf import natural_key
+
+
+@dataclass(frozen=True)
+class Input:
+    """A video to analyse.
+
+    Attributes:
+        name: as it is called in tables and messages.
+        video: what [`analyze`] takes.
+        output: relative path of its output files, without their suffix.
+        problem: why it cannot be read; empty if it is not known to be bad.
+    """
+
+    name: str
+    video: Any
+    output: str
+    problem: str = ""
+
+
+def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Input]:
+    """
+    The videos that arguments name, each once.
+
+    Args:
+        arguments: each a file, an http(s) URL, a folder of frames, another folder, which is searched for videos,
+            frame folders and pictures at any depth, a pattern such as `"videos/*.mp4"`, or `"-"` for standard input.
+        output: the output folder, which is not searched.
+
+    Raises:
+        ValueError: if two videos would have the same output files, or a folder holds no video.
+    """
+    found: dict[str, Input] = {}
+    for argument in arguments:
+        for each in _of_argument(argument, Path(output or os.devnull)):
+            found.setdefault(each.name, each)
+    places: dict[str, Input] = {}
+    for each in found.values():
+        other = places.setdefault(each.output.casefold(), each)
+        if other is not each:
+            raise ValueError(
+                f"{other.name} and {each.name} would both be written to {each.output}; give the folder that holds "
+                "both, or analyse them into different folders."
+            )
+    return list(found.values())
+
+
+def _of_argument(argument: str, output: Path) -> Iterator[Input]:
+    if argument == "-":
+        yield Input("standard input", {"bytes": sys.stdin.buffer.read(), "path": "standard input"}, "stdin")
+    elif argument.lower().startswith(("http://", "https://")):
+        name = argument.partition("?")[0].rstrip("/").rpartition("/")[2]
+        yield Input(argument, argument, name or "video")
+    elif os.path.isdir(argument):
+        yield from _of_folder(Path(argument), output)
+    elif os.path.lexists(argument) or not glob.has_magic(argument):
+        problem = "" if os.path.lexists(argument) else f"{argument}: there is no such file."
+        yield Input(argument, argument, Path(argument).name, problem)
+    else:
+        matches = sorted(glob.glob(argument, recursive=True), key=natural_key)
+        if not matches:
+            yield Input(argument, argument, argument, f"{argument}: matches no file.")
+        for match in matches:
+            if os.path.isdir(match):
+                yield from _of_folder(Path(match), output)
+            else:
+                yield Input(match, match, Path(match).name)
+
+
+def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
+    inventory = find_clips(folder, output)
+    if not inventory.clips and not inventory.unreadable:
+        raise ValueError(f"{folder}: holds no video and no image.")
+    is_frame_folder = len(inventory.clips) > 1 and all(
+        clip.kind == "image" and clip.path.parent == folder for clip in inventory.clips
+    )
+    if is_frame_folder:
+        yield Input(str(folder), str(folder), folder.resolve().name)
+        return
+    for clip in inventory.clips:
+        yield Input(str(clip.path), str(clip.path), clip.path.relative_to(folder).as_posix())
+    for name, message in inventory.unreadable.items():
+        yield Input(str(folder / name), None, name, message)
+
+
+__all__ = ["Input", "find_inputs"]

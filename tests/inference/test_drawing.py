@@ -1,0 +1,122 @@
+"""Subtitles, annotated videos, and pictures of a timeline."""
+
+import re
+from array import array
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from modeling_hdf.inference import Person, Row, Timeline
+from modeling_hdf.inference.drawing import Annotator, _overlap, annotate
+from modeling_hdf.inference.palette import class_color, text_color
+from modeling_hdf.inference.plots import plot_timeline, timeline_page
+from modeling_hdf.inference.subtitles import subtitles
+
+LABELS = ("happiness", "neutral", "<b>fear</b>")
+FPS, SECONDS, HEIGHT, WIDTH = 20, 3, 180, 321  # an odd width
+
+
+def made_row(person: int, start: float, end: float, label: str) -> Row:
+    probabilities = np.where(np.array(LABELS) == label, 0.8, 0.1)
+    return Row(person, start, end, label, 0.8, probabilities, np.zeros(4), 1.0)
+
+
+def made_person(number: int, box: tuple, start: float, end: float) -> Person:
+    starts = [index / FPS for index in range(FPS * SECONDS) if start <= index / FPS < end]
+    return Person(number, [(start, end)], array("d", starts), array("f", box * len(starts)), 1.0)
+
+
+@pytest.fixture
+def timeline(tmp_path) -> Timeline:
+    """Two people in a grey video with sound."""
+    people = [made_person(1, (40, 60, 80, 90), 0, 3), made_person(2, (200, 60, 60, 80), 1, 2)]
+    rows = [made_row(1, 0, 1, "happiness"), made_row(1, 1, 2, "happiness"), made_row(1, 2, 3, "neutral")]
+    rows += [made_row(2, 1, 2, "<b>fear</b>")]
+    path = tmp_path / "<i>&.mp4"
+    with av.open(str(path), "w") as output:
+        video, sound = output.add_stream("libx264", rate=FPS), output.add_stream("aac", rate=16000)
+        video.width, video.height, video.pix_fmt = WIDTH - 1, HEIGHT, "yuv420p"
+        for index in range(FPS * SECONDS):
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH - 1, 3), 128, np.uint8), format="rgb24")
+            output.mux(video.encode(frame.reformat(format="yuv420p")))
+            samples = np.full((1, 16000 // FPS), 0.1, np.float32)
+            noise = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            noise.sample_rate, noise.pts = 16000, index * 16000 // FPS
+            output.mux(sound.encode(noise))
+        output.mux([*video.encode(), *sound.encode()])
+    thumbnails = [(0.0, np.zeros((9, 16, 3), np.uint8)), (1.5, np.zeros((9, 16, 3), np.uint8))]
+    return Timeline(str(path), LABELS, rows, people, 0.0, 3.0, (HEIGHT, WIDTH - 1), cuts=[2.0], thumbnails=thumbnails)
+
+
+def test_subtitles_join_equal_steps_and_give_each_person_a_line(timeline):
+    expected = [("00:00:00{}000", "00:00:01{}000", "1: happiness")]
+    expected += [("00:00:01{}000", "00:00:02{}000", "1: happiness\n2: <b>fear</b>")]
+    expected += [("00:00:02{}000", "00:00:03{}000", "1: neutral")]
+    for kind, point in (("vtt", "."), ("srt", ",")):
+        text = subtitles(timeline, kind)
+        assert text.startswith("WEBVTT\n\n") == (kind == "vtt")
+        found = re.findall(r"\d+\n(\S+) --> (\S+)\n((?:.+\n)+)", text)
+        escaped = [(start.format(point), end.format(point), line) for start, end, line in expected]
+        if kind == "vtt":
+            escaped = [(start, end, line.replace("<", "&lt;").replace(">", "&gt;")) for start, end, line in escaped]
+        assert [(start, end, line.strip()) for start, end, line in found] == escaped
+    late = Timeline("a", LABELS, [made_row(1, 3661.5, 3662.25, "neutral")], [made_person(1, (0, 0, 1, 1), 0, 1)])
+    assert "01:01:01.500 --> 01:01:02.250\nneutral" in subtitles(late, "vtt")
+
+
+def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_path):
+    path = tmp_path / "out.mp4"
+    annotate(timeline, timeline.video, path)
+    with av.open(timeline.video) as before, av.open(str(path)) as after:
+        assert [stream.type for stream in after.streams].count("audio") == 1
+        times = [[frame.pts * frame.time_base for frame in each.decode(video=0)] for each in (before, after)]
+        assert times[0] == pytest.approx(times[1], abs=Fraction(1, 50_000)) and len(times[0]) == FPS * SECONDS
+    with av.open(timeline.video) as before, av.open(str(path)) as after:
+        first, second = ([bytes(packet) for packet in each.demux(audio=0) if packet.size] for each in (before, after))
+        assert first == second and len(first) > 20
+    with av.open(str(path)) as after:
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in after.decode(video=0)]
+    edge = frames[10][80:140, 40:43].mean((0, 1)) / 255  # the left edge of the first box
+    assert np.abs(edge - to_rgb(class_color(0))).max() < 0.25
+    assert np.abs(frames[10][60:140, 200:260] - 128).max() < 40  # the second person is not there yet
+    assert np.abs(frames[30][60:140, 200:203] - 128).max() > 60
+
+
+def test_labels_do_not_overlap_and_stay_in_the_frame():
+    boxes = [(10, 4, 60, 80), (20, 6, 60, 80), (30, 60, 50, 60), (500, 300, 130, 59), (505, 290, 120, 60)]
+    people = [made_person(number, box, 0, 1) for number, box in enumerate(boxes, 1)]
+    rows = [made_row(person.number, 0, 1, "happiness") for person in people]
+    annotator, places = Annotator(Timeline("a", LABELS, rows, people, size=(360, 640))), []
+    place = annotator._place
+    annotator._place = lambda *arguments: places.append(place(*arguments)) or places[-1]
+    annotator.draw(np.zeros((360, 640, 3), np.uint8), 0.0)
+    assert len(places) == 5
+    assert not any(_overlap(first, second) for index, first in enumerate(places) for second in places[:index])
+    assert all(0 <= left and 0 <= top and right <= 640 and bottom <= 360 for left, top, right, bottom in places)
+    assert min(bottom - top for _, top, _, bottom in places) >= 16
+
+
+def test_text_is_readable_on_every_colour():
+    def luminance(color):
+        channels = np.array(to_rgb(color))
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    for number in range(7):
+        pair = sorted(luminance(color) for color in (class_color(number), text_color(class_color(number))))
+        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+
+
+def test_the_page_loads_nothing_and_names_are_no_markup(timeline, tmp_path):
+    page = timeline_page(timeline)
+    assert "<i>" not in page and "&lt;i&gt;&amp;.mp4" in page and "<b>" not in page
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert len(sources) == 3 and all(source.startswith("data:image/") for source in sources)
+    plot_timeline(timeline, tmp_path / "plot.png")
+    assert Image.open(tmp_path / "plot.png").format == "PNG"
+    plot_timeline(Timeline("empty.mp4", LABELS), tmp_path / "empty.png")
+    assert Image.open(tmp_path / "empty.png").size[0] == Image.open(tmp_path / "plot.png").size[0]
