@@ -222,6 +222,8 @@ class VideoFile:
                 seconds += monotonic() - before
                 LIMITS.check_decoding(self.name, seconds)
             for frame in frames:
+                if frame.time_base is None:  # flushed after a read error
+                    frame.time_base = stream.time_base
                 if frame.is_corrupt:
                     self.damage.append("frame marked as corrupt")
                 count += 1

@@ -2,6 +2,7 @@
 Inference on videos.
 
 - [`analyze`]: from a raw video to each person's expressions over time, a [`Timeline`]; [`VideoAnalyzer`] for many.
+- [`analyze_stream`]: the same while the video goes on, also of cameras and network streams.
 - [`predict_video`]: the expression of a clip that shows one face, cropped.
 - [`load_classifier`]: loads a model with its processor.
 """
@@ -14,11 +15,12 @@ from .classifier import load_classifier, predict_video
 if TYPE_CHECKING:
     from .analysis import VideoAnalyzer, analyze
     from .rows import Row
+    from .streaming import analyze_stream
     from .timeline import Person, Timeline
 
 # Imported when they are asked for: `import modeling_hdf` loads this package for its pipeline.
 _MODULES = {"Person": "timeline", "Row": "rows", "Timeline": "timeline", "VideoAnalyzer": "analysis"}
-_MODULES |= {"analyze": "analysis"}
+_MODULES |= {"analyze": "analysis", "analyze_stream": "streaming"}
 
 
 def __getattr__(name: str):
@@ -33,6 +35,7 @@ __all__ = [
     "Timeline",
     "VideoAnalyzer",
     "analyze",
+    "analyze_stream",
     "load_classifier",
     "predict_video",
 ]

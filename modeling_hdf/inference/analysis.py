@@ -101,6 +101,7 @@ class _Pass:
     hop: Fraction
     tracks: dict[int, _Track] = field(default_factory=dict)
     apart: float = 0.5  # seconds between thumbnails
+    keeps_places: bool = True  # whether the timeline holds the place of each face in each frame
 
     def add(self, moment: Moment) -> None:
         for number in moment.ended:
@@ -116,7 +117,8 @@ class _Pass:
         for face in moment.faces:
             track = self.tracks.get(face.track) or self._begin(face.track, moment.start)
             track.end = moment.end
-            self._note(track.person, moment, face.box)
+            if self.keeps_places:
+                self._note(track.person, moment, face.box)
             track.rows.add_frame(moment.start, moment.end, face.box, face.seen)
             crop = None
             if track.windows.wants(moment.start, moment.end):
@@ -141,11 +143,12 @@ class _Pass:
         self.tracks.clear()
 
     def _begin(self, number: int, start: Fraction) -> _Track:
-        person = Person(number)
+        person = Person(number + 1)
         windows = SlidingWindows(start, self.length, self.hop, self.queue.processor.num_frames)
-        rows = TrackRows(number, start, self.length, self.hop, self.timeline.labels)
+        rows = TrackRows(number + 1, start, self.length, self.hop, self.timeline.labels)
         track = self.tracks[number] = _Track(person, windows, rows, start)
-        self.timeline.people.append(person)
+        if self.keeps_places:
+            self.timeline.people.append(person)
         return track
 
     def _note(self, person: Person, moment: Moment, box: np.ndarray) -> None:

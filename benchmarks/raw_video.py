@@ -1,0 +1,195 @@
+"""
+Frames per second of `hdf predict` on a raw video, against a straightforward loop and against the package `fer`, and
+its memory for videos of 1, 10 and 120 minutes; all on one thread.
+
+    python benchmarks/raw_video.py speed VIDEO
+    python benchmarks/raw_video.py memory VIDEO --minutes 1 10 120
+    python benchmarks/raw_video.py fer VIDEO        # in an environment with fer==25.10.3
+
+The loop decodes all frames, looks for faces in each at full size, and classifies one window at a time. The command
+also compares the labels of both. Memory is the peak of a fresh process; the videos repeat VIDEO without encoding it
+again.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch and OpenCV are imported
+
+
+def cpu_seconds() -> float:
+    return time.process_time()
+
+
+def speed(video: str, model: str, repeats: int) -> dict:
+    """Frames per CPU second of both ways, the best of several runs, and the share of rows with equal labels."""
+    import av
+    import cv2
+    import torch
+
+    from modeling_hdf.inference import VideoAnalyzer
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with av.open(video) as container:
+        num_frames = sum(1 for _ in container.decode(video=0))
+    analyzer = VideoAnalyzer(model, device="cpu")
+    timeline = analyzer.analyze(video)  # warms up
+    ours, loop = [], []
+    for _ in range(repeats):
+        start = cpu_seconds()
+        timeline = analyzer.analyze(video)
+        ours.append(cpu_seconds() - start)
+        start = cpu_seconds()
+        rows = straightforward(video, analyzer)
+        loop.append(cpu_seconds() - start)
+    expected = [(row.start, row.label) for row in timeline.rows if row.person == 1]
+    equal = [found == row for found, row in zip(rows, expected, strict=False)]
+    return {
+        "frames": num_frames,
+        "hdf predict, frames per CPU second": num_frames / min(ours),
+        "loop, frames per CPU second": num_frames / min(loop),
+        "times faster": min(loop) / min(ours),
+        "rows": len(expected),
+        "rows of the loop": len(rows),
+        "equal labels": sum(equal) / max(1, len(equal)),
+    }
+
+
+def straightforward(video: str, analyzer) -> list[tuple[float, str]]:
+    """Start and label of each half second of the largest face, by the plainest way."""
+    import av
+    import numpy as np
+    import torch
+
+    from modeling_hdf.faces import FaceDetector
+    from modeling_hdf.faces.detection import cut_square
+    from modeling_hdf.faces.tracking import build_tracks, crop_squares
+
+    with av.open(video) as container:
+        decoded = list(container.decode(video=0))
+    pictures = [frame.to_ndarray(format="rgb24") for frame in decoded]
+    times = np.array([float(frame.pts * frame.time_base) for frame in decoded])
+    end = times[-1] + float(decoded[-1].duration * decoded[-1].time_base)
+    detector = FaceDetector(max_side=None)
+    found = {}
+    for index, picture in enumerate(pictures):
+        faces = [detector.refine(picture, face) for face in detector(picture)]
+        found[index] = np.stack(faces) if faces else np.empty((0, 15))
+    tracks = build_tracks(found, times)
+    if not tracks:
+        return []
+    track, model, processor = tracks[0], analyzer.queue.model, analyzer.queue.processor
+    squares, size = crop_squares(track, 0.1), processor.crop_size["height"]
+    crops = [cut_square(pictures[i], square, size) for i, square in zip(track.frames, squares, strict=True)]
+    starts = times[track.frames]
+    finish = times[track.frames[-1] + 1] if track.frames[-1] + 1 < len(times) else end
+    begins = list(np.arange(starts[0], finish - 2.0 + 1e-9, 0.5)) + [max(starts[0], finish - 2.0)]
+    results = []
+    for begin in begins:
+        length = min(2.0, finish - begin)
+        centres = begin + (np.arange(processor.num_frames) + 0.5) * length / processor.num_frames
+        shown = np.searchsorted(starts, centres + 1e-9, side="right") - 1
+        with torch.inference_mode():
+            inputs = processor(np.stack([crops[i] for i in shown]), do_sample_frames=False, return_tensors="pt")
+            results.append(model(**inputs).logits.softmax(-1)[0].numpy())
+    rows = []
+    for start in np.arange(starts[0], finish - 1e-6, 0.5):
+        stop = min(start + 0.5, finish)
+        covering = [
+            result
+            for begin, result in zip(begins, results, strict=True)
+            if begin <= start + 1e-6 and begin + 2.0 >= stop - 1e-6
+        ]
+        rows.append((float(start), analyzer.labels[int(np.mean(covering, axis=0).argmax())]))
+    return rows
+
+
+def fer_speed(video: str) -> dict:
+    """Frames per CPU second of `FER(mtcnn=False)`, on every frame."""
+    import cv2
+    from fer.fer import FER
+
+    cv2.setNumThreads(1)
+    detector = FER(mtcnn=False)
+    capture = cv2.VideoCapture(video)
+    _, picture = capture.read()
+    detector.detect_emotions(picture)  # warms up
+    start, count = cpu_seconds(), 0
+    while picture is not None:
+        detector.detect_emotions(picture)
+        count += 1
+        _, picture = capture.read()
+    return {"frames": count, "fer, frames per CPU second": count / (cpu_seconds() - start)}
+
+
+def memory(video: str, model: str, minutes: list[float]) -> dict:
+    """Peak memory in MB of `hdf predict` by the length of the video in minutes, each in a process of its own."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for length in minutes:
+            path = str(Path(folder) / f"{length:g}.mp4")
+            repeat(video, path, length * 60.0)
+            command = [sys.executable, __file__, "peak", path, "--model", model]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            peaks[f"{length:g} minutes, peak MB"] = json.loads(output)
+    return peaks
+
+
+def repeat(video: str, path: str, seconds: float) -> None:
+    """Writes a video of so many seconds that repeats the packets of another."""
+    import av
+
+    with av.open(path, "w") as output:
+        with av.open(video) as source:
+            stream = source.streams.video[0]
+            target = output.add_stream_from_template(stream)
+            period, base = stream.duration, stream.time_base
+        shift = 0
+        while shift * base < seconds:
+            with av.open(video) as source:
+                for packet in source.demux(video=0):
+                    if packet.size:
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, target
+                        output.mux(packet)
+            shift += period
+
+
+def peak(video: str, model: str) -> float:
+    import torch
+
+    from modeling_hdf.inference import analyze
+
+    torch.set_num_threads(1)
+    analyze(video, model, device="cpu")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def main() -> None:
+    from_command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from_command.add_argument("what", choices=("speed", "memory", "fer", "peak"))
+    from_command.add_argument("video")
+    from_command.add_argument("--model", default="hdf-tiny-synthetic")
+    from_command.add_argument("--repeats", type=int, default=3)
+    from_command.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 120])
+    options = from_command.parse_args()
+    if options.what == "speed":
+        result = speed(options.video, options.model, options.repeats)
+    elif options.what == "memory":
+        result = memory(options.video, options.model, options.minutes)
+    elif options.what == "peak":
+        result = peak(options.video, options.model)
+    else:
+        result = fer_speed(options.video)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
