@@ -17,7 +17,7 @@ from .tracking import FaceTrack, crop_squares
 TRIED_FRAMES = 8  # spread over the clip
 # Half a turn: frames to compare, within the first frames of the track, so that few are decoded; margin and edge in
 # pixels of their close pictures; by how much the score must rise.
-_COMPARED, _FIRST, _MARGIN, _EDGE, _CLEARLY = 4, 25, 0.5, 256, 0.02
+_COMPARED, _FIRST, CLOSE_MARGIN, _EDGE, CLEARLY = 4, 25, 0.5, 256, 0.02
 
 
 class TurnedFrame:
@@ -80,6 +80,22 @@ def find_quarter_turns(source: ClipSource, num_frames: int, detector: FaceDetect
     return int(certainty.argmax())
 
 
+def half_turn_gain(picture: np.ndarray, square: np.ndarray, detector: FaceDetector) -> float:
+    """By how much the detector's score of a face rises with half a turn; clearly above 0 for a face upside down.
+
+    Args:
+        picture: the frame, `(height, width, 3)` uint8.
+        square: `(4,)` for [`cut_square`], with a margin of `CLOSE_MARGIN` around the face.
+        detector: the detector.
+    """
+    x, y, side, angle = square
+    level, turned_over = (
+        detector(cut_square(picture, np.array([x, y, side, angle + turn]), _EDGE))[:, 14].max(initial=0.0)
+        for turn in (0.0, np.pi)
+    )
+    return float(turned_over - level)
+
+
 def is_upside_down(source: ClipSource, track: FaceTrack, detector: FaceDetector) -> bool:
     """Whether a face is upside down although the detector takes it for upright.
 
@@ -89,19 +105,23 @@ def is_upside_down(source: ClipSource, track: FaceTrack, detector: FaceDetector)
         detector: the detector; it looks at close pictures of the face, level and after half a turn, in a few frames.
     """
     positions = np.linspace(0, min(len(track.frames), _FIRST) - 1, _COMPARED).round().astype(int)
-    squares = dict(zip(track.frames[positions].tolist(), crop_squares(track, _MARGIN)[positions], strict=True))
+    squares = dict(zip(track.frames[positions].tolist(), crop_squares(track, CLOSE_MARGIN)[positions], strict=True))
     gain = 0.0
     for index, frame in enumerate(source.stream()):
         if index in squares:
-            picture, (x, y, side, angle) = frame.rgb(), squares[index]
-            level, turned_over = (
-                detector(cut_square(picture, np.array([x, y, side, angle + turn]), _EDGE))[:, 14].max(initial=0.0)
-                for turn in (0.0, np.pi)
-            )
-            gain += turned_over - level
+            gain += half_turn_gain(frame.rgb(), squares[index], detector)
         if index == max(squares):
             break
-    return gain > _CLEARLY * len(squares)
+    return gain > CLEARLY * len(squares)
 
 
-__all__ = ["TurnedFrame", "TurnedSource", "find_quarter_turns", "is_upside_down", "turned"]
+__all__ = [
+    "CLEARLY",
+    "CLOSE_MARGIN",
+    "TurnedFrame",
+    "TurnedSource",
+    "find_quarter_turns",
+    "half_turn_gain",
+    "is_upside_down",
+    "turned",
+]

@@ -13,8 +13,8 @@ from ..clip_reading_hdf import ClipSource, Frame, open_clip
 from ..data.extras import needs_module
 from ..faces.cuts import CutDetector
 from ..faces.detection import FaceDetector, cut_square
-from ..faces.following import Moment, follow_faces
-from ..faces.turning import find_quarter_turns, turned
+from ..faces.following import FollowedFace, Moment, follow_faces
+from ..faces.turning import CLEARLY, CLOSE_MARGIN, find_quarter_turns, half_turn_gain, turned
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import RAW_VIDEO_MODEL
 from ..video_processing_hdf import HDFVideoProcessor
@@ -23,6 +23,7 @@ from .rows import TrackRows
 from .timeline import Person, Timeline, rename
 from .windows import SlidingWindows, Window
 
+_COMPARED = (0, 8, 16, 24)  # frames of a track in which its face is compared with itself after half a turn
 _MOST_THUMBNAILS, _THUMBNAIL_SIDE = 24, 160  # pixels of the longer side
 
 Progress = Callable[[Any, float, float | None], object]
@@ -88,6 +89,7 @@ class _Track:
     windows: SlidingWindows
     rows: TrackRows
     end: Fraction
+    num_frames: int = 0
 
 
 @dataclass(eq=False)
@@ -102,6 +104,8 @@ class _Pass:
     tracks: dict[int, _Track] = field(default_factory=dict)
     apart: float = 0.5  # seconds between thumbnails
     keeps_places: bool = True  # whether the timeline holds the place of each face in each frame
+    compares: FaceDetector | None = None  # looks whether faces are upside down
+    gains: dict[int, list[float]] = field(default_factory=dict)  # by person: see `half_turn_gain`
 
     def add(self, moment: Moment) -> None:
         for number in moment.ended:
@@ -124,8 +128,24 @@ class _Pass:
             if track.windows.wants(moment.start, moment.end):
                 picture = moment.frame.rgb() if picture is None else picture
                 crop = cut_square(picture, face.square, self.size)
+            if self.compares and track.num_frames in _COMPARED:
+                picture = moment.frame.rgb() if picture is None else picture
+                self._compare(track.person.number, picture, face)
+            track.num_frames += 1
             for window in track.windows.add(moment.start, moment.end, crop):
                 self.queue.add(_Job(self.timeline, track.rows, window))
+
+    def _compare(self, person: int, picture: np.ndarray, face: FollowedFace) -> None:
+        x, y, _, angle = face.square
+        side = max(face.box[2:]) * (1.0 + 2.0 * CLOSE_MARGIN)
+        gain = half_turn_gain(picture, np.array([x, y, side, angle]), self.compares)
+        self.gains.setdefault(person, []).append(gain)
+
+    def is_upside_down(self) -> bool:
+        """Whether the main person is upside down although the detector takes it for upright."""
+        people = self.timeline.people
+        main = max(people, key=lambda person: person.prominence).number if people else None
+        return main in self.gains and float(np.mean(self.gains[main])) > CLEARLY
 
     def _keep_thumbnail(self, moment: Moment) -> None:
         """Keep a small picture now and then; when they are too many, every other is dropped."""
@@ -263,21 +283,25 @@ class VideoAnalyzer:
     def _analyze(self, video: Any, name: str, progress: Progress | None) -> Timeline:
         """The timeline of one video, whose last windows may still wait in the queue."""
         source = open_clip(video, name)
-        num_frames, timeline = self._follow(source, 0, video, progress)
+        num_frames, first = self._follow(source, 0, video, progress)
+        timeline = first.timeline
+        quarter_turns = 2 if first.is_upside_down() else 0
         if not timeline.people:
             quarter_turns = find_quarter_turns(source, num_frames, self.detector)
-            if quarter_turns:
-                _, upright = self._follow(source, quarter_turns, video, progress)
-                if upright.people:
-                    timeline = upright
+        if quarter_turns:
+            _, again = self._follow(source, quarter_turns, video, progress)
+            if again.timeline.people:
+                self.queue.drop(timeline)
+                timeline = again.timeline
         timeline.problems = source.problems(timeline.end - timeline.start)
         return timeline
 
     def _follow(
         self, source: ClipSource, quarter_turns: int, video: Any, progress: Progress | None
-    ) -> tuple[int, Timeline]:
-        """Number of frames, and the timeline, of the video after quarter turns."""
+    ) -> tuple[int, _Pass]:
+        """Number of frames, and the pass over the video after quarter turns."""
         each_pass = self.start_pass(source.name, quarter_turns)
+        each_pass.compares = None if quarter_turns else self.detector
         timeline, num_frames = each_pass.timeline, 0
         try:
             for moment in self.moments(turned(source, quarter_turns).stream()):
@@ -289,13 +313,13 @@ class VideoAnalyzer:
         except (OSError, ValueError):
             self.queue.drop(timeline)
             raise
-        return num_frames, timeline
+        return num_frames, each_pass
 
     def moments(self, frames: Iterable[Frame]) -> Iterator[Moment]:
         """The frames with their faces."""
         return follow_faces(frames, self.detector, cuts=CutDetector())
 
-    def start_pass(self, name: str, quarter_turns: int = 0) -> "_Pass":
+    def start_pass(self, name: str, quarter_turns: int = 0) -> _Pass:
         """A pass over a video of this name."""
         timeline = Timeline(name, self.labels, quarter_turns=quarter_turns)
         size = self.queue.processor.crop_size["height"]

@@ -65,7 +65,7 @@ class Timeline:
         cuts: presentation times of the frames that start a new shot, in seconds.
         problems: one message for each damage to the file.
         quarter_turns: counter-clockwise quarter turns that made the faces upright, for a video that was filmed
-            sideways and does not say so; boxes are in the turned frames.
+            sideways or upside down and does not say so; boxes are in the turned frames.
         thumbnails: at most 24 small frames, `(height, width, 3)` uint8, with their presentation times in seconds.
     """
 

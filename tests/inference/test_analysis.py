@@ -114,10 +114,13 @@ def test_who_comes_back_is_another_person_or_the_same_if_asked(pair, tmp_path):
     assert timeline.people[0].box_at(1.5) is None and timeline.people[0].box_at(2.4).shape == (4,)
 
 
-def test_a_sideways_video_is_searched_in_quarter_turns(pair, tmp_path):
-    frames = np.rot90(place_faces({0: straight((150, 60), (150, 80), 20)}, 20), axes=(1, 2))
-    timeline = analyze(np.ascontiguousarray(frames), pair)
-    assert len(timeline.people) == 1 and timeline.quarter_turns == 3 and timeline.size == (270, 480)
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_a_turned_video_is_analysed_upright(pair, turns):
+    frames = place_faces({0: straight((150, 60), (150, 80), 30)}, 30)
+    expected = analyze(frames, pair)
+    timeline = analyze(np.ascontiguousarray(np.rot90(frames, turns, axes=(1, 2))), pair)
+    assert len(timeline.people) == 1 and timeline.quarter_turns == -turns % 4 and timeline.size == (270, 480)
+    np.testing.assert_allclose(timeline.rows[0].box, expected.rows[0].box, atol=6.0)
 
 
 def test_no_face_gives_empty_tables(pair):
