@@ -4,7 +4,7 @@ its memory for videos of 1, 10 and 120 minutes; all on one thread.
 
     python benchmarks/raw_video.py speed VIDEO
     python benchmarks/raw_video.py memory VIDEO --minutes 1 10 120
-    python benchmarks/raw_video.py fer VIDEO        # in an environment with fer==25.10.3
+    python benchmarks/raw_video.py fer VIDEO        # in an environment with fer==25.10.3 and setuptools<81
 
 The loop decodes all frames, looks for faces in each at full size, and classifies one window at a time. The command
 also compares the labels of both. Memory is the peak of a fresh process; the videos repeat VIDEO without encoding it
