@@ -25,6 +25,19 @@ from modeling_hdf.training.recipes import build_processor
 
 
 @torch.inference_mode()
+def time_in_turn(runners: dict, clips: torch.Tensor, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each runner in each round, after a first call that compiles and warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for runner in runners.values():
+        runner(pixel_values=clips)
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            start = time.perf_counter()
+            runner(pixel_values=clips)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 def measure(preset: str, batch_size: int, rounds: int) -> dict:
     """Ratios of the times, and megabytes of the files."""
     set_seed(0)
@@ -32,9 +45,8 @@ def measure(preset: str, batch_size: int, rounds: int) -> dict:
     config = model.config
     clips = torch.randn(batch_size, config.num_frames, 3, config.image_size, config.image_size)
     with tempfile.TemporaryDirectory() as folder:
-        with torch.inference_mode(False):
-            export_model(model, build_processor(config), folder, "onnx")
-            int8 = quantize_int8(folder)
+        export_model(model, build_processor(config), folder, "onnx")
+        int8 = quantize_int8(folder)
         sizes = {path.name: round(path.stat().st_size / 1e6, 1) for path in Path(folder).glob("*.onnx")}
         runners = {
             "eager": model,
@@ -42,14 +54,7 @@ def measure(preset: str, batch_size: int, rounds: int) -> dict:
             "onnxruntime": load_onnx(Path(folder) / "model.onnx")[0],
             "onnxruntime, int8": int8,
         }
-        seconds: dict[str, list[float]] = {name: [] for name in runners}
-        for runner in runners.values():
-            runner(pixel_values=clips)  # compiles, warms up
-        for _ in range(rounds):
-            for name, runner in runners.items():
-                start = time.perf_counter()
-                runner(pixel_values=clips)
-                seconds[name].append(time.perf_counter() - start)
+        seconds = time_in_turn(runners, clips, rounds)
     result = {"preset": preset, "batch_size": batch_size, "rounds": rounds, "threads": torch.get_num_threads()}
     for name, values in seconds.items():
         ratios = [value / base for value, base in zip(values, seconds["eager"], strict=True)]

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "modeling_hdf"
 # Nothing imports from its right. `hub_files` are the modules that travel to the Hub, flat in the package.
 LAYERS = (
     *("configuration", "hub_files", "pretrained", "data", "faces", "conversion", "training", "inference"),
-    *("evaluation", "reports", "hub_cards", "hub", "cli", "__main__"),
+    *("evaluation", "reports", "hub_cards", "hub", "demo", "cli", "__main__"),
 )
 COPIED = ("evaluation", "dfer", "dfer")  # by the library `evaluate`
 # Folders of the repository that are mapped into the package.

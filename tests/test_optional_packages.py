@@ -14,8 +14,8 @@ from modeling_hdf.faces import FaceDetector
 from modeling_hdf.faces.folder_run import crop_folder
 from modeling_hdf.inference import VideoAnalyzer
 
-# Imported by the library `evaluate` alone, which is the extra of this module.
-NEEDS_ITS_EXTRA = {"modeling_hdf.evaluation.dfer.dfer"}
+# The first is imported by the library `evaluate` alone, which is its extra; the second is the page of `hdf demo`.
+NEEDS_ITS_EXTRA = {"modeling_hdf.evaluation.dfer.dfer", "modeling_hdf.demo"}
 IMPORT_ALL = """
 import pkgutil, sys
 for name in {refused!r}:

@@ -16,6 +16,7 @@ from .parser import (
     model_folder,
     model_name,
     names,
+    repository_name,
     seconds,
 )
 
@@ -51,6 +52,7 @@ def build_parser() -> CommandParser:
     _add_publish(data_commands, common)
     _add_convert(commands, common)
     _add_export(commands, common)
+    _add_demo(commands, common)
     _add_push(commands, common)
     _add_completion(commands, common)
     return parser
@@ -392,6 +394,24 @@ def _add_export(commands: argparse._SubParsersAction, common: list) -> None:
     parser.set_defaults(module="export", num_views=1)
 
 
+def _add_demo(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "demo",
+        parents=common,
+        help="show a web page that answers videos and a webcam",
+        description="Serves one page: upload a video, record one, or press an example, and see each person's "
+        "expressions over time; a second tab answers a webcam live. Only this machine sees the page, unless --host "
+        "says otherwise. Files are deleted with their answer, and no network is needed. Needs the extras `demo` and "
+        "`face`. Ctrl-C stops it.",
+    )
+    parser.add_argument(
+        "--model", type=model_name, default=RAW_VIDEO_MODEL, help=f"as for `hdf predict`; default {RAW_VIDEO_MODEL}"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1; 0.0.0.0 shows it to the network")
+    parser.add_argument("--port", type=at_least(0), default=7860, help="default 7860; 0: any free one")
+    parser.set_defaults(module="demo")
+
+
 def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
     parser = commands.add_parser(
         "push",
@@ -408,7 +428,17 @@ def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
         type=model_folder,
         help="output folder of a training run, or of its checkpoints; or the one that ships",
     )
-    parser.add_argument("repository", help="owner/name on the Hub; created if need be")
+    parser.add_argument(
+        "repository",
+        nargs="?",
+        help="owner/name on the Hub; created if need be. Optional with --space if FOLDER ships",
+    )
+    parser.add_argument(
+        "--space",
+        type=repository_name,
+        metavar="OWNER/NAME",
+        help="also push the page of `hdf demo` for this model, as a Space. It needs the extra `demo`",
+    )
     _add_push_options(parser)
     parser.add_argument("--message", default="Publish the model", help="commit message")
     parser.add_argument(

@@ -1,19 +1,38 @@
-"""`hdf push`: publish a trained model."""
+"""`hdf push`: publish a trained model, and a page that shows it."""
 
 import argparse
+from pathlib import Path
 
+from ..data.extras import needs_module
 from ..hub.client import push_files, write_files
 from ..hub.release import REPLACES, model_release
-from ..pretrained import checkpoint_path
+from ..hub.space import push_space, space_files
+from ..pretrained import SHIPPED, checkpoint_path
 from .outcome import Outcome
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Checks the folder, then writes or pushes its files."""
+    """Checks the folder, then writes or pushes its files, and those of the Space."""
+    repository, space = arguments.repository, arguments.space
+    ships = arguments.folder == SHIPPED
+    if repository is None and not (space and ships):
+        raise ValueError("Give the repository of the model, owner/name; only a model that ships can do without.")
+    if space:
+        needs_module("gradio", "demo", "A Space")
+    result = {}
+    if repository is not None:
+        result = _push_model(arguments)
+    if space:
+        result["space"] = _push_space(arguments, repository or arguments.folder)
+    return Outcome(result)
+
+
+def _push_model(arguments: argparse.Namespace) -> dict:
     files = model_release(checkpoint_path(arguments.folder), arguments.repository, arguments.revision)
     if arguments.dry_run:
-        print(f"wrote {len(files)} files to {write_files(files, arguments.dry_run)}; nothing was pushed")
-        return Outcome({"folder": arguments.dry_run, "files": sorted(files), "commit": None})
+        folder = Path(arguments.dry_run, "model") if arguments.space else arguments.dry_run
+        print(f"wrote {len(files)} files to {write_files(files, folder)}; nothing was pushed")
+        return {"folder": str(folder), "files": sorted(files), "commit": None}
     commit = push_files(
         files,
         arguments.repository,
@@ -23,4 +42,16 @@ def run(arguments: argparse.Namespace) -> Outcome:
         revision=arguments.revision,
     )
     print(f"pushed {len(files)} files: {commit.commit_url}")
-    return Outcome({"repository": arguments.repository, "files": sorted(files), "commit": commit.commit_url})
+    return {"repository": arguments.repository, "files": sorted(files), "commit": commit.commit_url}
+
+
+def _push_space(arguments: argparse.Namespace, model: str) -> dict:
+    """Pushes or writes the Space that shows `model`."""
+    files = space_files(model)
+    if arguments.dry_run:
+        folder = Path(arguments.dry_run, "space") if arguments.repository else arguments.dry_run
+        print(f"wrote {len(files)} files to {write_files(files, folder)}; nothing was pushed")
+        return {"folder": str(folder), "files": sorted(files), "commit": None}
+    commit = push_space(model, arguments.space, private=arguments.private)
+    print(f"pushed the Space: {commit.commit_url}")
+    return {"repository": arguments.space, "files": sorted(files), "commit": commit.commit_url}

@@ -61,7 +61,8 @@ def create_repository(
 
     Args:
         repo_id (`str`): `"owner/name"`, or only a name, for a repository of the token's owner.
-        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
+        repo_type (`str`, *optional*, defaults to `"model"`): `"model"`, `"dataset"`, or `"space"` for a page of
+            gradio.
         private (`bool`, *optional*, defaults to `False`): create it as a private one.
         token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.
 
@@ -73,7 +74,10 @@ def create_repository(
     """
     api = HfApi(token=token)
     with _clear_errors(repo_id):
-        url = api.create_repo(repo_id, repo_type=repo_type, private=True if private else None, exist_ok=True)
+        sdk = "gradio" if repo_type == "space" else None
+        url = api.create_repo(
+            repo_id, repo_type=repo_type, space_sdk=sdk, private=True if private else None, exist_ok=True
+        )
         is_public = private and not api.repo_info(url.repo_id, repo_type=repo_type).private
     if is_public:
         raise HubError(
@@ -106,7 +110,7 @@ def push_files(
         replaces (`str`): regular expression. The commit deletes the files of the branch whose whole path it matches
             and which `files` lacks, so that no file of an earlier push stays.
         message (`str`): commit message.
-        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"dataset"`.
+        repo_type (`str`, *optional*, defaults to `"model"`): see [`create_repository`].
         private (`bool`, *optional*, defaults to `False`): create the repository as a private one.
         revision (`str`, *optional*): branch, created from the main one if need be; default: the main one.
         token (`str`, *optional*): default: the one of `HF_TOKEN` or `hf auth login`.

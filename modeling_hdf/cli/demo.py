@@ -1,0 +1,18 @@
+"""`hdf demo`: the web page."""
+
+import argparse
+import threading
+
+from ..data.extras import needs_module
+from .outcome import Outcome
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Serves the page until Ctrl-C."""
+    needs_module("gradio", "demo", "The web page")
+    from ..demo import serve
+
+    with serve(arguments.model, host=arguments.host, port=arguments.port) as page:
+        print(f"open {page.local_url} (Ctrl-C stops it)", flush=True)
+        threading.Event().wait()
+    return Outcome()

@@ -1,0 +1,93 @@
+"""The answer to one video: what the page shows, and what its API returns."""
+
+import base64
+import html
+import io
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from ..inference import VideoAnalyzer
+from ..limits_hdf import LimitError
+from .limits import DemoLimits, read_upload
+
+CAVEATS = (
+    "The labels say how a face may look to others, not what a person feels. "
+    "The model errs often, more so on poses, ages, skin tones and cultures that its training data show rarely: do not "
+    "use it to decide about people."
+)
+_FIT = "max-width:100%;margin:auto"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    Attributes:
+        probabilities: mean probability of each class for the most prominent person; empty without a face.
+        summary: one HTML line per person.
+        video: HTML with the annotated video inside.
+        plot: HTML with the picture of the probabilities over time inside.
+        rows: the table of [`Timeline.to_pandas`] without its column `video`.
+    """
+
+    probabilities: dict[str, float]
+    summary: str
+    video: str
+    plot: str
+    rows: pd.DataFrame
+
+
+def answer(analyzer: VideoAnalyzer, path: str, limits: DemoLimits) -> Answer:
+    """
+    Analyses a file. Video and picture of the answer lie in its HTML, so no file is left.
+
+    Raises:
+        ValueError: for a file that the page does not take, with a message for the visitor.
+    """
+    content = read_upload(path, limits)
+    try:
+        timeline = analyzer.analyze(content, name="The file")
+    except LimitError as error:
+        raise ValueError(f"The video is longer or larger than it says; this page takes up to {limits}.") from error
+    rows = timeline.to_pandas().drop(columns="video")
+    if not timeline.people:
+        raise ValueError("No face was found. The face should be upright, lit, and at least 40 pixels wide.")
+    timeline = replace(timeline, video="Expressions over time")  # title of the plot
+    people = timeline.summary
+    with tempfile.TemporaryDirectory() as folder:
+        timeline.annotate(Path(folder) / "annotated.mp4", content)
+        video = _data_url((Path(folder) / "annotated.mp4").read_bytes(), "video/mp4")
+    picture = io.BytesIO()
+    timeline.plot(picture)
+    plot = _data_url(picture.getvalue(), "image/png")
+    first = people.iloc[0]
+    return Answer(
+        {name: float(first[f"mean_{name}"]) for name in timeline.labels},
+        _summary(people, timeline.labels),
+        f'<video controls autoplay muted loop playsinline style="{_FIT};max-height:480px" src="{video}" '
+        'aria-label="Your video with a box, a label and its confidence for each face"></video>',
+        f'<img style="{_FIT};width:720px" src="{plot}" '
+        'alt="Probability of each expression over time, for each person">',
+        rows,
+    )
+
+
+def _summary(people: pd.DataFrame, labels: tuple[str, ...]) -> str:
+    lines = []
+    for _, person in people.iterrows():
+        label, seconds = str(person["label"]), person["seconds"]
+        share, mean = person[f"share_{label}"], person[f"mean_{label}"]
+        lines.append(
+            f"<li><b>Person {person['person']}: {html.escape(label)}</b>, confidence {mean:.0%}; "
+            f"most probable in {share:.0%} of {seconds:.1f} seconds</li>"
+        )
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+__all__ = ["CAVEATS", "Answer", "answer"]

@@ -1,0 +1,33 @@
+"""The example videos of the page: rendered faces, so that no real person has to ship."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..data.synthetic.dynamics import ClipFactors
+from ..data.synthetic.renderer import render_clip
+from ..data.video_encoding import encode_mp4
+
+_FPS, _FACE, _FRAME = 12, 224, (360, 480)  # edge of the face's square; height and width of the frame
+EXAMPLES = {
+    "Rendered face 1": ClipFactors("surprise", identity=5, skin=0.4, duration=2.4, fps=_FPS),
+    "Rendered face 2": ClipFactors("anger", identity=8, skin=0.2, duration=2.4, fps=_FPS),
+    "Rendered face 3": ClipFactors("happiness", identity=3, skin=0.7, duration=2.4, fps=_FPS),
+}
+
+
+def write_examples(folder: Path) -> dict[str, Path]:
+    """Renders the examples as MP4 files; returns the path of each by its name."""
+    paths = {}
+    for index, (name, factors) in enumerate(EXAMPLES.items()):
+        face = render_clip(factors, _FACE, 0, (9, index))  # (F, 224, 224, 3)
+        frames = np.empty((len(face), *_FRAME, 3), np.uint8)
+        frames[:] = face[0, 0, 0]  # the grey of the background
+        top, left = ((size - _FACE) // 2 for size in _FRAME)
+        frames[:, top : top + _FACE, left : left + _FACE] = face
+        paths[name] = folder / f"{factors.label}.mp4"
+        paths[name].write_bytes(encode_mp4(frames, _FPS, 20.0))
+    return paths
+
+
+__all__ = ["EXAMPLES", "write_examples"]
