@@ -27,7 +27,8 @@ class HDFTrainingArguments(TrainingArguments):
             Source of the weights of the two losses: the gradient norm of the `"parameters"` in the previous step, the
             gradient norm at the `"features"` of the present batch, or neither (`"fixed"`: `dsm_alpha` and `dsm_beta`).
             In those trials the first two tie (+0.8 and +0.7 points; `"fixed"` with 1 and 0.1: -1.0);
-            `"features"` keeps no state and cannot switch the cross-entropy off.
+            `"features"` keeps no state and cannot switch the cross-entropy off. `"ratio"` gives the contrastive loss
+            the share `dsm_ratio` of the gradient at the features, whatever the batch and the number of channels.
         dsm_alpha (`float`, *optional*, defaults to 10.0): weight of the cross-entropy. 10 and 0.1 are the numbers of
             the authors' release; 1 in place of 10 lost 11.9 points.
         dsm_beta (`float`, *optional*, defaults to 0.1): weight of the contrastive loss; 1 lost 12.6 points.
@@ -36,6 +37,11 @@ class HDFTrainingArguments(TrainingArguments):
             figure's (+0.7 points); 1 lost 2.1.
         dsm_ib_weight (`float`, *optional*, defaults to 0.1): weight of the information bottleneck; may be negative.
             0.1 gained 0.7 points, -0.5 lost 1.0.
+        dsm_ib_within_classes (`bool`, *optional*, defaults to `False`):
+            Whether the bottleneck measures the scatter within classes instead of that of the whole batch (the
+            figure's, which also pulls classes together).
+        dsm_ratio (`float`, *optional*, defaults to 0.1):
+            Gradient of the contrastive loss as a multiple of that of the cross-entropy, with `dsm_scaling="ratio"`.
         sam_rho (`float`, *optional*, defaults to 0.0):
             Radius of SAM; 0 switches it off. The authors train with 0.05. Each step then takes two passes. At equal
             epochs 0.01 lost 1.4 points and 0.05 lost 2.5: SAM wants more epochs.
@@ -71,12 +77,14 @@ class HDFTrainingArguments(TrainingArguments):
     # Every step uses every parameter; the Trainer's default would search the graph for unused ones in each step.
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "As DDP's; not needed here."})
     dsm: bool = field(default=True, metadata={"help": "Train with DSM."})
-    dsm_scaling: str = field(default="features", metadata={"help": "parameters, features or fixed."})
+    dsm_scaling: str = field(default="features", metadata={"help": "parameters, features, ratio or fixed."})
     dsm_alpha: float = field(default=10.0, metadata={"help": "Weight of the cross-entropy."})
     dsm_beta: float = field(default=0.1, metadata={"help": "Weight of the contrastive loss."})
     dsm_temperature: float = field(default=0.07, metadata={"help": "Temperature of the contrastive loss."})
     dsm_eta: float = field(default=0.2, metadata={"help": "Cosine at which the contrastive weights peak."})
     dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
+    dsm_ib_within_classes: bool = field(default=False, metadata={"help": "Bottleneck of the scatter within classes."})
+    dsm_ratio: float = field(default=0.1, metadata={"help": "Share of the contrastive gradient, for scaling ratio."})
     sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
     sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
     clips_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
@@ -163,6 +171,8 @@ class HDFTrainingArguments(TrainingArguments):
             temperature=self.dsm_temperature,
             eta=self.dsm_eta,
             ib_weight=self.dsm_ib_weight,
+            ib_within_classes=self.dsm_ib_within_classes,
+            ratio=self.dsm_ratio,
             label_smoothing=self.label_smoothing_factor,
         )
 

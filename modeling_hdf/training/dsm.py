@@ -4,7 +4,7 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
 
 DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive
-loss and an information bottleneck, weighted by a gradient norm g. All computations use float32, for
+loss and an information bottleneck, weighted by gradient norms. All computations use float32, for
 any input type.
 """
 
@@ -20,7 +20,10 @@ from .distributed import gather_rows, num_processes
 
 # Similarity of a sample with itself: finite, but so low that it adds nothing to a sum of exponentials.
 _NO_PAIR = torch.finfo(torch.float32).min / 2
-SCALINGS = ("parameters", "features", "fixed")
+SCALINGS = ("parameters", "features", "ratio", "fixed")
+MEASURED_SCALINGS = ("features", "ratio")  # at the features of the present batch
+# Added to the norm in a denominator: a gradient that is only rounding noise must not be scaled up.
+_LEAST_NORM = 1e-6
 
 
 def _normalize(features: torch.Tensor) -> torch.Tensor:
@@ -85,19 +88,28 @@ def robust_contrastive_loss(
         return anchor_loss.sum() / (num_positives > 0).sum().clamp(min=1)
 
 
-def information_bottleneck(features: torch.Tensor) -> torch.Tensor:
+def information_bottleneck(features: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
     """
     Trace of the covariance (1/N) of the normalised features, between 0 and 1:
     `IB = Tr(Cov(Z)) = mean_i || z_i - mean_j z_j ||^2`, with `z_i` the unit features of [`robust_contrastive_loss`].
 
+    With labels, the mean is that of the class of i: only the scatter within classes counts, and the term no longer
+    pulls the classes together.
+
     Args:
         features (`torch.Tensor` of shape `(N, C)`): features, not normalised.
+        labels (`torch.Tensor` of shape `(N,)`, *optional*): classes.
 
     Returns:
         `torch.Tensor`: float32 scalar.
     """
     normalized = _normalize(features)
-    return (normalized - normalized.mean(0)).square().sum(1).mean()
+    if labels is None:
+        return (normalized - normalized.mean(0)).square().sum(1).mean()
+    same = (labels[:, None] == labels[None, :]).to(normalized.dtype)  # (N, N)
+    with torch.autocast(features.device.type, enabled=False):
+        means = same @ normalized / same.sum(1, keepdim=True)  # (N, C), the mean of each sample's class
+    return (normalized - means).square().sum(1).mean()
 
 
 def adaptive_weights(
@@ -135,21 +147,27 @@ class DSM(nn.Module):
 
     CE is the cross-entropy of the logits `(N, num_labels)`, L_DSC [`robust_contrastive_loss`] and IB
     [`information_bottleneck`] of the features `(N, C)`; [`adaptive_weights`] gives both lambdas from a gradient norm
-    g.
+    g. With `scaling="ratio"`, `lambda_CE = 1` and `lambda_SC = ratio * ||grad CE|| / ||grad SC||`, both gradients at
+    the features of the present batch and both norms constants: the contrastive part has the same share of the gradient
+    whatever the batch size, the number of channels and the time of the training.
 
     Under `torch.distributed` every process computes the same loss from the batches of all processes: all must call it
     at the same time, with batches of equal size. Data-parallel training takes the mean of their gradients, which
     equals the gradient of a single process with the whole batch.
 
     Args:
-        scaling (`"parameters"`, `"features"` or `"fixed"`): source of g. `"parameters"`: the last norm given to
-            [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
-            respect to the features of the present batch. `"fixed"`: no g; the weights are `alpha` and `beta`.
+        scaling (`str`): `"parameters"`, `"features"`, `"ratio"` or `"fixed"`, the source of g. `"parameters"`: the last
+            norm given to [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
+            respect to the features of the present batch. `"ratio"`: g is the norm of the gradient of CE there, and the
+            weights are those above. `"fixed"`: no g; the weights are `alpha` and `beta`.
         alpha (`float`): weight of cross-entropy, not negative.
         beta (`float`): weight of the contrastive loss with its bottleneck, not negative.
         temperature, eta (`float`): see [`robust_contrastive_loss`].
         ib_weight (`float`): weight of the bottleneck relative to the contrastive loss. The paper's figure adds the
             bottleneck; a negative value subtracts it, as the authors' release does.
+        ib_within_classes (`bool`): whether the bottleneck measures the scatter within classes instead of that of the
+            whole batch, which is the figure's.
+        ratio (`float`): share r of `scaling="ratio"`, not negative.
         label_smoothing (`float`): label smoothing of the cross-entropy, 0 to 1.
 
     Raises:
@@ -165,13 +183,15 @@ class DSM(nn.Module):
         temperature: float = 0.07,
         eta: float = 0.2,
         ib_weight: float = 0.1,
+        ib_within_classes: bool = False,
+        ratio: float = 0.1,
         label_smoothing: float = 0.0,
     ):
         super().__init__()
         if scaling not in SCALINGS:
             raise ValueError(f"`scaling` is {scaling!r}; choose one of {SCALINGS}.")
         _check_widths(temperature, eta)
-        for name, value in (("alpha", alpha), ("beta", beta)):
+        for name, value in (("alpha", alpha), ("beta", beta), ("ratio", ratio)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` is {value}; it must not be negative.")
         if not math.isfinite(ib_weight):
@@ -184,6 +204,8 @@ class DSM(nn.Module):
         self.temperature = temperature
         self.eta = eta
         self.ib_weight = ib_weight
+        self.ib_within_classes = ib_within_classes
+        self.ratio = ratio
         self.label_smoothing = label_smoothing
         self.register_buffer("grad_norm", torch.ones(()))
 
@@ -210,23 +232,20 @@ class DSM(nn.Module):
                 of `labels`, for mixup and cutmix; each row adds up to 1.
             is_mixed (`torch.BoolTensor` of shape `(N,)`, *optional*): samples mixed from two clips. They count only
                 in the cross-entropy, not in the contrastive loss or the bottleneck.
-            sources (`Sequence[torch.Tensor]`, *optional*): tensors at which `scaling="features"` measures g; default:
-                `features`. `features` and `logits` are both computed from them; together they are `(N, C)`. Needed if
-                `logits` does not depend on `features`, as with the copies that `DistributedDataParallel` returns.
+            sources (`Sequence[torch.Tensor]`, *optional*): tensors at which the scalings "features" and "ratio"
+                measure g; default: `features`. `features` and `logits` are both computed from them; together they are
+                `(N, C)`. Needed if `logits` does not depend on `features`, as with the copies that
+                `DistributedDataParallel` returns.
 
         Raises:
-            ValueError: if every sample is mixed, or features have no gradient with `scaling="features"`.
+            ValueError: if every sample is mixed, or features that have no gradient to measure.
         """
         all_labels = gather_rows(labels)  # (num_processes * N,); all gathered tensors have this length
         targets = all_labels if soft_labels is None else gather_rows(soft_labels)
         loss_ce = F.cross_entropy(gather_rows(logits.float()), targets, label_smoothing=self.label_smoothing)
         all_mixed = None if is_mixed is None else gather_rows(is_mixed)
         loss_sc = self._feature_loss(gather_rows(features.float()), all_labels, all_mixed)
-        grad_norm = self._measure(loss_ce + loss_sc, [features] if sources is None else sources)
-        if self.scaling == "fixed":
-            lambda_ce, lambda_sc = torch.full_like(grad_norm, self.alpha), torch.full_like(grad_norm, self.beta)
-        else:
-            lambda_ce, lambda_sc = adaptive_weights(grad_norm, alpha=self.alpha, beta=self.beta)
+        lambda_ce, lambda_sc, grad_norm = self._weights(loss_ce, loss_sc, [features] if sources is None else sources)
         return DSMOutput(
             loss=lambda_ce * loss_ce + lambda_sc * loss_sc,
             loss_ce=loss_ce.detach(),
@@ -245,16 +264,29 @@ class DSM(nn.Module):
             if not len(labels):
                 raise ValueError("Every sample is mixed: DSM needs samples with a class of their own.")
         loss_sc = robust_contrastive_loss(features, labels, temperature=self.temperature, eta=self.eta)
-        return loss_sc + self.ib_weight * information_bottleneck(features)
+        return loss_sc + self.ib_weight * information_bottleneck(features, labels if self.ib_within_classes else None)
 
-    def _measure(self, unscaled_loss: torch.Tensor, sources: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The present g, a detached float32 scalar."""
-        if self.scaling != "features":
-            return self.grad_norm.clone()
+    def _weights(
+        self, loss_ce: torch.Tensor, loss_sc: torch.Tensor, sources: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """lambda_CE, lambda_SC and the present g, detached float32 scalars."""
+        if self.scaling == "fixed":
+            return *(
+                torch.full_like(self.grad_norm, weight) for weight in (self.alpha, self.beta)
+            ), self.grad_norm.clone()
+        if self.scaling == "ratio":
+            grad_norm, structure_norm = self._norm_at(sources, loss_ce), self._norm_at(sources, loss_sc)
+            return torch.ones_like(grad_norm), self.ratio * grad_norm / (structure_norm + _LEAST_NORM), grad_norm
+        is_measured = self.scaling == "features"
+        grad_norm = self._norm_at(sources, loss_ce + loss_sc) if is_measured else self.grad_norm.clone()
+        return *adaptive_weights(grad_norm, alpha=self.alpha, beta=self.beta), grad_norm
+
+    def _norm_at(self, sources: Sequence[torch.Tensor], unscaled_loss: torch.Tensor) -> torch.Tensor:
+        """The norm of the gradient of a loss at the features, a detached float32 scalar."""
         if not all(features.requires_grad for features in sources):
             raise ValueError(
-                '`scaling="features"` (`dsm_scaling`) measures a gradient at features that take none: compute the '
-                'logits from `features.detach().requires_grad_()` and pass that, or use "fixed".'
+                f'`scaling="{self.scaling}"` (`dsm_scaling`) measures a gradient at features that take none: compute '
+                'the logits from `features.detach().requires_grad_()` and pass that, or use "fixed".'
             )
         # The backward pass ends at the features, so it only runs through the head. Autocast would round the gradient.
         with torch.autocast(unscaled_loss.device.type, enabled=False):

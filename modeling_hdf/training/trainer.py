@@ -17,7 +17,7 @@ from ..data.mixtures import MixedClips
 from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
-from .dsm import DSMOutput
+from .dsm import MEASURED_SCALINGS, DSMOutput
 from .logit_adjustment import class_log_priors
 from .optimization import learning_rate_scales, split_by_scale, without_gains
 from .resumable import ResumableTrainer
@@ -75,8 +75,8 @@ class DSMTrainer(ResumableTrainer):
 
     Raises:
         ValueError: for FSDP, DeepSpeed and anything other than one process or DDP; for several processes with
-            `even_batches=False`; for `dsm_scaling="features"` with `torch_compile` or `ddp_static_graph`; for
-            `layer_decay` with `optimizers`; for `logit_adjustment` with `compute_loss_func`, or with a training
+            `even_batches=False`; for `dsm_scaling` "features" or "ratio" with `torch_compile` or `ddp_static_graph`;
+            for `layer_decay` with `optimizers`; for `logit_adjustment` with `compute_loss_func`, or with a training
             dataset that has no `labels` or lacks clips of a class; for an `eval_dataset` with `skip_unreadable`.
     """
 
@@ -142,10 +142,10 @@ class DSMTrainer(ResumableTrainer):
                 "whose mean gradient is not that of the whole batch. Leave it at True."
             )
         hidden = [name for name in ("torch_compile", "ddp_static_graph") if getattr(self.args, name)]
-        if self.args.dsm and self.args.dsm_scaling == "features" and hidden:
+        if self.args.dsm and self.args.dsm_scaling in MEASURED_SCALINGS and hidden:
             raise ValueError(
-                f'`dsm_scaling="features"` measures a gradient inside the model, which `{hidden[0]}` hides: leave '
-                'that out, or train with "parameters" or "fixed".'
+                f'`dsm_scaling="{self.args.dsm_scaling}"` measures a gradient inside the model, which `{hidden[0]}` '
+                'hides: leave that out, or train with "parameters" or "fixed".'
             )
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-SCALINGS = ("parameters", "features", "fixed")
+SCALINGS = ("parameters", "features", "ratio", "fixed")
 LABELS = {
     "pairs and a class of one": [0, 0, 1, 1, 2],
     "uneven classes": [0, 1, 0, 0, 2, 1, 0, 2],
@@ -54,6 +54,16 @@ def bottleneck(features) -> float:
     """Trace of the covariance (1/N) of the normalised features."""
     units = np.array([row / math.sqrt(sum(value**2 for value in row)) for row in features])
     return sum(((units[:, c] - units[:, c].mean()) ** 2).mean() for c in range(units.shape[1]))
+
+
+def class_bottleneck(features, labels) -> float:
+    """Mean squared distance of the normalised features to the mean of their class."""
+    units = np.array([row / math.sqrt(sum(value**2 for value in row)) for row in features])
+    distances = []
+    for unit, label in zip(units, labels, strict=True):
+        others = [other for other, its_label in zip(units, labels, strict=True) if its_label == label]
+        distances.append(sum((unit - sum(others) / len(others)) ** 2))
+    return sum(distances) / len(distances)
 
 
 def head(num_channels: int = 6, num_labels: int = 7) -> nn.Linear:

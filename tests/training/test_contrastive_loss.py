@@ -10,6 +10,7 @@ from dsm_references import (
     LABELS,
     assert_close,
     bottleneck,
+    class_bottleneck,
     cosines,
     draw,
     figure_loss,
@@ -106,6 +107,19 @@ def test_bottleneck_and_its_gradient_equal_the_trace_of_the_covariance(num_sampl
     assert_close(value, np.trace(np.cov(units, rowvar=False, bias=True)), 1e-5)
     assert_close(value, bottleneck(exact), 1e-5)
     assert_close(gradient, numerical_gradient(bottleneck, exact), 1e-4)
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_bottleneck_within_classes_and_its_gradient_equal_the_loops(labels):
+    features = draw(len(labels))
+
+    def expected(points):
+        return class_bottleneck(points, labels)
+
+    value, gradient = value_and_gradient(lambda f: information_bottleneck(f, torch.tensor(labels)), features)
+    exact = features.double().numpy()
+    assert_close(value, expected(exact), 1e-5)
+    assert_close(gradient, numerical_gradient(expected, exact), 1e-4)
 
 
 def test_bottleneck_runs_from_zero_to_one():

@@ -39,7 +39,7 @@ def cross_entropy_gradient(features: np.ndarray, labels: list[int], classifier: 
 def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, smoothing):
     labels, classifier = LABELS["uneven classes"], head()
     options = {"temperature": 0.6, "eta": 0.9}
-    dsm = DSM(scaling=scaling, alpha=3.0, beta=0.4, ib_weight=-0.7, label_smoothing=smoothing, **options)
+    dsm = DSM(ratio=0.3, scaling=scaling, alpha=3.0, beta=0.4, ib_weight=-0.7, label_smoothing=smoothing, **options)
     dsm.update(2.5)
     features = draw(8).requires_grad_()
     result = dsm(classifier(features), features, torch.tensor(labels))
@@ -53,8 +53,11 @@ def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, smoothi
         return contrastive - 0.7 * bottleneck(points)
 
     loss_sc, gradient_sc = structure(exact), numerical_gradient(structure, exact)
-    grad_norm = np.linalg.norm(gradient_ce + gradient_sc) if scaling == "features" else 2.5
-    weights = (3.0, 0.4) if scaling == "fixed" else (3.0 * grad_norm / (grad_norm + 1), 0.4 / (grad_norm + 1))
+    measured = {"features": np.linalg.norm(gradient_ce + gradient_sc), "ratio": np.linalg.norm(gradient_ce)}
+    grad_norm = measured.get(scaling, 2.5)
+    weights = {"fixed": (3.0, 0.4), "ratio": (1.0, 0.3 * grad_norm / np.linalg.norm(gradient_sc))}.get(
+        scaling, (3.0 * grad_norm / (grad_norm + 1), 0.4 / (grad_norm + 1))
+    )
 
     assert_close(result.loss_ce, loss_ce, 1e-5)
     assert_close(result.loss_sc, loss_sc, 2e-5)
@@ -79,6 +82,26 @@ def test_g_is_measured_at_the_tensors_that_features_and_logits_come_from():
     # Copies, as wrappers of a model return them: neither depends on the other.
     logits, copies = classifier(joined).clone(), joined.clone()
     assert_close(DSM()(logits, copies, labels, sources=parts).grad_norm, expected.item(), 1e-6)
+
+
+@pytest.mark.parametrize("num_samples", [8, 64])
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_the_share_of_the_contrastive_gradient_is_the_ratio(num_samples, scale):
+    features = (scale * draw(num_samples)).requires_grad_()
+    labels = torch.arange(num_samples) % 4
+    result = DSM(scaling="ratio", ratio=0.3)(head()(features), features, labels)
+    (whole,) = torch.autograd.grad(result.loss, features, retain_graph=True)
+    ce = torch.nn.functional.cross_entropy(head()(features), labels)
+    (gradient_ce,) = torch.autograd.grad(ce, features)
+    assert ((whole - gradient_ce).norm() / gradient_ce.norm()).item() == pytest.approx(0.3, rel=1e-3)
+
+
+def test_a_batch_without_positives_leaves_the_cross_entropy_alone():
+    features = draw(3).requires_grad_()
+    result = DSM(scaling="ratio", ib_weight=0.0)(head()(features), features, torch.tensor([0, 1, 2]))
+    assert result.lambda_sc.isfinite() and result.loss.item() == pytest.approx(result.loss_ce.item())
+    result.loss.backward()
+    assert features.grad.isfinite().all()
 
 
 def test_dsm_starts_at_the_neutral_norm_and_follows_update():
@@ -114,6 +137,7 @@ def test_dsm_state_survives_its_state_dict():
         ("eta", 0.0),
         ("alpha", -1.0),
         ("beta", -0.1),
+        ("ratio", -0.1),
     ],
 )
 def test_dsm_refuses_values_out_of_range(name, value):
