@@ -156,10 +156,10 @@ class DSM(nn.Module):
     equals the gradient of a single process with the whole batch.
 
     Args:
-        scaling (`str`): `"parameters"`, `"features"`, `"ratio"` or `"fixed"`, the source of g. `"parameters"`: the last
-            norm given to [`DSM.update`], 1 at the start. `"features"`: the norm of the gradient of the unscaled CE + SC with
-            respect to the features of the present batch. `"ratio"`: g is the norm of the gradient of CE there, and the
-            weights are those above. `"fixed"`: no g; the weights are `alpha` and `beta`.
+        scaling (`str`): source of g. `"parameters"`: the last norm given to [`DSM.update`], 1 at the start.
+            `"features"`: the norm of the gradient of the unscaled CE + SC with respect to the features of the present
+            batch. `"ratio"`: g is the norm of the gradient of CE there, and the weights are those above. `"fixed"`: no
+            g; the weights are `alpha` and `beta`.
         alpha (`float`): weight of cross-entropy, not negative.
         beta (`float`): weight of the contrastive loss with its bottleneck, not negative.
         temperature, eta (`float`): see [`robust_contrastive_loss`].
