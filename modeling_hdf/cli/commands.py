@@ -42,6 +42,7 @@ def build_parser() -> CommandParser:
     common = [common_options()]
     _add_predict(commands, common)
     _add_evaluate(commands, common)
+    _add_robustness(commands, common)
     _add_calibrate(commands, common)
     _add_folds(commands, common)
     _add_report(commands, common)
@@ -121,6 +122,11 @@ def _add_model_and_data(parser: argparse.ArgumentParser, data_required: bool = T
     parser.add_argument(
         "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
     )
+    parser.add_argument("--batch-size", type=at_least(1), default=16, help="clips per batch; default 16")
+    parser.add_argument("--num-workers", type=at_least(0), default=0, help="processes that read clips; default 0")
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temporal-sampling", help="uniform, segments or dense; default: as the training run tested, else uniform"
     )
@@ -129,8 +135,6 @@ def _add_model_and_data(parser: argparse.ArgumentParser, data_required: bool = T
         type=int,
         help="distance of the frames of dense sampling; default: as the training run tested, else 1",
     )
-    parser.add_argument("--batch-size", type=at_least(1), default=16, help="clips per batch; default 16")
-    parser.add_argument("--num-workers", type=at_least(0), default=0, help="processes that read clips; default 0")
 
 
 def _add_data_dir(parser: argparse.ArgumentParser, required: bool = False) -> None:
@@ -149,6 +153,7 @@ def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
         "clip that cannot be read is named, and counts in no figure.",
     )
     _add_model_and_data(parser)
+    _add_sampling(parser)
     parser.add_argument(
         "--split",
         default="test",
@@ -172,6 +177,34 @@ def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
     parser.set_defaults(module="evaluate")
 
 
+def _add_robustness(commands: argparse._SubParsersAction, common: list) -> None:
+    parser = commands.add_parser(
+        "robustness",
+        parents=common,
+        help="measure a model on corrupted clips",
+        description="WAR and UAR under corruptions of the sequence (dropped, duplicated, swapped, frozen, black and "
+        "foreign frames, jitter, changed speed, late onset) and of the style (brightness, contrast, colour, grey, "
+        "blur, noise, JPEG, H.264, low resolution, occlusion), each in five severities. The pixels depend on clip, "
+        "corruption and seed alone, so every model sees the same. Each clip is read as 64 frames, spread evenly.",
+    )
+    _add_model_and_data(parser)
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default test")
+    parser.add_argument("--corruptions", nargs="+", metavar="NAME", help="some of them; default: all")
+    parser.add_argument(
+        "--severities", nargs="+", type=int, choices=range(1, 6), default=[1, 2, 3, 4, 5], metavar="N", help="1 to 5"
+    )
+    parser.add_argument("--max-clips", type=at_least(1), metavar="N", help="as many random clips; default: all")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the corruptions; default 0")
+    parser.add_argument(
+        "--baseline",
+        type=existing_file,
+        metavar="FILE",
+        help="robustness.json of another model on the same clips, for the mean corruption error",
+    )
+    parser.add_argument("--output", metavar="DIR", help="folder for robustness.json and a picture")
+    parser.set_defaults(module="robustness")
+
+
 def _add_calibrate(commands: argparse._SubParsersAction, common: list) -> None:
     parser = commands.add_parser(
         "calibrate",
@@ -182,6 +215,7 @@ def _add_calibrate(commands: argparse._SubParsersAction, common: list) -> None:
         "after. No weight and no predicted class changes. The details go to calibration.json.",
     )
     _add_model_and_data(parser)
+    _add_sampling(parser)
     parser.set_defaults(module="calibrate", num_views=1)  # pipelines take a single view
 
 

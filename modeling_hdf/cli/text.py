@@ -130,4 +130,32 @@ def calibration_lines(calibration: dict) -> list[str]:
     return lines
 
 
-__all__ = ["calibration_lines", "evaluation_lines", "fold_lines", "total_lines", "unreadable_lines"]
+def robustness_lines(result: dict) -> list[str]:
+    """Lines of a robustness test: UAR by corruption and severity, see [`measure_robustness`]."""
+    levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
+    clean = result["clean"]
+    lines = [f"{result['model']} on {result['title']}: {result['num_clips']} clips"]
+    lines.append(f"clean              WAR {clean['war']:.3f}  UAR {clean['uar']:.3f}")
+    lines.append(" ".join(["UAR by severity   ", *(f"{level:>6}" for level in levels), "  mean  of clean"]))
+    for name, each in result["corruptions"].items():
+        numbers = [f"{each['severities'][level]['uar']:6.3f}" for level in levels]
+        lines.append(" ".join([f"  {name:<16}", *numbers, f"{each['uar']:6.3f} {_share(each['relative'])}"]))
+    for kind, each in result["kinds"].items():
+        lines.append(f"{kind + ', mean':<18} UAR {each['uar']:.3f}, {_share(each['relative']).strip()} of clean")
+    if result["mean_corruption_error"] is not None:
+        lines.append(f"mean corruption error {result['mean_corruption_error']:.3f} (1: as {result['baseline']})")
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "       -" if value is None else f"{value:8.1%}"
+
+
+__all__ = [
+    "calibration_lines",
+    "evaluation_lines",
+    "fold_lines",
+    "robustness_lines",
+    "total_lines",
+    "unreadable_lines",
+]

@@ -7,6 +7,7 @@ Data: builders of Hugging Face `datasets`, and the code that turns their rows in
 - [`load_clip`]: the frames of a row.
 - [`TemporalSampling`], [`build_augmentation`], [`ClipMixing`]: sampling, augmentation and mixing of clips.
 - [`animate_stills`]: stills shown as clips with smooth random motion.
+- [`corrupt`]: clips corrupted for a test, in five severities.
 - [`ClipDataset`], [`ClipCollator`]: torch dataset and collator.
 - [`MixedClips`]: several datasets in one training.
 - [`BalancedSampler`], [`PerClassSampler`]: the order of training clips.
@@ -27,6 +28,7 @@ from .builders.unlabelled import UnlabelledClips, UnlabelledClipsConfig
 from .clip_io import load_clip
 from .clip_samplers import BalancedSampler, PerClassSampler
 from .clips import ClipCollator, ClipDataset
+from .corruptions import corrupt
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
 from .mixtures import MixedClips, united_classes
@@ -78,6 +80,7 @@ __all__ = [
     "class_count_lines",
     "build_augmentation",
     "class_counts",
+    "corrupt",
     "encode_mp4",
     "load_clip",
     "render_clip",

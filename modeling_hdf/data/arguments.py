@@ -98,7 +98,7 @@ class DataArguments:
     cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
     temporal_sampling: str = field(default="uniform", metadata={"help": "Frame sampling: uniform, segments or dense."})
     sampling_stride: int = field(default=1, metadata={"help": "Distance between frames of dense sampling."})
-    augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard or strong."})
+    augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard, strong or corrupted."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. With DSM, half of each batch."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. With DSM, half of each batch."})
     vote_labels: bool = field(

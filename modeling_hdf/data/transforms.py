@@ -11,7 +11,9 @@ import torch
 from torchvision.transforms import v2
 from transformers import BaseVideoProcessor
 
-AUGMENTATIONS = ("none", "flip", "crop", "standard", "strong")
+from .training_corruptions import corrupt_for_training
+
+AUGMENTATIONS = ("none", "flip", "crop", "standard", "strong", "corrupted")
 
 # Range of the share of the frame that a crop keeps. Image classification goes down to 0.08, but such a crop can cut
 # off the mouth or the eyes and with them the expression.
@@ -60,6 +62,8 @@ def build_augmentation(name: str, processor: BaseVideoProcessor) -> Callable[[to
             - `"standard"`: resized crop, flip, colour jitter.
             - `"strong"`: resized crop, flip, RandAugment (m7 n4), random erasing with probability 1/4, as MAE-DFER and
               VideoMAE train.
+            - `"corrupted"`: flip, and one of [`TRAINING_CORRUPTIONS`] with probability 1/2. `hdf robustness` tests
+              on others.
         processor ([`HDFVideoProcessor`]): gives the model's frame size and the mean colour. Empty and erased pixels
             get the mean colour, which is 0 after normalisation.
 
@@ -78,6 +82,8 @@ def build_augmentation(name: str, processor: BaseVideoProcessor) -> Callable[[to
     flip = v2.RandomHorizontalFlip(0.5)
     if name == "flip":
         return v2.Compose([fit, flip])
+    if name == "corrupted":
+        return v2.Compose([fit, flip, corrupt_for_training])
     fill = [round(255 * value) for value in processor.image_mean]
     size = (processor.crop_size["height"], processor.crop_size["width"])
     crop = v2.RandomResizedCrop(size, scale=_CROP_SCALE, ratio=(3 / 4, 4 / 3), antialias=True)

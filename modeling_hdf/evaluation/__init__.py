@@ -7,6 +7,7 @@ Evaluation of a trained model on a dataset, with intervals.
 - [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: their intervals.
 - [`Results`], [`read_results`]: the `metrics.json` of one evaluation.
 - [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration.
+- [`measure_robustness`], [`mean_corruption_error`]: the metrics on corrupted clips.
 - [`recorded_gates`]: the gates of DAM; [`gate_liveness`]: whether they act.
 """
 
@@ -18,6 +19,7 @@ from .liveness import gate_liveness
 from .metrics import classification_scores, expected_calibration_error, macro_f1, reliability, uar, war
 from .predictions import predictions_table, read_predictions, write_predictions
 from .results import Results, read_results
+from .robustness import mean_corruption_error, measure_robustness
 from .running import clip_outputs, evaluation_trainer, predict_rows
 from .shared_classes import SharedClasses
 from .summary import evaluate_predictions
@@ -38,6 +40,8 @@ __all__ = [
     "fit_temperature",
     "gate_liveness",
     "macro_f1",
+    "mean_corruption_error",
+    "measure_robustness",
     "predict_rows",
     "predict_views",
     "predictions_table",

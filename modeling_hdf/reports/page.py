@@ -27,6 +27,7 @@ from ..evaluation.predictions import (
 )
 from ..evaluation.privacy import public_command, shorten_paths
 from ..evaluation.results import Results, read_results
+from ..evaluation.robustness import FILE, read_robustness
 from ..evaluation.summary import MIN_GROUP_CLIPS
 from ..inference.classifier import load_classifier
 from .inspection import ModelView, at_temperature, check_view, look_into
@@ -36,6 +37,7 @@ from .plots import (
     plot_features,
     plot_gates,
     plot_reliability,
+    plot_robustness,
     plot_training_curves,
     tsne_perplexity,
 )
@@ -48,6 +50,7 @@ SECTIONS = {
     "curves": "Training curves",
     "features": "Features",
     "gates": "DAM gates",
+    "robustness": "Robustness",
     "limits": "Limits",
     "run": "Run",
 }
@@ -75,7 +78,8 @@ def write_report(
     Args:
         folder (`str` or `Path`): output folder of `hdf train` or `hdf evaluate --output`, with `metrics.json`. The
             report also uses `predictions.parquet` or `.csv`, `trainer_state.json` and `calibration.json` (the last two
-            also from the model's folder), and names the missing files.
+            also from the model's folder), and names the missing files. `robustness.json` fills the section of that
+            name.
         rows (`datasets.Dataset`, *optional*): the measured split. Without it the report has no features and gates.
         model (`str`, *optional*): folder or Hub repository of the model; by default the folder itself, or the model
             that `metrics.json` names.
@@ -122,6 +126,7 @@ def write_report(
         **_feature_context(view, model),
         **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
         liveness=metrics.gate_liveness,
+        **_robustness_context(folders),
         version=version("hdf-dfer"),
     )
     output = folder / "report.html" if output is None else Path(output)
@@ -276,6 +281,15 @@ def _calibration_context(
     if temperature != measured:
         note = f"The model's temperature is now {temperature:.3g}; all numbers above are at {measured:.3g}."
     return {"reliability": _png(plot_reliability, panels), "temperature_note": note, "calibration": calibration}
+
+
+def _robustness_context(folders: list[Path]) -> dict:
+    path = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+    if path is None:
+        return {"robustness": None}
+    result = read_robustness(path)
+    levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
+    return {"robustness": result, "severities": levels, "robustness_picture": _png(plot_robustness, result)}
 
 
 def _why_no_view(model: str | None) -> str:

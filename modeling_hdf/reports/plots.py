@@ -286,6 +286,30 @@ class _Sheet:
         return left / self.size[0], bottom / self.size[1], width / self.size[0], height / self.size[1]
 
 
+def plot_robustness(result: dict, path: str | Path | BinaryIO) -> None:
+    """
+    Draws UAR over the severity, one line per corruption: corruptions of the sequence left, of the style right.
+
+    Args:
+        result (`dict`): result of [`measure_robustness`], with `title`.
+        path (`str`, `Path` or binary file): where to write the PNG.
+    """
+    kinds = list(result["kinds"])
+    figure = Figure(figsize=(5 * len(kinds), 4), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0], kinds, strict=True):
+        named = {name: each for name, each in result["corruptions"].items() if each["kind"] == kind}
+        for number, (name, each) in enumerate(named.items()):
+            levels = [0, *map(int, each["severities"])]
+            values = [result["clean"]["uar"], *(score["uar"] for score in each["severities"].values())]
+            style = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)]}
+            axes.plot(levels, values, label=name.replace("_", " "), markersize=4, **style)
+        axes.set(xlabel="severity (0: clean)", title=kind, ylim=(0, 1))
+        axes.legend(fontsize=7)
+    figure.axes[0].set_ylabel("UAR")
+    figure.suptitle(result["title"], parse_math=False)
+    figure.savefig(path, dpi=120)
+
+
 __all__ = [
     "MIN_TSNE_CLIPS",
     "GatedClip",
@@ -293,6 +317,7 @@ __all__ = [
     "plot_features",
     "plot_gates",
     "plot_reliability",
+    "plot_robustness",
     "plot_training_curves",
     "tsne_perplexity",
 ]
