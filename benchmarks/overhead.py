@@ -1,6 +1,7 @@
-"""Cost of DAM and DSM against the plain backbone, as ratios measured in one process.
+"""Cost of DAM in each variant, and of DSM, against the plain backbone, as ratios measured in one process.
 
     python benchmarks/overhead.py --preset base_224 --rounds 9
+    python benchmarks/overhead.py --preset x3d_s --variants normalized static --rounds 9
 
 Each round times the plain model and HDF one after the other, so that a slow phase of the machine affects both. The
 result is the ratio of the fastest calls, which noise disturbs least, with the quartiles of the rounds' ratios. Memory
@@ -20,8 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import set_seed
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
+from modeling_hdf.backbone_hdf import as_pair
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.configuration_hdf import BACKBONES
+from modeling_hdf.dam_hdf import VARIANTS
 from modeling_hdf.training.dsm import DSM
 
 
@@ -80,40 +83,47 @@ def training_step(model: torch.nn.Module, loss_function: Callable, pixel_values:
     return step
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="base_224", help="model preset (default base_224, VideoMAE-B)")
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9, help="at least 2 (default 9)")
-    parser.add_argument("--json", type=Path, help="file to write the result to")
-    arguments = parser.parse_args()
-
+def measure(arguments: argparse.Namespace, variant: str, device: torch.device) -> dict:
+    """Ratios of HDF with a variant of DAM to the plain backbone: forward, and training step with DSM."""
     set_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = HDFConfig.from_pretrained(configuration_path("model", arguments.preset))
+    path = configuration_path("model", arguments.preset)
+    config = HDFConfig.from_pretrained(path, dam_variant=variant, dam_init="paper")  # "paper": no gate is trivial
     hdf = HDFForVideoClassification(config).to(device).eval()
     backbone_config = config.backbone_config
     backbone_config.num_labels = config.num_labels
     plain = BACKBONES[backbone_config.model_type].classifier_class(backbone_config).to(device).eval()
-    size = config.image_size
-    pixel_values = torch.randn(arguments.batch_size, config.num_frames, 3, size, size, device=device)
+    height, width = as_pair(config.image_size)
+    pixel_values = torch.randn(arguments.batch_size, config.num_frames, 3, height, width, device=device)
     labels = torch.arange(arguments.batch_size, device=device) // 2  # pairs, so that anchors have a positive
-
     dsm = DSM().to(device)
-    result = {
-        "preset": arguments.preset,
-        "batch_size": arguments.batch_size,
-        "rounds": arguments.rounds,
-        "device": device.type,
-    }
     with torch.no_grad():
-        result["forward"] = compare(lambda: plain(pixel_values), lambda: hdf(pixel_values), arguments.rounds, device)
-    result["training_step"] = compare(
+        forward = compare(lambda: plain(pixel_values), lambda: hdf(pixel_values), arguments.rounds, device)
+    step = compare(
         training_step(plain, lambda outputs: F.cross_entropy(outputs.logits, labels), pixel_values),
         training_step(hdf, lambda outputs: dsm(outputs.logits, outputs.features, labels).loss, pixel_values),
         arguments.rounds,
         device,
     )
+    return {"forward": forward, "training_step": step}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="base_224", help="model preset (default base_224, VideoMAE-B)")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["temporal", "normalized", "static"])
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9, help="at least 2 (default 9)")
+    parser.add_argument("--json", type=Path, help="file to write the result to")
+    arguments = parser.parse_args()
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    result = {
+        "preset": arguments.preset,
+        "batch_size": arguments.batch_size,
+        "rounds": arguments.rounds,
+        "device": device.type,
+        "variants": {variant: measure(arguments, variant, device) for variant in arguments.variants},
+    }
     text = json.dumps(result, indent=2)
     print(text)
     if arguments.json is not None:

@@ -1,0 +1,204 @@
+"""The analysis of `controlled_ablation.py`: contrasts with a hierarchical bootstrap over seeds and people, Holm."""
+
+from collections.abc import Sequence
+from statistics import mean
+
+import numpy as np
+
+NUM_RESAMPLES = 10_000
+TEST_SETS = ("test", "shifted", "corrupted", "foreign")
+TITLES = {"test": "clean", "shifted": "shifted", "corrupted": "corrupted", "foreign": "foreign frames"}
+PRIMARY = ("plain", "corrupted")
+
+
+def digit_array(text: str) -> np.ndarray:
+    """`"0123"` as numbers."""
+    return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
+
+
+def answers_of(record: dict, test_set: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    The answers of a run on a test set.
+
+    Returns:
+        Whether each answer is right, `(conditions, N)`; true classes `(N,)`; and people `(N,)`.
+    """
+    split = "test" if test_set in ("corrupted", "foreign") else test_set
+    truth, people = digit_array(record["truth"][split]), np.array(record["people"][split])
+    if test_set == split:
+        answers = [record["answers"][split]]
+    else:
+        is_foreign = test_set == "foreign"
+        named = record["corrupted"].items()
+        answers = [text for name, text in named if (name.split()[0] == "foreign") == is_foreign]
+    answers = np.stack([digit_array(text) for text in answers])
+    return answers == truth[: answers.shape[1]], truth[: answers.shape[1]], people[: answers.shape[1]]
+
+
+def counts_by_person(right: np.ndarray, truth: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right answers `(conditions, P, classes)` and clips `(P, classes)` of each of P people."""
+    _, person = np.unique(people, return_inverse=True)
+    classes = np.unique(truth)
+    clips = np.zeros((person.max() + 1, len(classes)))
+    hits = np.zeros((len(right), *clips.shape))
+    column = np.searchsorted(classes, truth)
+    np.add.at(clips, (person, column), 1)
+    for number, row in enumerate(right):
+        np.add.at(hits[number], (person, column), row)
+    return hits, clips
+
+
+def weighted_uar(hits: np.ndarray, clips: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """UAR `(B,)`, averaged over conditions, with people counted by `weights` `(B, P)`; classes without clips are left
+    out."""
+    totals = weights @ clips  # (B, classes)
+    recalls = np.einsum("bp,npc->bnc", weights, hits) / np.where(totals > 0, totals, np.nan)[:, None]
+    return np.nanmean(recalls, axis=(1, 2))
+
+
+def contrast(
+    records: Sequence[dict], others: Sequence[dict], test_set: str, num_resamples: int = NUM_RESAMPLES
+) -> dict:
+    """
+    The mean difference in UAR between two arms, paired by seed.
+
+    Args:
+        records, others (`Sequence[dict]`): runs of the two arms, one per seed, in the order of the seeds.
+        test_set (`str`): one of `TEST_SETS`.
+        num_resamples (`int`): resamples of seeds and, in each, of people.
+
+    Returns:
+        `dict`: `difference` and the 95 % interval `low`, `high`, in points; `p`, two-sided; `num_seeds`.
+    """
+    tables = [[counts_by_person(*answers_of(each, test_set)) for each in arm] for arm in (records, others)]
+    num_people = len(tables[0][0][1])
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(num_people, np.full(num_people, 1 / num_people), size=num_resamples)
+    whole = np.ones((1, num_people))
+
+    def differences(by: np.ndarray) -> np.ndarray:
+        """`(B, seeds)`"""
+        values = [np.stack([weighted_uar(*table, by) for table in arm], axis=1) for arm in tables]
+        return 100 * (values[0] - values[1])
+
+    drawn = rng.integers(len(records), size=(num_resamples, len(records)))
+    resampled = np.take_along_axis(differences(weights), drawn, axis=1).mean(1)
+    below, above = (resampled <= 0).sum(), (resampled >= 0).sum()
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return {
+        "difference": float(differences(whole).mean()),
+        "low": float(low),
+        "high": float(high),
+        "p": float(min(1.0, 2 * (1 + min(below, above)) / (1 + num_resamples))),
+        "num_seeds": len(records),
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (Holm 1979), in the given order."""
+    order = np.argsort(p_values)
+    adjusted, largest = np.empty(len(p_values)), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted.tolist()
+
+
+def uar_of(record: dict, test_set: str) -> float:
+    """UAR of a run in points."""
+    hits, clips = counts_by_person(*answers_of(record, test_set))
+    return 100 * float(weighted_uar(hits, clips, np.ones((1, len(clips))))[0])
+
+
+def arm_records(records: Sequence[dict], **about: str) -> dict[str, dict[int, dict]]:
+    """The records with these fields, by arm and seed."""
+    found: dict[str, dict[int, dict]] = {}
+    for record in records:
+        if all(record[name] == value for name, value in about.items()):
+            found.setdefault(record["arm"], {})[record["seed"]] = record
+    return found
+
+
+def chosen_dam(arms: dict[str, dict[int, dict]]) -> str:
+    """The one of temporal and normalized with the higher mean validation UAR."""
+    means = {
+        name: mean(uar_of(record, "validation") for record in arms[name].values())
+        for name in ("temporal", "normalized")
+    }
+    return "normalized" if means["normalized"] > means["temporal"] else "temporal"
+
+
+def contrasts_of(dam: str) -> dict[str, tuple[str, str]]:
+    """The four contrasts: the arms of each."""
+    return {
+        "DAM - static": (dam, "static"),
+        "DAM - none": (dam, "none"),
+        "DSM - none": ("dsm", "none"),
+        "DAM + DSM - none": (f"{dam}_dsm", "none"),
+    }
+
+
+def results_table(records: Sequence[dict], num_resamples: int = NUM_RESAMPLES) -> str:
+    """Contrasts and mean UAR of the arms as Markdown; contrasts of arms that are not finished are left out."""
+    lines, primary = [], []
+    for backbone in sorted({record["backbone"] for record in records}):
+        dam = None
+        for condition in sorted({r["condition"] for r in records}, key=lambda name: (name != PRIMARY[0], name)):
+            arms = arm_records(records, backbone=backbone, condition=condition)
+            if not arms:
+                continue
+            lines += ["", f"### {backbone}, {condition}", "", *_arm_lines(arms)]
+            if condition == PRIMARY[0] and {"temporal", "normalized"} <= arms.keys():
+                dam = chosen_dam(arms)
+            if dam is None:
+                continue
+            lines += ["", f"DAM is {dam}.", "", _row(["contrast", "seeds", *TITLES.values()]), _row(["---"] * 6)]
+            for name, pair in contrasts_of(dam).items():
+                seeds = sorted(set.intersection(*(set(arms.get(arm, {})) for arm in pair)))
+                if len(seeds) < 2:
+                    continue
+                cells = []
+                for test_set in TEST_SETS:
+                    runs = [[arms[arm][seed] for seed in seeds] for arm in pair]
+                    result = contrast(*runs, test_set, num_resamples)
+                    cells.append(f"{result['difference']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})")
+                    if (condition, test_set) == PRIMARY:
+                        primary.append((f"{backbone}: {name}", result))
+                lines.append(_row([name, str(len(seeds)), *cells]))
+    if primary:
+        lines += ["", "### The family of tests: corrupted, plain", ""]
+        lines += [_row(["contrast", "difference (95 %)", "p", "p, Holm"]), _row(["---"] * 4)]
+        for (name, result), adjusted in zip(primary, holm([each["p"] for _, each in primary]), strict=True):
+            interval = f"{result['difference']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})"
+            lines.append(_row([name, interval, f"{result['p']:.4f}", f"{adjusted:.4f}"]))
+    return "\n".join(lines).strip()
+
+
+def _arm_lines(arms: dict[str, dict[int, dict]]) -> list[str]:
+    """Mean UAR of the arms, and the share of answers that need live gates."""
+    lines = [_row(["arm", "seeds", *TITLES.values(), "answers that live gates change, %"]), _row(["---"] * 7)]
+    for name, runs in arms.items():
+        flipped = [run["liveness"]["trained"]["flipped"] for run in runs.values()]
+        live = "" if None in flipped else f"{100 * mean(flipped):.1f}"
+        scores = [f"{mean(uar_of(run, test_set) for run in runs.values()):.1f}" for test_set in TEST_SETS]
+        lines.append(_row([name, str(len(runs)), *scores, live]))
+    return lines
+
+
+def convergence_table(records: Sequence[dict]) -> str:
+    """Mean validation UAR by backbone, arm and number of epochs."""
+    lines = [_row(["backbone", "arm", "epochs", "seeds", "validation UAR, %"]), _row(["---"] * 5)]
+    keys = {(r["backbone"], r["arm"], r["settings"]["training"]["num_train_epochs"]) for r in records}
+    for backbone, arm, epochs in sorted(keys):
+        scores = [
+            uar_of(record, "validation")
+            for record in records
+            if (record["backbone"], record["arm"]) == (backbone, arm)
+            and record["settings"]["training"]["num_train_epochs"] == epochs
+        ]
+        lines.append(_row([backbone, arm, str(epochs), str(len(scores)), f"{mean(scores):.1f}"]))
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,225 @@
+"""benchmarks/controlled_ablation.py: its statistics, its conditions, and a run of a few seconds from end to end."""
+
+import json
+import sys
+
+import controlled_ablation
+import datasets
+import numpy as np
+import pytest
+import torch
+from controlled_analysis import (
+    NUM_RESAMPLES,
+    chosen_dam,
+    contrast,
+    contrasts_of,
+    counts_by_person,
+    holm,
+    results_table,
+    uar_of,
+    weighted_uar,
+)
+from controlled_conditions import ForeignFrames, long_tail_indices, noisy_labels
+from controlled_settings import ARMS, BACKBONES, SEEDS, Backbone, run_settings
+from scipy.stats import norm
+from sklearn.metrics import balanced_accuracy_score
+
+from modeling_hdf.data.corruptions import CORRUPTIONS
+
+TINY_DATA = {
+    "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,
+    "num_test": 7, "num_shifted": 7, "num_shifts": 3, "train_clips": 14, "seed": 0,
+}  # fmt: skip
+TINY_TRAINING = {"num_train_epochs": 1, "per_device_train_batch_size": 7, "learning_rate": 1e-3}
+TINY = {
+    "videomae": Backbone(
+        data=TINY_DATA,
+        backbone={
+            **{"model_type": "videomae", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+            **{"intermediate_size": 8, "patch_size": 16, "tubelet_size": 2},
+        },
+        training=TINY_TRAINING,
+        start={"train_clips": 21, "mask_ratio": 0.5, **TINY_TRAINING},
+    ),
+    "x3d": Backbone(
+        data=TINY_DATA,
+        backbone={
+            **{"model_type": "hdf_x3d", "stem_channels": 4, "stage_channels": [4, 8], "stage_depths": [1, 1]},
+            **{"stage_strides": [2, 2], "head_channels": 16},
+        },
+        training=TINY_TRAINING,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controlled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "rendered"))
+        yield folder / "decoded"
+
+
+@pytest.fixture
+def run(caches, tmp_path, monkeypatch, capsys):
+    """Calls the command with some arguments, and gives back what it printed."""
+
+    def call(*arguments: object, backbones: dict = TINY) -> str:
+        folders = ("--results", tmp_path, "--clip-cache", caches)
+        monkeypatch.setattr(sys, "argv", ["controlled_ablation.py", *map(str, (*folders, *arguments))])
+        controlled_ablation.main(backbones)
+        return capsys.readouterr().out
+
+    return call
+
+
+def made_up(arm: str, seed: int, accuracy: float, num_clips: int = 140, **about) -> dict:
+    """A record whose answers are right with a probability; 7 classes, 14 people."""
+    rng = np.random.default_rng([seed, int(1000 * accuracy)])
+    truth = np.arange(num_clips) % 7
+
+    def answers(share: float) -> str:
+        wrong = (truth + rng.integers(1, 7, num_clips)) % 7
+        return "".join(map(str, np.where(rng.random(num_clips) < share, truth, wrong)))
+
+    text = "".join(map(str, truth))
+    splits = ("validation", "test", "shifted")
+    return {
+        "arm": arm,
+        "seed": seed,
+        "backbone": "x3d",
+        "condition": "plain",
+        "truth": dict.fromkeys(splits, text),
+        "people": dict.fromkeys(splits, [str(i % 14) for i in range(num_clips)]),
+        "answers": {split: answers(accuracy) for split in splits},
+        "corrupted": {f"{name} {level}": answers(accuracy - 0.2) for name in ("blur", "foreign") for level in (2, 4)},
+        "liveness": {"trained": {"flipped": 0.25}},
+        **about,
+    }
+
+
+def test_the_uar_is_the_balanced_accuracy_and_its_weights_repeat_people():
+    rng = np.random.default_rng(0)
+    truth, people = rng.integers(0, 5, 90), rng.integers(0, 8, 90)
+    answers = np.where(rng.random((2, 90)) < 0.6, truth, (truth + 1) % 5)
+    hits, clips = counts_by_person(answers == truth, truth, people)
+    weights = rng.integers(0, 3, (4, 8))
+    weights[0] = 1
+    expected = []
+    for weight in weights:
+        kept = np.concatenate([np.flatnonzero(people == person) for person in range(8) for _ in range(weight[person])])
+        expected.append(np.mean([balanced_accuracy_score(truth[kept], row[kept]) for row in answers]))
+    assert weighted_uar(hits, clips, weights) == pytest.approx(np.array(expected))
+
+
+def test_holm_is_that_of_a_hand_calculation():
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+
+
+def test_a_contrast_finds_a_large_difference_and_no_difference():
+    better, worse = ([made_up("a", seed, accuracy) for seed in range(8)] for accuracy in (0.8, 0.6))
+    found = contrast(better, worse, "test", 2000)
+    expected = np.mean([uar_of(a, "test") - uar_of(b, "test") for a, b in zip(better, worse, strict=True)])
+    assert found["difference"] == pytest.approx(expected) and found["num_seeds"] == 8
+    assert found["low"] < found["difference"] < found["high"] and found["low"] > 0 and found["p"] < 0.01
+    same = contrast(better, better, "test", 500)
+    assert (same["difference"], same["low"], same["high"], same["p"]) == (0, 0, 0, 1)
+
+
+def test_the_interval_covers_seeds_and_people():
+    """Against the spread of an average over seeds, and that over clips, of independent answers."""
+    better, worse = ([made_up("a", seed, accuracy) for seed in range(8)] for accuracy in (0.71, 0.7))
+    found = contrast(better, worse, "shifted", 4000)
+    per_seed = [uar_of(a, "shifted") - uar_of(b, "shifted") for a, b in zip(better, worse, strict=True)]
+    over_seeds = np.std(per_seed) / np.sqrt(8)
+    over_clips = 100 * np.sqrt(2 * 0.7 * 0.3 / (140 * 8))
+    half = (found["high"] - found["low"]) / 2 / norm.ppf(0.975)
+    assert 0.9 * over_seeds < half < 1.5 * np.hypot(over_seeds, over_clips)
+    assert found["p"] > 0.01
+
+
+def test_corrupted_and_foreign_are_separate_test_sets():
+    record = made_up("none", 0, 0.9)
+    for name, expected in (("corrupted", "blur"), ("foreign", "foreign")):
+        truth = np.array(list(record["truth"]["test"]))
+        answers = [np.array(list(record["corrupted"][f"{expected} {level}"])) for level in (2, 4)]
+        mean = np.mean([balanced_accuracy_score(truth, row) for row in answers])
+        assert uar_of(record, name) == pytest.approx(100 * mean)
+
+
+def test_the_table_chooses_dam_on_validation_and_corrects_one_family():
+    levels = {"none": 0.6, "static": 0.62, "temporal": 0.63, "normalized": 0.7, "dsm": 0.6}
+    levels |= {"temporal_dsm": 0.6, "normalized_dsm": 0.71}
+    records = [made_up(arm, seed, level) for arm, level in levels.items() for seed in range(3)]
+    arms = {arm: {r["seed"]: r for r in records if r["arm"] == arm} for arm in levels}
+    assert chosen_dam(arms) == "normalized"
+    assert contrasts_of("normalized")["DAM - static"] == ("normalized", "static")
+    table = results_table(records, 200)
+    assert "DAM is normalized." in table and table.count("| x3d: ") == 4
+    assert "| DAM + DSM - none | 3 | +" in table and "| none | 3 |" in table and "| 25.0 |" in table
+
+
+def test_the_long_tail_falls_to_the_ratio_and_keeps_every_class():
+    labels = np.repeat(np.arange(7), 100)
+    counts = np.bincount(labels[long_tail_indices(labels, 50)])
+    assert counts[0] == 100 and counts[-1] == 2 and list(counts) == sorted(counts, reverse=True)
+    ratios = counts[:-2] / counts[1:-1]
+    assert ratios == pytest.approx(50 ** (1 / 6), rel=0.15)
+    assert long_tail_indices(labels, 1.0) == list(range(700))
+
+
+def test_a_share_of_the_labels_is_wrong():
+    labels = [number % 7 for number in range(700)]
+    noisy = noisy_labels(labels, 0.2, 7, 3)
+    wrong = [b for a, b in zip(labels, noisy, strict=True) if a != b]
+    assert len(wrong) == 140 and set(noisy) == set(range(7)) and len(set(wrong)) == 7
+    assert noisy_labels(labels, 0.0, 7, 3) == labels
+
+
+def test_foreign_frames_come_from_a_clip_of_another_class():
+    clips = [torch.full((8, 3, 4, 4), 10 * number, dtype=torch.uint8) for number in range(6)]
+    swap = ForeignFrames(clips, [0, 0, 1, 1, 2, 2], (0.25, 0.5))
+    torch.manual_seed(0)
+    shares = []
+    for _ in range(200):
+        values = swap(clips[2])[:, 0, 0, 0].tolist()
+        foreign = [value for value in values if value != 20]
+        assert set(foreign) <= {0, 10, 40, 50} and len(set(foreign)) <= 1
+        shares.append(len(foreign) / 8)
+    assert 60 < shares.count(0) < 140 and set(shares) - {0} == {0.25, 0.375, 0.5}
+
+
+def test_the_plan_is_that_of_the_protocol():
+    assert SEEDS == tuple(range(8)) and len(ARMS) == 7 and set(BACKBONES) == {"videomae", "x3d"}
+    settings = run_settings(BACKBONES["x3d"], "normalized_dsm", "plain", 2)
+    assert settings["dam"]["dam_variant"] == "normalized" and settings["training"]["dsm_scaling"] == "ratio"
+    assert settings["training"]["num_train_epochs"] == 2 * BACKBONES["x3d"].training["num_train_epochs"]
+    assert NUM_RESAMPLES == 10_000
+
+
+@pytest.mark.parametrize("backbone", ["videomae", "x3d"])
+def test_a_run_measures_what_the_protocol_names_and_is_done_once(run, tmp_path, backbone):
+    chosen = ("--backbones", backbone, "--arms", "normalized_dsm", "--seeds", 1, "--conditions", "foreign")
+    run(*chosen)
+    (file,) = tmp_path.glob("*.json")
+    record = json.loads(file.read_text())
+    assert {split: len(text) for split, text in record["answers"].items()} == dict.fromkeys(
+        ("validation", "test", "shifted"), 7
+    )
+    assert set(record["corrupted"]) == {f"{name} {level}" for name in CORRUPTIONS for level in (2, 4)}
+    assert record["liveness"]["start"]["flipped"] == 0 and set(record["liveness"]["trained"]["layers"])
+    before = file.stat().st_mtime_ns
+    assert "0 of 1 runs to do" in run(*chosen) and file.stat().st_mtime_ns == before
+    assert "1 |" in run(*chosen, "--table")
+
+
+def test_arms_of_a_seed_share_everything_but_dam(caches, run):
+    run("--backbones", "videomae", "--arms", "none", "--seeds", 0, "--conditions", "plain", "--num-runs", 0)
+    models = {arm: controlled_ablation.build_model(run_settings(TINY["x3d"], arm, "plain"), 4, caches) for arm in ARMS}
+    reference = models["none"].state_dict()
+    for arm, model in models.items():
+        state = model.state_dict()
+        assert all(state[name].equal(value) for name, value in reference.items()), arm
+    other = controlled_ablation.build_model(run_settings(TINY["x3d"], "none", "plain"), 5, caches).state_dict()
+    assert not other["classifier.weight"].equal(reference["classifier.weight"])
