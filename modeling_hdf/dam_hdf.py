@@ -238,7 +238,7 @@ class DAMStaticBranch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, T, h, w, C)` to the gate `(B, *shape)`, between 0 and 1."""
         gate = torch.sigmoid(self.gate_logits.to(gate_dtype(self.gate_logits)))
-        return gate.expand(len(x), *gate.shape)
+        return gate.expand(x.shape[0], *gate.shape)  # `len` would fix the batch of an exported model
 
 
 class DAM(nn.Module):

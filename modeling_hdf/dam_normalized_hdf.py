@@ -49,7 +49,7 @@ class DAMProjection(nn.Module):
         # Divided by C before the product, because a sum over the channels leaves the range of float16.
         weight = ((weight - weight.mean(1, keepdim=True)) / num_channels).to(x.dtype)
         frames = x.flatten(2, 3).flatten(0, 1)  # (B*T, h*w, C), a view also of the permuted frames of a CNN
-        projected = torch.bmm(frames, weight.T.expand(len(frames), -1, -1)).view(*x.shape[:4], -1).to(dtype)
+        projected = torch.bmm(frames, weight.T.expand(frames.shape[0], -1, -1)).view(*x.shape[:4], -1).to(dtype)
         mean = x.mean(-1, keepdim=True, dtype=dtype)
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square() / num_channels
         variance = (mean_square - mean.square()).clamp(min=0)  # (B, T, h, w, 1)

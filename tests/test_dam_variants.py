@@ -183,6 +183,16 @@ def test_a_still_is_gated_as_a_clip_of_equal_frames(variant):
     torch.testing.assert_close(dam(still), moving.mean(1, keepdim=True))
 
 
+@pytest.mark.parametrize("variant", ["temporal", *NEW])
+def test_an_exported_dam_takes_any_batch(variant):
+    dam = randomize(dam_for((2, 4, 5, 6, 8), variant)).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with torch.no_grad():
+        exported = torch.export.export(dam, (torch.randn(2, 4, 5, 6, 8),), dynamic_shapes=({0: batch},)).module()
+        x = torch.randn(5, 4, 5, 6, 8)
+        torch.testing.assert_close(exported(x), dam(x))
+
+
 def test_every_module_of_dam_has_start_values():
     for variant in ("temporal", "release", *NEW):
         for module in dam_for((2, 4, 5, 5, 8), variant).modules():
