@@ -249,10 +249,10 @@ def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> f
     Raises:
         ValueError: if the two were measured differently, or the baseline makes no error under a corruption.
     """
-    for name in ("num_clips", "seed", "reference_frames"):
+    for name in ("title", "num_clips", "seed", "reference_frames"):
         if result[name] != baseline[name]:
             raise ValueError(
-                f"The baseline has {name} {baseline[name]}, the model {result[name]}: measure both alike."
+                f"The baseline has {name} {baseline[name]!r}, the model {result[name]!r}: measure both alike."
             )
     measured, reference = result["corruptions"], baseline["corruptions"]
     if {name: set(each["severities"]) for name, each in measured.items()} != {
