@@ -8,6 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def _in_backward() -> bool:
+    """Whether autograd is running a backward pass in this thread."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
 class GlobalBatchNorm(nn.BatchNorm2d):
     """
     Batch normalisation of frames `(B*T, C, h, w)` over the batches of all processes together, so that two processes
@@ -15,6 +20,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     training, all processes must call it equally often. A momentum of 0 leaves the running statistics alone.
 
     A norm whose gain is not trained is frozen: in training too it takes the running statistics, and leaves them alone.
+    A forward pass within a backward pass repeats one for gradient checkpointing, and leaves them alone too.
 
     Args:
         channels (`int`): channels C.
@@ -29,17 +35,18 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """Frames `(B*T, C, h, w)` to the same shape."""
         if not (self.training and self.weight.requires_grad):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        if self.momentum:
+        momentum = 0.0 if _in_backward() else self.momentum
+        if momentum:
             self.num_batches_tracked.add_(1)
         distributed = torch.distributed
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            return self._normalised_over_processes(x)
+            return self._normalised_over_processes(x, momentum)
         statistics = self.running_mean, self.running_var
-        if not self.momentum:  # copies: 0 times infinity is no 0
+        if not momentum:  # copies: 0 times infinity is no 0
             statistics = tuple(value.clone() for value in statistics)
-        return F.batch_norm(x, *statistics, self.weight, self.bias, True, self.momentum, self.eps)
+        return F.batch_norm(x, *statistics, self.weight, self.bias, True, momentum, self.eps)
 
-    def _normalised_over_processes(self, x: torch.Tensor) -> torch.Tensor:
+    def _normalised_over_processes(self, x: torch.Tensor, momentum: float) -> torch.Tensor:
         from torch.distributed.nn.functional import all_reduce  # slow to import, and needed here alone
 
         values = x.float()
@@ -49,11 +56,11 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         mean = sums[:-1] / count
         centred = values - mean[:, None, None]
         variance = all_reduce(centred.square().sum((0, 2, 3))) / count  # of centred values: exact for any mean
-        if self.momentum:
+        if momentum:
             with torch.no_grad():
                 unbiased = variance * count / (count - 1).clamp(min=1)
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 

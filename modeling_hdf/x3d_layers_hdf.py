@@ -5,15 +5,13 @@ of each block. Both are written as one two-dimensional step per temporal tap, su
 same sum as a 3-D convolution, trains faster than one on a CPU, and costs a clip of one frame a single tap.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .batch_norm_hdf import GlobalBatchNorm, frozen_statistics
+from .batch_norm_hdf import GlobalBatchNorm
 
 
 def draw(weight: torch.Tensor) -> None:
@@ -138,10 +136,8 @@ class X3DBlock(nn.Module):
         return F.relu(shortcut.unflatten(0, clips) + branch)
 
 
-class X3DStage(nn.Module):
+class X3DStage(GradientCheckpointingLayer):
     """A sequence of blocks, the first of which changes the size of the map."""
-
-    gradient_checkpointing = False  # transformers sets it, and `_gradient_checkpointing_func`
 
     def __init__(
         self, channels_in: int, channels: int, depth: int, stride: int, expansion: float, squeeze_ratio: float
@@ -162,27 +158,9 @@ class X3DStage(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, T, C_in, h, w)` to `(B, T, C, h', w')`."""
-        if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(self._run_that_can_be_repeated(), x)
-        return self._run(x)
-
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
         for block in self.blocks:
             x = block(x)
         return x
-
-    def _run_that_can_be_repeated(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """[`~X3DStage._run`] for a checkpoint, which repeats it in the backward pass: the norms count the first run
-        alone."""
-        is_repeated = False
-
-        def run(x: torch.Tensor) -> torch.Tensor:
-            nonlocal is_repeated
-            with frozen_statistics(self) if is_repeated else nullcontext():
-                is_repeated = True
-                return self._run(x)
-
-        return run
 
 
 class X3DFinish(nn.Module):

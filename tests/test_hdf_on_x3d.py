@@ -202,6 +202,14 @@ def test_a_training_step_compiles_to_one_graph(clips):
         torch.testing.assert_close(buffer, other, rtol=1e-5, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize("frames", [4, 1])
+def test_exports_with_any_batch_size(model, clips, frames):
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (clips[:2, :frames],), dynamic_shapes={"pixel_values": {0: batch}})
+    exported = program.module()(clips[:, :frames])
+    torch.testing.assert_close(exported["logits"], model(clips[:, :frames]).logits, rtol=1e-5, atol=1e-5)
+
+
 # Training
 
 

@@ -61,14 +61,42 @@ class HDFModelTester:
         return self.get_config(), {"pixel_values": torch.rand(shape, device=torch_device)}
 
 
+class HDFX3DModelTester(HDFModelTester):
+    """The same on X3D. The mixin compares the sizes of the first hidden states, which are those of the stem."""
+
+    hidden_size = 8
+    num_hidden_layers = 2
+    seq_length = HDFModelTester.num_frames * HDFModelTester.image_size**2
+
+    def get_config(self) -> HDFConfig:
+        backbone_config = {
+            "model_type": "hdf_x3d",
+            "num_channels": self.num_channels,
+            "stem_channels": self.hidden_size,
+            "stage_channels": [8, 16],
+            "stage_depths": [1, 2],
+            "stem_stride": 1,
+            "stage_strides": [2, 2],
+            "head_channels": 20,
+            "initializer_range": 0.2,
+        }
+        return HDFConfig(
+            backbone_config=backbone_config,
+            num_frames=self.num_frames,
+            image_size=self.image_size,
+            dam_init="paper",
+        )
+
+
 class HDFModelTest(ModelTesterMixin, unittest.TestCase):
     all_model_classes = (HDFModel, HDFForVideoClassification)
+    model_tester_class = HDFModelTester
     _is_composite = True  # a configuration within a configuration
     test_resize_embeddings = False  # clips have no vocabulary
     test_can_init_all_missing_weights_before_2023 = True  # the mixin would skip it for want of a copyright year
 
     def setUp(self):
-        self.model_tester = HDFModelTester(self)
+        self.model_tester = self.model_tester_class(self)
         self.config_tester = ConfigTester(self, config_class=HDFConfig, has_text_modality=False)
 
     def test_can_capture_specific_layers_hidden_states(self):
@@ -84,7 +112,8 @@ class HDFModelTest(ModelTesterMixin, unittest.TestCase):
         for model_class in self.all_model_classes:
             model = model_class(self.model_tester.get_config())
             backbone = model.base_model.backbone
-            self.assertIs(model.get_input_embeddings(), backbone.embeddings.patch_embeddings)
+            stem = backbone.stem if hasattr(backbone, "stem") else backbone.embeddings.patch_embeddings
+            self.assertIs(model.get_input_embeddings(), stem)
             self.assertIsNone(model.get_output_embeddings())
 
     def test_reverse_loading_mapping(self):
@@ -93,3 +122,8 @@ class HDFModelTest(ModelTesterMixin, unittest.TestCase):
 
     def test_config(self):
         self.config_tester.run_common_tests()
+
+
+class HDFX3DModelTest(HDFModelTest):
+    has_attentions = False
+    model_tester_class = HDFX3DModelTester

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hand_written_training import DSM_LOGS, DSM_OPTIONS, build_model, build_rows, build_trainer, collate, step_logs
+from hand_written_training import (
+    DSM_LOGS,
+    DSM_OPTIONS,
+    VIDEOMAE,
+    X3D,
+    build_model,
+    build_rows,
+    build_trainer,
+    collate,
+    step_logs,
+)
 from torch import distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.utils.data import Dataset
@@ -16,7 +26,8 @@ from transformers import TrainerCallback, set_seed
 GLOBAL_BATCH = 8
 STEPS = 3
 
-# Options of each case, and what it needs besides: `mixed` rows have soft labels, half of the first ones are mixed.
+# Options of each case, and what it needs besides: `mixed` rows have soft labels, half of the first ones are mixed;
+# `model` is another backbone.
 CASES = {
     f"{scaling}, accumulation {accumulation}, rho {rho}": {
         "dsm_scaling": scaling,
@@ -40,6 +51,10 @@ CASES = {
     "cross-entropy": {"dsm": False, "gradient_accumulation_steps": 4},
     "cross-entropy, SAM": {"dsm": False, "sam_rho": 0.05},
     "label smoothing, AdamW": {"label_smoothing_factor": 0.1, "optim": "adamw_torch", "adam_epsilon": 1e-3},
+    # Batch norms over all processes.
+    "X3D": {"model": X3D, "gradient_accumulation_steps": 2},
+    "X3D, SAM": {"model": X3D, "sam_rho": 0.05},
+    "X3D, checkpointed": {"model": X3D, "gradient_checkpointing": True},
     "order random": {"train_sampling_strategy": "random"},
     "order balanced": {"train_sampling_strategy": "random", "sampler": "balanced"},
     "order per_class": {"train_sampling_strategy": "random", "sampler": "per_class", "clips_per_class": 2},
@@ -94,7 +109,9 @@ class Recorder(TrainerCallback):
 
 
 def flat_weights(model: torch.nn.Module) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()
+    """Parameters, and the statistics of batch norms."""
+    values = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+    return torch.cat([value.detach().flatten() for value in values]).clone()
 
 
 def num_processes() -> int:
@@ -113,6 +130,7 @@ def train_case(name: str, folder: Path) -> dict:
     trainer = build_trainer(
         folder,
         rows,
+        model=build_model(backbone=options.pop("model", VIDEOMAE)),
         trainer={"callbacks": [recorder], "data_collator": collate_all},
         **{**DSM_OPTIONS, **process_options(), **options},
     )

@@ -113,7 +113,7 @@ def randomize_layers(model: nn.Module) -> nn.Module:
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 nn.init.kaiming_normal_(module.weight)
             elif isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-                module.weight.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.3, 0.9)
                 module.bias.uniform_(-0.5, 0.5)
                 module.running_mean.uniform_(-0.3, 0.3)
                 module.running_var.uniform_(0.5, 1.5)

@@ -102,6 +102,28 @@ def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protoco
     assert metrics["peer_protocol"] is True and metrics["fold"] is None and metrics["num_clips"] == 14
 
 
+def test_a_preset_on_x3d_trains_and_its_card_says_so(tmp_path):
+    write_ferv39k(tmp_path / "tree", scenes=("Action", "War"))
+    train(
+        *("--recipe", "ferv39k", "--data-dir", tmp_path / "tree", "--output_dir", tmp_path / "run"),
+        *(
+            "--model_name_or_path",
+            "",
+            "--preset",
+            "x3d_tiny",
+            "--model_overrides",
+            '{"image_size": 32, "num_frames": 4}',
+        ),
+        *(*SHORT, "--dataloader_num_workers", 0, "--layer_decay", 0.9, "--sam_rho", 0.05),
+    )
+    model = HDFForVideoClassification.from_pretrained(tmp_path / "run")
+    assert model.config.backbone_config.model_type == "hdf_x3d" and list(model.hdf.dam) == ["1", "2", "3", "4"]
+    assert model.hdf.backbone.stem.norm.num_batches_tracked == 2  # steps; the second passes of SAM do not count
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "on an X3D\nbackbone" in card and "\n- x3d\n" in card and "VideoMAE" not in card
+    assert "Gates of " in (tmp_path / "run" / "report.html").read_text()  # of four layers with maps of four sizes
+
+
 def test_the_mafw_recipe_trains_eleven_classes(tmp_path, capsys):
     write_mafw(tmp_path / "tree")
     train(
