@@ -66,11 +66,11 @@ class HDFPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # The backbone initialises itself. transformers guards `torch.nn.init`, so loaded parameters stay unchanged.
-        if isinstance(module, DAM_MODULES) or module is getattr(self, "fc_norm", None):
-            module.reset_parameters()
-        elif module is getattr(self, "classifier", None):
+        if module is getattr(self, "classifier", None):
             init.normal_(module.weight, std=self.config.backbone_config.initializer_range)
             init.zeros_(module.bias)
+        elif isinstance(module, (*DAM_MODULES, nn.LayerNorm, nn.Linear)):  # the last two: of the pooling
+            module.reset_parameters()
 
     def save_pretrained(self, save_directory, *, save_original_format: bool = False, **kwargs) -> None:
         """Like [`~transformers.PreTrainedModel.save_pretrained`], but saves weights under the names of the parameters.
@@ -216,23 +216,30 @@ class HDFModel(HDFPreTrainedModel):
         kind.check_clips(backbone, pixel_values)
 
         hidden_states = kind.embed(self.backbone, pixel_values)  # as the backbone lays it out
-        all_hidden_states = (self._tokens(hidden_states),) if output_hidden_states else None
+        all_hidden_states = ()
+        if output_hidden_states:
+            tokens, hidden_states = self._by_way_of_tokens(hidden_states)
+            all_hidden_states += (tokens,)
         for number, layer in enumerate(kind.layers(self.backbone), start=1):
             hidden_states = layer(hidden_states)
             if str(number) in self.dam:
                 feature_map = kind.feature_map(backbone, hidden_states)  # (B, T, h, w, C), a view
                 hidden_states = kind.from_feature_map(self.dam[str(number)](feature_map))
             if output_hidden_states:
-                all_hidden_states += (self._tokens(hidden_states),)
+                tokens, hidden_states = self._by_way_of_tokens(hidden_states)
+                all_hidden_states += (tokens,)
 
         return BaseModelOutput(
-            last_hidden_state=self._tokens(kind.finish(self.backbone, hidden_states)),
-            hidden_states=all_hidden_states,
+            last_hidden_state=self._by_way_of_tokens(kind.finish(self.backbone, hidden_states))[0],
+            hidden_states=all_hidden_states if output_hidden_states else None,
         )
 
-    def _tokens(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Hidden states as the backbone lays them out, as tokens `(B, T*h*w, C)`."""
-        return self.backbone_kind.feature_map(self.config.backbone_config, hidden_states).flatten(1, 3)
+    def _by_way_of_tokens(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states as tokens `(B, T*h*w, C)`, and again as the backbone lays them out, computed from the tokens:
+        these then have a gradient."""
+        feature_map = self.backbone_kind.feature_map(self.config.backbone_config, hidden_states)
+        tokens = feature_map.flatten(1, 3)
+        return tokens, self.backbone_kind.from_feature_map(tokens.view(feature_map.shape))
 
 
 class HDFForVideoClassification(HDFPreTrainedModel):

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
 
 from .backbone_hdf import Backbone, DropPath, as_pair
 from .batch_norm_hdf import GlobalBatchNorm
-from .x3d_layers_hdf import SqueezeExcitation, TemporalConvolution, X3DFinish, X3DPooling, X3DStage, X3DStem, draw
+from .x3d_layers_hdf import PooledConvolution, TemporalConvolution, X3DFinish, X3DPooling, X3DStage, X3DStem, draw
 
 
 @strict
@@ -103,7 +103,7 @@ class X3DPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # As the authors train X3D.
-        if isinstance(module, (TemporalConvolution, SqueezeExcitation, X3DPooling)):
+        if isinstance(module, (TemporalConvolution, PooledConvolution)):
             module.reset_parameters()
         elif isinstance(module, nn.Conv2d):
             draw(module.weight)

@@ -80,20 +80,23 @@ class X3DStem(nn.Module):
         return F.relu(self.norm(x)).unflatten(0, pixel_values.shape[:2])
 
 
+class PooledConvolution(nn.Linear):
+    """A 1x1x1 convolution on a map of one place: a linear layer with the start of a convolution."""
+
+    def reset_parameters(self) -> None:
+        """Draws the weights, and sets the biases to 0."""
+        draw(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
 class SqueezeExcitation(nn.Module):
     """Gate per channel from the mean over frames and space (Hu et al. 2018, https://arxiv.org/abs/1709.01507)."""
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
-        self.reduce = nn.Linear(channels, hidden)
-        self.expand = nn.Linear(hidden, channels)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the weights as those of a convolution, and sets the biases to 0."""
-        for layer in (self.reduce, self.expand):
-            draw(layer.weight)
-            init.zeros_(layer.bias)
+        self.reduce = PooledConvolution(channels, hidden)
+        self.expand = PooledConvolution(hidden, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, T, C, h, w)` to the same shape."""
@@ -181,16 +184,11 @@ class X3DPooling(nn.Module):
 
     def __init__(self, channels_in: int, channels: int):
         super().__init__()
-        self.linear = nn.Linear(channels_in, channels, bias=False)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the weights as those of a convolution."""
-        draw(self.linear.weight)
+        self.linear = PooledConvolution(channels_in, channels, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`(B, T*h*w, C_in)` to `(B, C)`."""
         return F.relu(self.linear(hidden_states.mean(1)))
 
 
-__all__ = ["SqueezeExcitation", "TemporalConvolution", "X3DFinish", "X3DPooling", "X3DStage", "X3DStem", "draw"]
+__all__ = ["PooledConvolution", "TemporalConvolution", "X3DFinish", "X3DPooling", "X3DStage", "X3DStem", "draw"]
