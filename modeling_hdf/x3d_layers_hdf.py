@@ -2,7 +2,7 @@
 
 Frames are images to all layers but two kinds: the stem's temporal convolution, and the channel-wise 3x3x3 convolution
 of each block. Both are written as one two-dimensional step per temporal tap, summed over shifted frames. That is the
-same sum as a 3-D convolution, trains faster than one on a CPU, and costs a clip of one frame a single tap.
+same sum as a 3-D convolution, and a clip of one frame costs a single tap: stills train many times faster on a CPU.
 """
 
 import torch

@@ -4,8 +4,9 @@ import argparse
 
 from .. import __version__
 from ..pretrained import RAW_VIDEO_MODEL
+from .data_commands import add_data_commands
+from .options import add_data_dir, add_model_and_data, add_push_options, add_sampling
 from .parser import (
-    DATASETS,
     CommandParser,
     at_least,
     common_options,
@@ -48,9 +49,7 @@ def build_parser() -> CommandParser:
     _add_report(commands, common)
     data = commands.add_parser("data", help="check, crop and publish datasets")
     data_commands = data.add_subparsers(metavar="COMMAND", dest="data_command", required=True)
-    _add_check(data_commands, common)
-    _add_faces(data_commands, common)
-    _add_publish(data_commands, common)
+    add_data_commands(data_commands, common)
     _add_convert(commands, common)
     _add_export(commands, common)
     _add_demo(commands, common)
@@ -107,41 +106,6 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser.set_defaults(module="predict")
 
 
-def _add_model_and_data(parser: argparse.ArgumentParser, data_required: bool = True) -> None:
-    parser.add_argument("model", type=model_name, help="folder or Hub repository of a trained model")
-    parser.add_argument("--dataset", required=data_required, choices=DATASETS, help="folder: videos of your own")
-    _add_data_dir(parser)
-    parser.add_argument("--fold", type=at_least(1), help="fold 1 to 5, for a dataset with folds")
-    parser.add_argument(
-        "--max-missing",
-        type=count_or_share,
-        default=0,
-        metavar="X",
-        help="clips that may be missing or unreadable, without an exit code of 1: a number, or a share such as 0.01",
-    )
-    parser.add_argument(
-        "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
-    )
-    parser.add_argument("--batch-size", type=at_least(1), default=16, help="clips per batch; default 16")
-    parser.add_argument("--num-workers", type=at_least(0), default=0, help="processes that read clips; default 0")
-
-
-def _add_sampling(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--temporal-sampling", help="uniform, segments or dense; default: as the training run tested, else uniform"
-    )
-    parser.add_argument(
-        "--sampling-stride",
-        type=int,
-        help="distance of the frames of dense sampling; default: as the training run tested, else 1",
-    )
-
-
-def _add_data_dir(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    text = "folder of the dataset, as it was unpacked"
-    parser.add_argument("--data-dir", type=existing_folder, required=required, metavar="DIR", help=text)
-
-
 def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
     parser = commands.add_parser(
         "evaluate",
@@ -152,8 +116,8 @@ def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
         "lacks are left out and counted, and the probabilities of classes that the dataset lacks are taken out. A "
         "clip that cannot be read is named, and counts in no figure.",
     )
-    _add_model_and_data(parser)
-    _add_sampling(parser)
+    add_model_and_data(parser)
+    add_sampling(parser)
     parser.add_argument(
         "--split",
         default="test",
@@ -187,7 +151,7 @@ def _add_robustness(commands: argparse._SubParsersAction, common: list) -> None:
         "blur, noise, JPEG, H.264, low resolution, occlusion), each in five severities. The pixels depend on clip, "
         "corruption and seed alone, so every model sees the same. Each clip is read as 64 frames, spread evenly.",
     )
-    _add_model_and_data(parser)
+    add_model_and_data(parser)
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default test")
     parser.add_argument("--corruptions", nargs="+", metavar="NAME", help="some of them; default: all")
     parser.add_argument(
@@ -214,8 +178,8 @@ def _add_calibrate(commands: argparse._SubParsersAction, common: list) -> None:
         "model's config.json, where pipelines find it, and shows the calibration error on the test split before and "
         "after. No weight and no predicted class changes. The details go to calibration.json.",
     )
-    _add_model_and_data(parser)
-    _add_sampling(parser)
+    add_model_and_data(parser)
+    add_sampling(parser)
     parser.set_defaults(module="calibrate", num_views=1)  # pipelines take a single view
 
 
@@ -247,7 +211,7 @@ def _add_report(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument(
         "--model", type=model_name, help="folder or Hub repository of the model; default: the one that was measured"
     )
-    _add_data_dir(parser)
+    add_data_dir(parser)
     parser.add_argument(
         "--max-missing", type=count_or_share, default=0, metavar="X", help="clips that may be missing, as in the run"
     )
@@ -266,122 +230,6 @@ def _add_report(commands: argparse._SubParsersAction, common: list) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="the file; default: report.html in the folder")
     parser.set_defaults(module="report")
-
-
-def _add_own_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--metadata", help="own data: CSV or JSON-lines file with `path` and `label`, in the data dir")
-    parser.add_argument("--labels", type=names, help="own data: names of the classes, in order, with commas")
-    parser.add_argument("--label-base", type=int, choices=(0, 1), help="whether numeric labels count from 0 or 1")
-    parser.add_argument(
-        "--max-missing",
-        type=count_or_share,
-        default=0,
-        metavar="X",
-        help="listed clips that may be missing, empty or unreadable: a number (5) or a share (0.01); default 0",
-    )
-
-
-def _add_check(commands: argparse._SubParsersAction, common: list) -> None:
-    parser = commands.add_parser(
-        "check",
-        parents=common,
-        help="look at every clip of a dataset and compare its counts with the published ones",
-        description="Lists clips per class and split beside the published counts, and every clip that is missing, "
-        "empty, unreadable or short. Without --full it lists every folder of frames, reads the headers of every video "
-        "and decodes the first frame of every clip; with --full it decodes every frame.",
-    )
-    real = [name for name in DATASETS if name != "synthetic"]
-    parser.add_argument("dataset", choices=real, help="folder: videos of your own")
-    _add_data_dir(parser, required=True)
-    parser.add_argument(
-        "--fold", type=at_least(1), help="fold 1 to 5, for a dataset with folds; default: all whose files are there"
-    )
-    parser.add_argument("--full", action="store_true", help="decode every frame of every clip")
-    parser.add_argument("--variant", help="which form of the dataset, where it lies there in several")
-    parser.add_argument(
-        "--clips-dir", type=existing_folder, metavar="DIR", help="the clips, in place of those in the data dir"
-    )
-    parser.add_argument("--peer-protocol", action="store_true", help="cut no validation split; select on test")
-    parser.add_argument("--names", type=at_least(0), default=10, help="clips to name per kind of problem; default 10")
-    _add_own_data(parser)
-    parser.set_defaults(module="check")
-
-
-def _add_faces(commands: argparse._SubParsersAction, common: list) -> None:
-    parser = commands.add_parser(
-        "faces",
-        parents=common,
-        help="cut the faces out of a folder of videos, frame folders and images",
-        description="Cut the main face out of every clip under IN, upright and steady, into the same tree under OUT. "
-        "Run it again to do what is missing. OUT/faces.jsonl has a line for each clip; only what it lists is "
-        "replaced. The exit code is 1 if any clip has no face or cannot be read, 130 after Ctrl-C.",
-    )
-    parser.add_argument(
-        "source", type=existing_folder, metavar="IN", help="folder with videos, frame folders or images"
-    )
-    parser.add_argument("target", metavar="OUT", help="folder for the crops")
-    parser.add_argument("--size", type=int, default=224, help="edge in pixels (default %(default)s)")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.1,
-        help="space on each side of the face, as a share of its height (default %(default)s)",
-    )
-    parser.add_argument("--all-faces", action="store_true", help="one crop for each face, NAME_face0 for the main one")
-    parser.add_argument(
-        "--format",
-        choices=["same", "mp4", "frames"],
-        default="same",
-        help="same: MP4 from videos, frame folders from frame folders (default); or one of the two for both",
-    )
-    parser.add_argument(
-        "--max-side",
-        type=int,
-        default=320,
-        help="faces are searched in frames scaled down to this longer side in pixels (default %(default)s); raise it "
-        "for small faces, 0 is full size",
-    )
-    parser.add_argument(
-        "--single-images", action="store_true", help="images in one folder are independent pictures, not one clip"
-    )
-    parser.add_argument("--workers", type=at_least(1), help="processes (default: one per core)")
-    parser.add_argument("--overwrite", action="store_true", help="do all clips again")
-    parser.set_defaults(module="faces")
-
-
-def _add_push_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--private", action="store_true", help="create the repository as a private one")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to push to, created if need be; default: main")
-
-
-def _add_publish(commands: argparse._SubParsersAction, common: list) -> None:
-    parser = commands.add_parser(
-        "publish",
-        parents=common,
-        help="write a dataset as Parquet with a card, and push it",
-        description="Writes Parquet files with the videos in them and a dataset card, and pushes exactly these with "
-        "--repo, in one commit; if the push breaks off, repeat the command. "
-        "Videos are embedded as they are, folders of frames as H.264 (nearly lossless). RAVDESS and CREMA-D are "
-        "published under the licences of their authors; for DFEW, FERV39k, MAFW and FER2013, whose authors do not "
-        "allow it, the command refuses. Column `group` and the names of clips are published as they are.",
-    )
-    parser.add_argument("dataset", choices=DATASETS, help="folder: videos of your own")
-    parser.add_argument("out", help="folder to write; new, or written by the same command")
-    _add_data_dir(parser)
-    parser.add_argument("--name", help="name of the dataset, for the card")
-    parser.add_argument("--license", help="own data: licence identifier, such as cc-by-4.0")
-    parser.add_argument("--description", default="", help="what the clips show, for the card")
-    parser.add_argument(
-        "--overrides", type=json_object, default={}, metavar="JSON", help="synthetic data: builder fields"
-    )
-    parser.add_argument(
-        "--fps", type=at_least(1), default=25, help="frames per second of folders of frames; default 25"
-    )
-    parser.add_argument("--repo", help="dataset repository to push to, owner/name; created if need be")
-    _add_push_options(parser)
-    parser.add_argument("--dry-run", action="store_true", help="write OUT as with --repo, and push nothing")
-    _add_own_data(parser)
-    parser.set_defaults(module="publish")
 
 
 def _add_convert(commands: argparse._SubParsersAction, common: list) -> None:
@@ -414,7 +262,7 @@ def _add_export(commands: argparse._SubParsersAction, common: list) -> None:
         "most 1e-4, on random and on rendered clips. `hdf predict` and `hdf evaluate` take model.onnx as a model; "
         "other programs need onnxruntime and numpy alone. Needs the extra `export`.",
     )
-    _add_model_and_data(parser, data_required=False)
+    add_model_and_data(parser, data_required=False)
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--to", choices=("onnx", "torch"), default="onnx", help="default onnx")
     parser.add_argument(
@@ -473,7 +321,7 @@ def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
         metavar="OWNER/NAME",
         help="also push the page of `hdf demo` for this model, as a Space. It needs the extra `demo`",
     )
-    _add_push_options(parser)
+    add_push_options(parser)
     parser.add_argument("--message", default="Publish the model", help="commit message")
     parser.add_argument(
         "--dry-run", metavar="DIR", help="push nothing, and write what would be pushed into DIR, a new folder"
