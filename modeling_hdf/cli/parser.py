@@ -117,9 +117,11 @@ def repository_name(text: str) -> str:
 
 def json_object(text: str) -> dict:
     """Type of an option that takes fields as JSON."""
+    from ..data.files import unique_fields  # imports torch, as every command with such an option does
+
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = json.loads(text, object_pairs_hook=unique_fields)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("must be a JSON object of field to value")

@@ -90,6 +90,14 @@ def test_options_of_training_that_are_known_early_are_those_of_the_parser(name, 
     }
 
 
+@pytest.mark.parametrize(("text", "message"), [('{"seed": 1, "seed": 2}', "gives 'seed' twice"), ("{", "is not JSON")])
+def test_fields_given_as_json_are_read_strictly(text, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args(["evaluate", SHIPPED, "--dataset", "synthetic", "--overrides", text])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
     assert main(["predict", "--whole", "--model", SHIPPED, str(FACE), "--json"]) == 0
     printed = capsys.readouterr()
