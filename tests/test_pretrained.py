@@ -74,7 +74,16 @@ def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path):
 
 def test_the_example_answers_without_a_download():
     video = ROOT / "examples" / "face.mp4"
-    command = [sys.executable, str(ROOT / "examples" / "predict.py"), SHIPPED, str(video), "--top", "1"]
+    command = [
+        sys.executable,
+        str(ROOT / "examples" / "predict.py"),
+        "--whole",
+        "--model",
+        SHIPPED,
+        str(video),
+        "--top",
+        "1",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout.startswith(f"{video}: surprise ")
 

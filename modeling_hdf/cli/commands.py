@@ -273,7 +273,7 @@ def _add_export(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument(
         "--split", default="test", choices=("train", "validation", "test"), help="of the dataset; default test"
     )
-    parser.set_defaults(module="export", num_views=1)
+    parser.set_defaults(module="export", num_views=1, temporal_sampling=None, sampling_stride=None)
 
 
 def _add_demo(commands: argparse._SubParsersAction, common: list) -> None:

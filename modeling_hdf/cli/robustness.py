@@ -42,7 +42,7 @@ def _check_names(names: list[str] | None) -> None:
 
 def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path | None) -> Outcome:
     model, processor = load_classifier(arguments.model)
-    trained = recorded_training(arguments.model)
+    trained = recorded_training(arguments.model, arguments.dataset)
     for name, value in PROTOCOL.items():  # one uniform view, the same for every model
         setattr(arguments, name, value)
     data = chosen_data(arguments, trained, arguments.split)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.files import write_bytes
 from ..data.synthetic.dynamics import ClipFactors
 from ..data.synthetic.renderer import render_clip
 from ..data.video_encoding import encode_mp4
@@ -26,7 +27,7 @@ def write_examples(folder: Path) -> dict[str, Path]:
         top, left = ((size - _FACE) // 2 for size in _FRAME)
         frames[:, top : top + _FACE, left : left + _FACE] = face
         paths[name] = folder / f"{factors.label}.mp4"
-        paths[name].write_bytes(encode_mp4(frames, _FPS, 20.0))
+        write_bytes(paths[name], encode_mp4(frames, _FPS, 20.0))
     return paths
 
 

@@ -96,7 +96,7 @@ def _refuse_local_path(place: str, path: str | None) -> None:
 
 
 def _refuse_in_json(name: str, text: str) -> None:
-    """Checks every string of a JSON object after unescaping it, including keys and repeated keys."""
+    """Checks every string of a JSON object after unescaping it, including keys."""
     content = json.loads(text)
     class_names = {str(each) for key in _CLASS_NAMES for each in _names(content.get(key))}
     for line, each, is_key in _json_texts(text):

@@ -36,7 +36,6 @@ def escaped(text: str) -> str:
         ("a.json", json.dumps({"a": 1, "b": {"c": [TOKEN]}}, indent=1), 5),
         ("a.json", json.dumps({"a": 1, TOKEN: 1}, indent=1), 3),
         ("a.json", f'{{"a":\n"{escaped(TOKEN)}"}}', 2),
-        ("a.json", f'{{"a": "{TOKEN}",\n"a": 1}}', 1),
         ("a.json", json.dumps({"id2label": {"0": TOKEN}}), 1),
         ("a.json", json.dumps({"a": KEY}), 1),
         ("a.json", json.dumps({"command": "train.py --hub_token x"}), 1),
@@ -46,6 +45,12 @@ def test_a_secret_in_any_text_is_refused_with_its_line_and_not_shown(name, conte
     with pytest.raises(ValueError, match=f"{name}, line {line}: holds ") as error:
         check_files({"b.txt": b"b", name: content.encode()})
     assert not any(secret in str(error.value) for secret in (TOKEN, KEY, "geheim"))
+
+
+def test_a_name_given_twice_hides_no_secret():
+    with pytest.raises(ValueError, match="a.json: is not JSON .it gives 'a' twice") as error:
+        check_files({"a.json": f'{{"a": "{TOKEN}",\n"a": 1}}'.encode()})
+    assert TOKEN not in str(error.value)
 
 
 @pytest.mark.parametrize(
