@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from training import LUMINANCE
 
 from modeling_hdf import HDFConfig, HDFVideoProcessor
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import FER2013, SyntheticFaces
 
 HELD_OUT = 10  # one still in so many is for validation
-LUMINANCE = torch.tensor((0.299, 0.587, 0.114))  # ITU-R BT.601
 
 
 def prepare(data_dir: str) -> dict[str, torch.Tensor]:
@@ -56,7 +56,7 @@ def as_grey(rows: Iterable[dict], num_frames: int, edge: int) -> tuple[torch.Ten
     clips, labels = [], []
     for row in rows:
         clip = processor(row["clip"], return_tensors="pt").pixel_values[0].float()  # (T, 3, edge, edge)
-        grey = (clip * LUMINANCE[:, None, None]).sum(1).round().clamp(0, 255)
+        grey = (clip * torch.tensor(LUMINANCE)[:, None, None]).sum(1).round().clamp(0, 255)
         clips.append(grey.to(torch.uint8))
         labels.append(row["label"])
     return torch.stack(clips), torch.from_numpy(np.asarray(labels, dtype=np.int64))

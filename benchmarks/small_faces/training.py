@@ -20,7 +20,7 @@ from modeling_hdf.data import animate_stills
 from modeling_hdf.x3d_layers_hdf import TemporalConvolution
 
 MEAN, STD = 0.5, 0.25  # of the pixels that the model takes, for each colour alike
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in `preparation`
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
