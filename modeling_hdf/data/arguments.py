@@ -107,6 +107,8 @@ class DataArguments:
     num_views: int = field(default=1, metadata={"help": "Temporal views per test clip, averaged."})
 
     def __post_init__(self):
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"`dataset` is {self.dataset!r}; it must be a text, the names of datasets with commas.")
         for name in self.names:
             if name not in BUILDERS:
                 raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")

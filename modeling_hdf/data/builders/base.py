@@ -106,11 +106,22 @@ class ExpressionConfig(datasets.BuilderConfig):
                     raise ValueError(f"{self.data_dir}: the annotation lists no clip for {split}.")
             cut = "validation" in self.cut_splits and not self.peer_protocol
             if cut and "train" in there and "validation" not in there:
-                listing.clips = cut_split(
-                    listing.clips, "validation", self.validation_fraction, self.seed, listing.has_groups
+                file = next(iter(listing.files), None)
+                listing.clips = self.cut(
+                    listing.clips, "validation", self.validation_fraction, listing.has_groups, file
                 )
             self._listing = listing
         return self._listing
+
+    def cut(
+        self, clips: list[ListedClip], split: str, fraction: float, has_groups: bool, listed_in: str | None = None
+    ) -> list[ListedClip]:
+        """The clips with a split cut from the training clips, see [`cut_split`]. Its errors name the file that lists
+        the clips, or the folder."""
+        try:
+            return cut_split(clips, split, fraction, self.seed, has_groups)
+        except ValueError as error:
+            raise ValueError(f"{listed_in or self.data_dir}: {error}") from error
 
     def read_listing(self) -> Listing:
         """Reads the annotation files and finds the clips."""

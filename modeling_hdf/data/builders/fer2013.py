@@ -14,7 +14,7 @@ from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles, Depth, inspect_clips
 from .folder_files import clips_of_tree
 from .labels import resolve_labels, whole_number
-from .listing import SPLITS, ListedClip, Listing, PublishedCounts, cut_split
+from .listing import SPLITS, ListedClip, Listing, PublishedCounts
 from .still_tables import read_stills, still_as_png
 from .terms import FER2013_TERMS, Terms
 
@@ -102,7 +102,7 @@ class FER2013Config(ExpressionConfig):
         for clip, digest in zip(clips, digests, strict=True):
             if clip.split == "train":
                 first.setdefault(digest, clip)
-        cut = cut_split(list(first.values()), "validation", self.validation_fraction, self.seed, has_groups=False)
+        cut = self.cut(list(first.values()), "validation", self.validation_fraction, has_groups=False)
         splits = {digest: clip.split for digest, clip in zip(first, cut, strict=True)}
         return [
             replace(clip, split=splits[digest]) if clip.split == "train" else clip

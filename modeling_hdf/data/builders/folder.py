@@ -23,7 +23,7 @@ from .labels import (
     spelling_notes,
     whole_number,
 )
-from .listing import ListedClip, Listing, check_listing, cut_split
+from .listing import ListedClip, Listing, check_listing
 
 logger = logging.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class VideoFolderConfig(ExpressionConfig):
         if has_groups and not files:
             notes.append("groups: the folders within the class folders, such as of people")
         if "test" in self.cut_splits and not any(clip.split == "test" for clip in clips):
-            clips = cut_split(clips, "test", self.test_fraction, self.seed, has_groups)
+            clips = self.cut(clips, "test", self.test_fraction, has_groups, next(iter(files), None))
             notes.append(f"test split: {self.test_fraction:.0%} of the clips, cut with seed {self.seed}")
         if self.peer_protocol and any(clip.split == "validation" for clip in clips):
             raise ValueError(f"{self.data_dir}: gives a validation split, so `peer_protocol` has no meaning here.")

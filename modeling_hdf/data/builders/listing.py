@@ -181,6 +181,8 @@ def _cut_groups(labels: np.ndarray, groups: np.ndarray, name: str, fraction: flo
     if num_groups < 2:
         raise ValueError(f"No {name} split can be cut by whole groups: all training clips are of one group.")
     most = min(num_groups, np.unique(labels, return_counts=True)[1].max())
+    if most < 2:
+        raise ValueError(f"No {name} split can be cut from the training clips: each class has a single one.")
     num_folds = int(np.clip(round(1 / min(fraction, 1 - fraction)), 2, most))
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
