@@ -60,7 +60,13 @@ class TemporalConvolution(nn.Module):
     def _tap(self, x: torch.Tensor, k: int) -> torch.Tensor:
         weight = self.weight[:, :, k]
         padding = weight.shape[-1] // 2
-        frames = F.conv2d(x.flatten(0, 1), weight, stride=self.stride, padding=padding, groups=len(weight))
+        frames = x.flatten(0, 1)
+        if self.stride > 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu" and torch.is_grad_enabled():
+            # In bfloat16, oneDNN takes 25 times as long for the backward pass of a strided channel-wise convolution.
+            with torch.autocast("cpu", enabled=False):
+                y = F.conv2d(frames.float(), weight.float(), stride=self.stride, padding=padding, groups=len(weight))
+            return y.to(x.dtype).unflatten(0, x.shape[:2])
+        frames = F.conv2d(frames, weight, stride=self.stride, padding=padding, groups=len(weight))
         return frames.unflatten(0, x.shape[:2])
 
 

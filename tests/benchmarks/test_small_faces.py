@@ -25,7 +25,7 @@ def data() -> dict[str, torch.Tensor]:
 
 
 def train(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(COMMAND), "--output", str(folder), "--device", "cpu", "--steps", "4", "2"]
+    command = [sys.executable, str(COMMAND), "--output", str(folder), "--device", "cpu", "--steps", "4", "2", "2"]
     return subprocess.run([*command, *options], capture_output=True, text=True, timeout=600)
 
 
@@ -40,7 +40,7 @@ def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_p
     while (run := train(interrupted, "--minutes", "0", "--save-every", "2")).returncode:
         assert "run the command again to go on" in run.stderr, run.stderr
         stopped += 1
-    assert stopped == 1  # in the first stage; the second ends at its first save
+    assert stopped == 1  # in the first stage; the others end at their first save
     weights = [load_file(folder / "checkpoint" / "model.safetensors") for folder in (straight, interrupted)]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
@@ -50,7 +50,7 @@ def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_p
     assert model.config.calibration_temperature > 0
     assert len(model.hdf.dam) == 4
     steps = [(entry["stage"], entry["step"]) for entry in json.loads((straight / "curve.json").read_text())]
-    assert steps == [("stills", 4), ("clips", 2)]
+    assert steps == [("small", 4), ("stills", 2), ("clips", 2)]
 
     # A grey picture and its colours of the same luminance get the same answer.
     processor = HDFVideoProcessor.from_pretrained(straight / "checkpoint")
