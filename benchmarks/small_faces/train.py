@@ -12,7 +12,8 @@ only its Training part is used. The command runs in steps, each of which is skip
 4. `clips.safetensors`: those weights trained on stills, shown as clips, and rendered clips.
 5. `checkpoint/`: the model, calibrated on the held-out stills.
 
-Steps 2 to 4 go on where they were stopped. `--device cpu --steps 20 20 20` shows that they run, and that two runs give the same weights.
+Steps 2 to 4 go on where they were stopped. `--device cpu --steps 20 20 20` shows that they run, and that two runs give
+the same weights.
 """
 
 import argparse
