@@ -75,7 +75,7 @@ def test_evaluation_leaves_metrics_groups_and_a_picture(evaluated, saved):
     low, high = metrics["intervals"]["war"]
     assert low <= metrics["war"] <= high
     assert metrics["bootstrap"] == {"unit": "identity", "num_units": 4, "level": 0.95, "num_resamples": 50, "seed": 0}
-    assert {"yaw", "skin", "background", "fps"} <= set(metrics["groups"])
+    assert {"yaw", "skin", "age", "gender", "background", "fps"} <= set(metrics["groups"])
     assert not {"identity", "clip_id"} & set(metrics["groups"])
     about = {"model": str(saved), "dataset": "synthetic", "fold": None, "split": "test", "num_views": 1}
     assert metrics | about == metrics and metrics["across_datasets"] is None

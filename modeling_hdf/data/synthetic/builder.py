@@ -18,11 +18,12 @@ import numpy as np
 from ...configuration_hdf import EMOTIONS
 from ..video_encoding import encode_mp4
 from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
-from .renderer import render_clip
+from .renderer import person_traits, render_clip
 
 SPLITS = ("train", "validation", "test")
 # Streams of random numbers. Streams 0 to 2 belong to the clips of the three splits; these are shared by all clips.
 PERSON_STREAM, ORDER_STREAM = 5, 6
+_PERSONAL = ("age", "gender")  # traits of the person that are columns
 
 
 @dataclass
@@ -142,6 +143,8 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
     | `brightness` | factor on the light | 2^(-0.35 d) to 2^(0.35 d) |
     | `background` | `grey`, `colour`, `gradient`, `blobs` | `grey` if d = 0 |
     | `skin` | tone, 0 = light, 1 = dark; one per person | 0 to 1; 0.4 if d = 0 |
+    | `age` | share of the old shape in the blend with the young adult one; one per person | 0 to 0.6 |
+    | `gender` | how the shape presents, 0 = masculine, 1 = feminine; one per person | 0 to 1 |
     | `blinks` | number | 0 to 2 |
     | `talking` | strength of mouth motion by speech | 0 (60 % of the clips), else 0.15 d to 0.45 d, at most 1 |
     | `noise` | standard deviation in 8-bit levels | d to 5 d |
@@ -161,7 +164,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
     """
 
     # Part of the cache folder's name. Raise it with every change of pixels, factors or columns.
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")
     BUILDER_CONFIG_CLASS = SyntheticFacesConfig
     backgrounds = BACKGROUNDS
 
@@ -180,6 +183,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
             if field.name != "label":
                 features[field.name] = datasets.Value(types[field.type])
         features["background"] = datasets.ClassLabel(names=list(self.backgrounds))
+        features |= {name: datasets.Value("float64") for name in _PERSONAL}
         return datasets.DatasetInfo(
             description="Synthetic dynamic facial expressions, rendered from a CC0 parametric face.",
             features=datasets.Features(features),
@@ -212,4 +216,6 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
             frames = render_clip(factors, self.config.image_size, self.config.seed, clip_seed)
             clip_id = f"{split}_{index:05d}"
             clip = {"bytes": encode_mp4(frames, factors.fps, factors.compression), "path": f"{clip_id}.mp4"}
-            yield index, {"clip": clip, "clip_id": clip_id, **dataclasses.asdict(factors)}
+            traits = person_traits(self.config.seed, factors.identity)
+            personal = {name: getattr(traits, name) for name in _PERSONAL}
+            yield index, {"clip": clip, "clip_id": clip_id, **dataclasses.asdict(factors), **personal}

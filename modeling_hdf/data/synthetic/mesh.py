@@ -175,10 +175,30 @@ def _detail_groups() -> list[np.ndarray]:
     return [np.array(indices) for indices in groups.values()]
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What a person's shape is blended from.
+
+    Attributes:
+        ancestry: convex weights of the shapes `african`, `asian` and `caucasian`.
+        gender: how the shape presents: 0 = masculine, 1 = feminine.
+        age: share of the old shape in the blend with the young adult one, 0 to 0.6.
+    """
+
+    ancestry: dict[str, float]
+    gender: float
+    age: float
+
+
+def draw_traits(rng: np.random.Generator) -> Traits:
+    """Draw the traits of one person; the first that a generator of [`make_identity`] draws."""
+    ancestry = dict(zip(("african", "asian", "caucasian"), rng.dirichlet((0.7, 0.7, 0.7)).tolist(), strict=True))
+    return Traits(ancestry, gender=float(rng.uniform(0.0, 1.0)), age=float(1.0 - rng.uniform(0.4, 1.0)))
+
+
 def _macro_weights(rng: np.random.Generator) -> np.ndarray:
     """Convex weights of the identity macros, `(48,)`: ancestry x gender x age, then gender x age x muscle x weight."""
-    ancestry = dict(zip(("african", "asian", "caucasian"), rng.dirichlet((0.7, 0.7, 0.7)), strict=True))
-    female, young = rng.uniform(0.0, 1.0), rng.uniform(0.4, 1.0)
+    traits = draw_traits(rng)
     muscle, weight = rng.dirichlet((1.5, 2.0, 1.5)), rng.dirichlet((1.0, 2.5, 1.0))
     build = {
         f"{m}muscle-{w}weight": muscle[i] * weight[j]
@@ -188,8 +208,9 @@ def _macro_weights(rng: np.random.Generator) -> np.ndarray:
     weights = []
     for name in _pack()["macro_names"]:
         first, gender, age, *rest = str(name).split("-")
-        share = (female if gender == "female" else 1.0 - female) * (young if age == "young" else 1.0 - young)
-        weights.append(share * (build["-".join(rest)] if first == "universal" else ancestry[first]))
+        share = traits.gender if gender == "female" else 1.0 - traits.gender
+        share *= 1.0 - traits.age if age == "young" else traits.age
+        weights.append(share * (build["-".join(rest)] if first == "universal" else traits.ancestry[first]))
     return np.array(weights, np.float32)
 
 

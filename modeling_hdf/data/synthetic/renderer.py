@@ -6,7 +6,7 @@ All frames of a clip are drawn together at twice the requested size and then ave
 import numpy as np
 
 from .dynamics import ClipFactors, head_pose, unit_weights
-from .mesh import Identity, load_mesh, make_identity
+from .mesh import Identity, Traits, draw_traits, load_mesh, make_identity
 
 SUPERSAMPLING = 2
 FRAMES_AT_ONCE = 2
@@ -228,6 +228,15 @@ def make_background(kind: str, size: int, rng: np.random.Generator) -> np.ndarra
     return image.astype(np.float32)
 
 
+def _person(seed: int, identity: int) -> np.random.Generator:
+    return np.random.default_rng([seed, IDENTITY_STREAM, identity])
+
+
+def person_traits(seed: int, identity: int) -> Traits:
+    """The traits of the person whom [`render_clip`] draws with the same `seed` for the number `identity`."""
+    return draw_traits(_person(seed, identity))
+
+
 def render_clip(
     factors: ClipFactors, image_size: int = 64, seed: int = 0, clip_seed: tuple[int, ...] = (0,)
 ) -> np.ndarray:
@@ -254,7 +263,7 @@ def render_clip(
     ```
     """
     rng = np.random.default_rng([seed, PIXEL_STREAM, *clip_seed])
-    identity = make_identity(np.random.default_rng([seed, IDENTITY_STREAM, factors.identity]), factors.skin)
+    identity = make_identity(_person(seed, factors.identity), factors.skin)
     vertices = animate(identity, unit_weights(factors, rng), factors.num_frames)
     angles, shifts = head_pose(factors, rng)
     points = project(identity, vertices, angles, shifts, factors.zoom, image_size * SUPERSAMPLING)

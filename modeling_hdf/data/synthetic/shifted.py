@@ -128,7 +128,7 @@ class ShiftedSyntheticFaces(SyntheticFaces):
     """
 
     # Part of the cache folder's name. Raise it with every change of pixels, factors or columns.
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")
     BUILDER_CONFIG_CLASS = ShiftedFacesConfig
     backgrounds = BACKGROUNDS + SHIFTED_BACKGROUNDS
 

@@ -17,6 +17,8 @@ from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import ClipFactors, SyntheticFaces, SyntheticFacesConfig, encode_mp4, render_clip
 from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
 from modeling_hdf.data.synthetic.dynamics import expression_envelope, expression_weights
+from modeling_hdf.data.synthetic.mesh import ASSET_FILE, load_mesh, make_identity
+from modeling_hdf.data.synthetic.renderer import IDENTITY_STREAM
 
 TINY = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 NUISANCE = (
@@ -120,6 +122,25 @@ def test_every_column_is_stored_as_it_was_drawn(clips):
             assert stream.average_rate == row["fps"]
             assert (stream.width, stream.height) == (32, 32)
             assert stream.frames == round(drawn.duration * drawn.fps)
+
+
+def test_age_and_gender_are_those_of_the_persons_shape(clips):
+    """Found again in the drawn vertices: the mesh is linear in the shapes that the columns are shares of."""
+    mesh, names = load_mesh(), np.load(ASSET_FILE)["macro_names"].tolist()
+    pack = np.load(ASSET_FILE)
+    shapes = [*pack["macro"], *pack["detail"]]
+    design = np.stack([shape[mesh.kept].ravel() / 1000.0 for shape in shapes], axis=1)
+    for row in clips["train"].select([0, 7]):
+        person = make_identity(np.random.default_rng([0, IDENTITY_STREAM, row["identity"]]))
+        found = np.linalg.lstsq(design, (person.vertices - mesh.rest).ravel(), rcond=None)[0]
+        weights = {name: found[index] for index, name in enumerate(names) if not name.startswith("universal")}
+        assert sum(weights.values()) == pytest.approx(1.0, abs=1e-2)
+        assert sum(value for name, value in weights.items() if "-female-" in name) == pytest.approx(
+            row["gender"], abs=1e-2
+        )
+        assert sum(value for name, value in weights.items() if name.endswith("-old")) == pytest.approx(
+            row["age"], abs=1e-2
+        )
 
 
 def test_label_names_are_in_dfew_order(clips):
