@@ -38,7 +38,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", help="FER2013 as its builder takes it; needed for step 1")
     parser.add_argument("--output", type=Path, default=Path("outputs/small_faces"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, nargs=3, default=(8000, 8000, 1000), help="optimizer steps of the stages")
+    parser.add_argument(
+        "--steps", type=int, nargs=3, default=(10000, 6000, 1000), help="optimizer steps of the stages"
+    )
     parser.add_argument("--save-every", type=int, default=500, help="steps between two saves and validations")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a save after so long")
     return parser.parse_args()
@@ -66,9 +68,9 @@ def main() -> None:
     forget_neighbours(small)
     stages = (
         # Weak augmentation at first: a small network learns much faster from faces that it sees as they are.
-        (small, Stage("small", options.steps[0], 128, 0, learning_rate=3e-3, last=0.5, strength=(0.3, 1.0))),
-        (whole, Stage("stills", options.steps[1], 128, 0, learning_rate=2e-3, seed=10)),
-        (model, Stage("clips", options.steps[2], stills=32, clips=32, learning_rate=1e-3, seed=20)),
+        (small, Stage("small", options.steps[0], 3e-3, stills=128, last=0.5, strength=(0.3, 1.0))),
+        (whole, Stage("stills", options.steps[1], 2e-3, stills=128, seed=10)),
+        (model, Stage("clips", options.steps[2], 1e-3, stills=64, moving=8, clips=24, seed=20)),
     )
     record = options.output / "curve.json"
     started = time.monotonic()

@@ -11,11 +11,11 @@ import torch
 from augmentation import Draws, augment
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, recall_score
-from steps import Step
 from torch import nn
 from torch.nn import functional as F
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification
+from modeling_hdf.batch_norm_hdf import GlobalBatchNorm
 from modeling_hdf.data import animate_stills
 from modeling_hdf.x3d_layers_hdf import TemporalConvolution
 
@@ -30,7 +30,8 @@ class Stage:
     Attributes:
         name: of its files.
         steps: optimizer steps.
-        stills: stills in a batch; as single frames in the first stage, as clips in the second.
+        stills: stills in a batch, as single frames.
+        moving: further stills in a batch, as clips.
         clips: rendered clips in a batch.
         learning_rate: at its peak.
         last: share of the learning rate at the last step.
@@ -40,9 +41,10 @@ class Stage:
 
     name: str
     steps: int
-    stills: int
-    clips: int
     learning_rate: float
+    stills: int
+    moving: int = 0
+    clips: int = 0
     last: float = 0.0
     strength: tuple[float, float] = (1.0, 1.0)
     weight_decay: float = 0.05
@@ -116,38 +118,51 @@ class Batches:
         """All sources of random numbers."""
         return [*(sampler.generator for sampler in self.samplers.values()), self.draws.generator]
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+        """Batches as lists of parts: single frames, and clips if the stage has any."""
         while True:
             weak, strong = self.stage.strength
             strength = weak + (strong - weak) * min(1.0, 2 * self.drawn / self.stage.steps)
             self.drawn += 1
-            parts, labels = [], []
-            for name, count in (("stills", self.stage.stills), ("clips", self.stage.clips)):
-                if count:
-                    chosen = self.samplers[name].draw(count).to(self.device)
-                    views = self.data[name][chosen].float() / 255
-                    parts.append(augment(self._as_clips(views), self.draws, strength))
-                    labels.append(self.data[f"{name}.labels"][chosen])
-            clips, targets = torch.cat(parts), F.one_hot(torch.cat(labels), 7).float()
-            if self.draws.number(0, 1) < self.stage.mixed:
-                clips, targets = self._mixed(clips, targets)
-            yield as_pixels(resized(clips, self.edge)), targets * (1 - self.stage.smoothing) + self.stage.smoothing / 7
+            views, labels = self._views("stills", self.stage.stills)
+            parts = [self._part(views[:, None, None], labels, strength)]
+            if self.stage.clips:
+                views, labels = self._views("stills", self.stage.moving)
+                clips, labels_of_clips = self._views("clips", self.stage.clips)
+                clips = torch.cat([self._moving(views), clips[:, :, None]])
+                parts.append(self._part(clips, torch.cat([labels, labels_of_clips]), strength))
+            yield parts
 
-    def _as_clips(self, views: torch.Tensor) -> torch.Tensor:
-        """Clips `(B, T, 1, H, W)` from stills `(B, H, W)` or clips `(B, T, H, W)`."""
-        if views.ndim == 4:
-            return views[:, :, None]
-        if not self.stage.clips:
-            return views[:, None, None]
-        half = len(views) // 2  # the others do not move at all
-        still = views[half:, None, None].expand(-1, self.num_frames, -1, -1, -1)
-        return torch.cat([animate_stills(views[:half, None], self.num_frames, self.draws.generator), still])
+    def _views(self, name: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stills `(B, H, W)` or clips `(B, T, H, W)`, from 0 to 1, and their labels."""
+        chosen = self.samplers[name].draw(count).to(self.device)
+        return self.data[name][chosen].float() / 255, self.data[f"{name}.labels"][chosen]
+
+    def _moving(self, stills: torch.Tensor) -> torch.Tensor:
+        """Stills `(B, H, W)` as clips `(B, T, 1, H, W)`, half of which do not move at all."""
+        half = len(stills) // 2
+        frozen = stills[half:, None, None].expand(-1, self.num_frames, -1, -1, -1)
+        return torch.cat([animate_stills(stills[:half, None], self.num_frames, self.draws.generator), frozen])
+
+    def _part(self, clips: torch.Tensor, labels: torch.Tensor, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random views as the model takes them, and soft targets `(B, 7)`."""
+        clips, targets = augment(clips, self.draws, strength), F.one_hot(labels, 7).float()
+        if self.draws.number(0, 1) < self.stage.mixed:
+            clips, targets = self._mixed(clips, targets)
+        return as_pixels(resized(clips, self.edge)), targets * (1 - self.stage.smoothing) + self.stage.smoothing / 7
 
     def _mixed(self, clips: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412) of each clip with another of the batch."""
         order = torch.randperm(len(clips), generator=self.draws.generator).to(clips.device)
         share = self.draws.number(0, 0.5)
         return clips.lerp(clips[order], share), targets.lerp(targets[order], share)
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Leaves gains and statistics of batch norms as they are: single frames and clips then pass the same norms."""
+    for module in model.modules():
+        if isinstance(module, GlobalBatchNorm):
+            module.weight.requires_grad_(False)
 
 
 def predict(model: nn.Module, clips: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
@@ -175,15 +190,42 @@ def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 def validate(
     model: nn.Module, data: dict[str, torch.Tensor], num_frames: int, with_clips: bool = True
 ) -> dict[str, float]:
-    """Scores on the held-out stills, as single frames and as clips of one repeated frame, and on rendered clips."""
+    """Scores on the held-out stills, on the first of them as clips of one repeated frame, and on rendered clips."""
     stills, labels = data["validation_stills"], data["validation_stills.labels"]
     found = {f"stills_{name}": value for name, value in scores(predict(model, stills), labels).items()}
     if not with_clips:
         return found
-    repeated = torch.cat([predict(model, part[:, None].expand(-1, num_frames, -1, -1)) for part in stills.split(512)])
-    found |= {f"repeated_{name}": value for name, value in scores(repeated, labels).items()}
+    repeated = predict(model, stills[:512, None].expand(-1, num_frames, -1, -1))
+    found |= {f"repeated_{name}": value for name, value in scores(repeated, labels[:512]).items()}
     clips = predict(model, data["validation_clips"])
     return found | {f"clips_{n}": value for n, value in scores(clips, data["validation_clips.labels"]).items()}
+
+
+def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and kernels alone, not on DAM."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decayed = [p for name, p in trained if p.ndim >= 2 and "dam" not in name]
+    others = [p for name, p in trained if p.ndim < 2 or "dam" in name]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups)
+
+
+def take_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, parts: list[tuple[torch.Tensor, torch.Tensor]]
+) -> float:
+    """A step on the cross-entropy with soft targets, under bfloat16; returns its mean over all parts."""
+    total = sum(len(targets) for _, targets in parts)
+    mean = 0.0
+    optimizer.zero_grad(set_to_none=True)
+    for clips, targets in parts:
+        with torch.autocast(clips.device.type, torch.bfloat16, cache_enabled=False):
+            logits = model(clips).logits
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum") / total
+        loss.backward()
+        mean += loss.item()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return mean
 
 
 def train_stage(
@@ -218,12 +260,14 @@ def train_stage(
     for weight in model.parameters():
         if weight.ndim == 4:  # of an ordinary convolution
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    if stage.clips:
+        freeze_statistics(model)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=partial(_average, decay=stage.decay_of_average), use_buffers=True
     )
-    take_step = Step(model, stage.weight_decay)
-    batches = Batches(data, stage, model.config, take_step.device)
-    parts = {"model": model, "average": average, "optimizer": take_step.optimizer}
+    optimizer = make_optimizer(model, stage.weight_decay)
+    batches = Batches(data, stage, model.config, next(model.parameters()).device)
+    parts = {"model": model, "average": average, "optimizer": optimizer}
     done, curve = 0, []
     if unfinished.exists():
         done, curve = _restore(unfinished, stage, parts, batches)
@@ -231,12 +275,14 @@ def train_stage(
     batch = iter(batches)
     for step in range(done + 1, stage.steps + 1):
         model.train()
-        loss = take_step(*next(batch), stage.learning_rate * _rate(step - 1, stage))
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate * _rate(step - 1, stage)
+        loss = take_step(model, optimizer, next(batch))
         average.update_parameters(model)
         if step % save_every == 0 or step == stage.steps:
             found = validate(average.module, data, num_frames, with_clips=stage.clips > 0)
             elapsed = time.monotonic() - started
-            curve.append({"stage": stage.name, "step": step, "loss": loss.item(), "seconds": elapsed, **found})
+            curve.append({"stage": stage.name, "step": step, "loss": loss, "seconds": elapsed, **found})
             print({k: round(v, 4) if isinstance(v, float) else v for k, v in curve[-1].items()}, flush=True)
             if step < stage.steps:
                 generators = [generator.get_state() for generator in batches.generators]
