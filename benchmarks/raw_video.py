@@ -3,12 +3,13 @@ Frames per second of `hdf predict` on a raw video, against a straightforward loo
 its memory for videos of 1, 10 and 120 minutes; all on one thread.
 
     python benchmarks/raw_video.py speed VIDEO
-    python benchmarks/raw_video.py memory VIDEO --minutes 1 10 120
+    python benchmarks/raw_video.py memory VIDEO --minutes 1 10 120 --fps 2 --width 320
     python benchmarks/raw_video.py fer VIDEO        # in an environment with fer==25.10.3 and setuptools<81
 
 The loop decodes all frames, looks for faces in each at full size, and classifies one window at a time. The command
-also compares the labels of both. Memory is the peak of a fresh process; the videos repeat VIDEO without encoding it
-again.
+also compares boxes, probabilities and labels of both, and, not timed, of a loop that looks for faces at the scale of
+`hdf predict`: YuNet's boxes depend on it. Memory is the peak of a fresh process; the videos repeat VIDEO, made smaller
+and slower on request to save time, without encoding it again.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch and OpenCV are imported
 
@@ -29,7 +31,7 @@ def cpu_seconds() -> float:
 
 
 def speed(video: str, model: str, repeats: int) -> dict:
-    """Frames per CPU second of both ways, the best of several runs, and the share of rows with equal labels."""
+    """Frames per CPU second of both ways, the best of several runs, and how far they agree."""
     import av
     import cv2
     import torch
@@ -50,21 +52,42 @@ def speed(video: str, model: str, repeats: int) -> dict:
         start = cpu_seconds()
         rows = straightforward(video, analyzer)
         loop.append(cpu_seconds() - start)
-    expected = [(row.start, row.label) for row in timeline.rows if row.person == 1]
-    equal = [found == row for found, row in zip(rows, expected, strict=False)]
+    expected = [row for row in timeline.rows if row.person == 1]
+    same_scale = straightforward(video, analyzer, analyzer.detector.max_side)
     return {
         "frames": num_frames,
         "hdf predict, frames per CPU second": num_frames / min(ours),
         "loop, frames per CPU second": num_frames / min(loop),
         "times faster": min(loop) / min(ours),
         "rows": len(expected),
-        "rows of the loop": len(rows),
-        "equal labels": sum(equal) / max(1, len(equal)),
+        "agreement with the loop": agreement(expected, rows),
+        "agreement with a loop that looks at the same scale": agreement(expected, same_scale),
     }
 
 
-def straightforward(video: str, analyzer) -> list[tuple[float, str]]:
-    """Start and label of each half second of the largest face, by the plainest way."""
+LoopRow = tuple[float, Any, Any]  # start, probabilities `(num_classes,)`, mean box `(4,)`
+
+
+def agreement(rows: list, others: list[LoopRow]) -> dict:
+    """IoU of the boxes, difference of the probabilities, and share of equal labels, by the start of the rows."""
+    import numpy as np
+
+    from modeling_hdf.faces.tracking import box_iou
+
+    found = {round(start, 3): (probabilities, box) for start, probabilities, box in others}
+    pairs = [(row, *found[round(row.start, 3)]) for row in rows if round(row.start, 3) in found]
+    differences = [np.abs(row.probabilities - probabilities) for row, probabilities, _ in pairs]
+    return {
+        "rows in both": len(pairs),
+        "mean IoU of boxes": float(np.mean([box_iou(row.box[None], box[None]) for row, _, box in pairs])),
+        "mean difference of probabilities": float(np.mean(differences)),
+        "median of the largest difference of a row": float(np.median([each.max() for each in differences])),
+        "equal labels": float(np.mean([row.probabilities.argmax() == each.argmax() for row, each, _ in pairs])),
+    }
+
+
+def straightforward(video: str, analyzer, max_side: int | None = None) -> list[LoopRow]:
+    """The half seconds of the largest face, by the plainest way; frames are searched at full size by default."""
     import av
     import numpy as np
     import torch
@@ -78,7 +101,7 @@ def straightforward(video: str, analyzer) -> list[tuple[float, str]]:
     pictures = [frame.to_ndarray(format="rgb24") for frame in decoded]
     times = np.array([float(frame.pts * frame.time_base) for frame in decoded])
     end = times[-1] + float(decoded[-1].duration * decoded[-1].time_base)
-    detector = FaceDetector(max_side=None)
+    detector = FaceDetector(max_side=max_side)
     found = {}
     for index, picture in enumerate(pictures):
         faces = [detector.refine(picture, face) for face in detector(picture)]
@@ -108,7 +131,8 @@ def straightforward(video: str, analyzer) -> list[tuple[float, str]]:
             for begin, result in zip(begins, results, strict=True)
             if begin <= start + 1e-6 and begin + 2.0 >= stop - 1e-6
         ]
-        rows.append((float(start), analyzer.labels[int(np.mean(covering, axis=0).argmax())]))
+        box = track.boxes[(starts >= start - 1e-6) & (starts < stop)].mean(axis=0)
+        rows.append((float(start), np.mean(covering, axis=0), box))
     return rows
 
 
@@ -130,17 +154,41 @@ def fer_speed(video: str) -> dict:
     return {"frames": count, "fer, frames per CPU second": count / (cpu_seconds() - start)}
 
 
-def memory(video: str, model: str, minutes: list[float]) -> dict:
+def memory(video: str, model: str, minutes: list[float], fps: int | None, width: int | None) -> dict:
     """Peak memory in MB of `hdf predict` by the length of the video in minutes, each in a process of its own."""
-    peaks = {}
+    result = {}
     with tempfile.TemporaryDirectory() as folder:
+        if fps or width:
+            smaller = str(Path(folder) / "smaller.mp4")
+            shrink(video, smaller, fps, width)
+            video = smaller
         for length in minutes:
             path = str(Path(folder) / f"{length:g}.mp4")
             repeat(video, path, length * 60.0)
             command = [sys.executable, __file__, "peak", path, "--model", model]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            peaks[f"{length:g} minutes, peak MB"] = json.loads(output)
-    return peaks
+            result[f"{length:g} minutes"] = json.loads(output)
+    return result
+
+
+def shrink(video: str, path: str, fps: int | None, width: int | None) -> None:
+    """Writes a video with so many frames per second and pixels of width."""
+    import av
+
+    with av.open(video) as source, av.open(path, "w") as output:
+        stream = source.streams.video[0]
+        width = width or stream.width
+        height = round(stream.height * width / stream.width / 2) * 2
+        target = output.add_stream("libx264", rate=fps or round(stream.average_rate))
+        target.width, target.height, target.pix_fmt = width, height, "yuv420p"
+        count = 0
+        for frame in source.decode(stream):
+            if not fps or frame.time * fps >= count - 1e-6:
+                small = frame.reformat(width=width, height=height, format="yuv420p")
+                small.pts, small.time_base = count, 1 / target.codec_context.rate
+                output.mux(target.encode(small))
+                count += 1
+        output.mux(target.encode())
 
 
 def repeat(video: str, path: str, seconds: float) -> None:
@@ -162,14 +210,19 @@ def repeat(video: str, path: str, seconds: float) -> None:
             shift += period
 
 
-def peak(video: str, model: str) -> float:
+def peak(video: str, model: str) -> dict:
     import torch
 
     from modeling_hdf.inference import analyze
 
     torch.set_num_threads(1)
-    analyze(video, model, device="cpu")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    timeline = analyze(video, model, device="cpu")
+    return {
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "seconds of video": timeline.end - timeline.start,
+        "rows": len(timeline.rows),
+        "CPU seconds": cpu_seconds(),
+    }
 
 
 def main() -> None:
@@ -179,11 +232,13 @@ def main() -> None:
     from_command.add_argument("--model", default="hdf-tiny-synthetic")
     from_command.add_argument("--repeats", type=int, default=3)
     from_command.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 120])
+    from_command.add_argument("--fps", type=int, help="memory: of the repeated video; default: as it is")
+    from_command.add_argument("--width", type=int, help="memory: of the repeated video, in pixels; default: as it is")
     options = from_command.parse_args()
     if options.what == "speed":
         result = speed(options.video, options.model, options.repeats)
     elif options.what == "memory":
-        result = memory(options.video, options.model, options.minutes)
+        result = memory(options.video, options.model, options.minutes, options.fps, options.width)
     elif options.what == "peak":
         result = peak(options.video, options.model)
     else:

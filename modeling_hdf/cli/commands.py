@@ -101,6 +101,13 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument("--whole", action="store_true", help="take clips as they are: each shows one face, cropped")
     parser.add_argument("--top", type=at_least(1), default=3, metavar="N", help="--whole: classes to print; default 3")
     parser.add_argument("--batch-size", type=at_least(1), default=8, help="windows per batch; default 8")
+    parser.add_argument(
+        "--workers",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="videos at once, each in a process that loads the model; default 1",
+    )
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default: as saved")
     parser.set_defaults(module="predict")

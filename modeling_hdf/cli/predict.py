@@ -8,15 +8,19 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..data.files import read_json
+from tqdm import tqdm
+
+from ..data.files import OutputError, read_json
 from ..inference import Timeline, VideoAnalyzer, load_classifier, predict_video
 from ..inference.analysis import ProgressBar
 from ..inference.classifier import class_names, move
 from ..inference.inputs import Input, find_inputs
 from ..inference.output_folder import OutputFolder, OutputSettings
 from ..inference.timeline import rename
+from ..inference.workers import Result, analyze_in_processes, keep_result
 from .outcome import Outcome
 
+_OPTIONS = ("window", "hop", "same_person", "batch_size", "device", "dtype")  # of the analyzer
 _MOST_PEOPLE = 10  # that the summary of a video names
 
 
@@ -25,22 +29,16 @@ def run(arguments: argparse.Namespace) -> Outcome:
     for option in ("annotate", "plot", "subtitles"):
         if getattr(arguments, option) and not arguments.output:
             raise ValueError(f"--{option} needs --output DIR, the folder for its files.")
+    if arguments.whole and (arguments.output or arguments.workers > 1):
+        raise ValueError("--whole prints one answer per clip, in one process: leave out --output and --workers.")
     videos = find_inputs(arguments.inputs, arguments.output)
     names = read_json(arguments.labels, "It must map class names to new names.") if arguments.labels else {}
     if arguments.whole:
         return _whole(arguments, videos, names)
-    analyzer = VideoAnalyzer(
-        arguments.model,
-        window=arguments.window,
-        hop=arguments.hop,
-        same_person=arguments.same_person,
-        labels=names,
-        batch_size=arguments.batch_size,
-        device=arguments.device,
-        dtype=arguments.dtype,
-    )
+    options = {name: getattr(arguments, name) for name in _OPTIONS} | {"labels": names}
+    analyzer = VideoAnalyzer(arguments.model, **options)
     if not arguments.output:
-        return _report(_analyze(analyzer, videos, arguments.quiet))
+        return _report(_analyze(arguments, analyzer, options, videos), arguments.json)
     settings = OutputSettings(
         *(arguments.model, arguments.window, arguments.hop, arguments.same_person, analyzer.labels, arguments.format)
     )
@@ -50,46 +48,50 @@ def run(arguments: argparse.Namespace) -> Outcome:
         missing = [video for video in videos if not output.is_done(video)]
         if len(missing) < len(videos):
             print(f"{len(videos) - len(missing)} of {len(videos)} videos were done before")
-        outcome = _report(_written(output, _analyze(analyzer, missing, arguments.quiet)))
-        output.write_summary(videos)
+        try:
+            outcome = _report(_analyze(arguments, analyzer, options, missing, output), arguments.json)
+            output.write_summary(videos)
+        except OutputError as error:
+            raise ValueError(f"{error}. Finished videos are kept; run the same command again to go on.") from error
     print(f"tables: {output.folder}")
     return outcome
 
 
-Result = tuple[Input, Timeline | OSError | ValueError]
-
-
-def _analyze(analyzer: VideoAnalyzer, videos: list[Input], quiet: bool) -> Iterator[Result]:
-    """Each video with its timeline, or with the error if it cannot be read."""
-    readable = [video for video in videos if not video.problem]
+def _analyze(
+    arguments: argparse.Namespace,
+    analyzer: VideoAnalyzer,
+    options: dict[str, Any],
+    videos: list[Input],
+    output: OutputFolder | None = None,
+) -> Iterator[tuple[Input, Result]]:
+    """Each video with its timeline, or with the error if it cannot be read. Writes their files."""
     yield from ((video, ValueError(video.problem)) for video in videos if video.problem)
-    with nullcontext() if quiet or not sys.stderr.isatty() else ProgressBar() as bar:
+    readable = [video for video in videos if not video.problem]
+    shows_bar = not arguments.quiet and sys.stderr.isatty()
+    if min(arguments.workers, len(readable)) > 1:
+        results = analyze_in_processes(readable, arguments.workers, arguments.model, options, output)
+        yield from tqdm(results, total=len(readable), unit="video", disable=not shows_bar)
+        return
+    with ProgressBar() if shows_bar else nullcontext() as bar:
         results = analyzer.analyze_all((video.video for video in readable), progress=bar)
         for video, (_, result) in zip(readable, results, strict=True):
-            if isinstance(result, Timeline):
-                result.video = video.name
-            yield video, result
+            yield video, keep_result(video, result, output)
 
 
-def _written(output: OutputFolder, results: Iterator[Result]) -> Iterator[Result]:
-    for video, result in results:
-        if isinstance(result, Timeline):
-            output.write(video, result)
-        yield video, result
-
-
-def _report(results: Iterator[Result]) -> Outcome:
+def _report(results: Iterator[tuple[Input, Result]], as_json: bool) -> Outcome:
     """Prints a summary of each video as it comes; failures follow at the end."""
-    value: dict[str, Any] = {"videos": {}, "failures": {}}
+    videos: dict[str, Any] = {}
+    failures: dict[str, str] = {}
     for video, result in results:
         if isinstance(result, Timeline):
             print(*summary_lines(video.name, result), sep="\n")
-            value["videos"][video.name] = _as_json(result)
+            if as_json:
+                videos[video.name] = _as_json(result)
         else:
-            value["failures"][video.name] = str(result)
-    for video, message in value["failures"].items():
+            failures[video.name] = str(result)
+    for video, message in failures.items():
         print(f"{video}: not analysed: {message}", file=sys.stderr)
-    return Outcome(value, code=1 if value["failures"] else 0)
+    return Outcome({"videos": videos, "failures": failures}, code=1 if failures else 0)
 
 
 def _as_json(timeline: Timeline) -> dict[str, Any]:

@@ -24,6 +24,9 @@ _LOCK, _EARLIER = ".lock", ".earlier"
 class OutputError(OSError):
     """The output cannot be written, for example because the disk is full. `filename` is the requested file."""
 
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written ({self.strerror})"
+
 
 @contextmanager
 def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .files import write_json
+from .files import OutputError, write_json
 
 LOCK_FILE = ".hdf-run.lock"
 HOLDER_FILE = ".hdf-run.json"  # beside the lock, because some systems cannot read a held lock
@@ -37,7 +37,7 @@ def folder_lock(folder: str | os.PathLike, command: str, *, beside: bool = False
 
     Raises:
         FolderInUseError: if another process holds the folder; the message names it.
-        OSError: if the folder cannot be created or written to.
+        OutputError: if the folder cannot be created or written to.
 
     Example:
 
@@ -49,15 +49,17 @@ def folder_lock(folder: str | os.PathLike, command: str, *, beside: bool = False
     target = Path(os.path.abspath(folder))
     place, prefix = (target.parent, f".{target.name}") if beside else (target, "")
     is_new = not place.exists()
-    place.mkdir(parents=True, exist_ok=True)
     lock_file, holder = place / f"{prefix}{LOCK_FILE}", place / f"{prefix}{HOLDER_FILE}"
     lock = FileLock(lock_file)
     try:
+        place.mkdir(parents=True, exist_ok=True)
         _acquire(lock, holder)
     except Timeout:
         raise FolderInUseError(
             f"{folder}: {_describe(holder)} works in this folder; wait until it ends, or give another folder."
         ) from None
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror, os.fspath(folder)) from error
     try:
         about = {"command": command, "process": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         write_json(holder, about)

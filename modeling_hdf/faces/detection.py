@@ -5,6 +5,7 @@ Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intellige
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,8 +63,12 @@ class FaceDetector:
         weights = yunet_weights()
         import cv2
 
-        self._net = cv2.FaceDetectorYN.create(
-            str(weights), "", (320, 320), score_threshold, _NON_MAXIMUM_SUPPRESSION, _MOST_FACES
+        # OpenCV plans a network anew for each change of its input size: one for frames, one for closer looks.
+        self._net, self._close_net = (
+            cv2.FaceDetectorYN.create(
+                str(weights), "", (320, 320), score_threshold, _NON_MAXIMUM_SUPPRESSION, _MOST_FACES
+            )
+            for _ in range(2)
         )
 
     def __call__(self, frame: Frame | np.ndarray) -> np.ndarray:
@@ -76,7 +81,7 @@ class FaceDetector:
         if isinstance(frame, np.ndarray):
             frame = PictureFrame(frame, frame.shape[:2])
         picture = frame.rgb(self.max_side)
-        faces = self._detect(picture)
+        faces = _detect(self._net, picture)
         faces[:, 0:14:2] *= frame.size[1] / picture.shape[1]
         faces[:, 1:14:2] *= frame.size[0] / picture.shape[0]
         return faces
@@ -99,7 +104,7 @@ class FaceDetector:
         centre, side = np.array([left + width / 2.0, top + height / 2.0]), max(width, height) * _CLOSE_SIDE
         refined = face
         for _ in range(_CLOSE_LOOKS):
-            close = self._detect(cut_square(picture, np.array([*centre, side, angle]), _CLOSE_SIZE))
+            close = _detect(self._close_net, cut_square(picture, np.array([*centre, side, angle]), _CLOSE_SIZE))
             if not len(close):
                 break
             best = close[np.argmax(close[:, 2] * close[:, 3])]
@@ -113,12 +118,14 @@ class FaceDetector:
                 break
         return refined
 
-    def _detect(self, picture: np.ndarray) -> np.ndarray:
-        import cv2
 
-        self._net.setInputSize(picture.shape[1::-1])
-        _, faces = self._net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        return np.empty((0, 15), np.float32) if faces is None else faces
+def _detect(net: Any, picture: np.ndarray) -> np.ndarray:
+    """Faces `(n, 15)` that a `cv2.FaceDetectorYN` finds in a picture, in its pixels."""
+    import cv2
+
+    net.setInputSize(picture.shape[1::-1])
+    _, faces = net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return np.empty((0, 15), np.float32) if faces is None else faces
 
 
 def cut_square(picture: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:

@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from ..data.files import OutputError, remove_parts
 from ..data.locks import folder_lock
+from ..data.processes import blocked_interrupts, follow_parent, usable_cores
 from .detection import yunet_weights
 from .folders import Clip, CropSettings, Inventory, crop_clip, find_clips
 from .interruption import Interruption
@@ -101,22 +100,10 @@ def _listing(title: str, messages: list[str]) -> list[str]:
     return [f"{title}:", *shown] + ([f"  and {rest} more"] if rest > 0 else [])
 
 
-def usable_cores() -> int:
-    """Number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _exit_with_parent() -> None:
-    """End this worker when the parent is killed; otherwise it would wait for work forever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
 def _start_worker() -> None:
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_parent()
     cv2.setNumThreads(1)  # one process per core
 
 
@@ -131,19 +118,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
-
-
-@contextmanager
-def _blocked_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from processes started in this block, even while they import; this process gets it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @dataclass
@@ -190,7 +164,7 @@ class _Run:
         pool = ProcessPoolExecutor(min(workers, len(self.clips)), mp_context=context, initializer=_start_worker)
         waiting: dict[Future, int] = {}
         try:
-            with _blocked_interrupts():
+            with blocked_interrupts():
                 for number in range(len(self.clips)):
                     waiting[pool.submit(crop_clip, *self._job(number))] = number
             for future in as_completed(list(waiting)):
@@ -294,7 +268,7 @@ def _crop_locked(
             _drop_in_the_way(journal, clips, settings.all_faces)
         _run(waiting, journal, settings, workers, progress, len(clips))
     except OutputError as error:
-        summary.stopped = f"{error.filename}: cannot be written ({error.strerror})"
+        summary.stopped = str(error)
     except KeyboardInterrupt:
         summary.stopped = INTERRUPTED
     except BrokenProcessPool:
@@ -339,4 +313,4 @@ def _run(
         journal.rewrite()
 
 
-__all__ = ["INTERRUPTED", "Summary", "crop_folder", "is_turned", "usable_cores"]
+__all__ = ["INTERRUPTED", "Summary", "crop_folder", "is_turned"]

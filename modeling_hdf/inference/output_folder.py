@@ -89,8 +89,12 @@ class OutputFolder:
                     f"{self.folder}: holds the results of another run, with {name} {before.get(name)!r} and not "
                     f"{settings[name]!r}; give another folder."
                 )
-        remove_parts(self.folder)
+        self.remove_remains()
         write_json(path, settings)
+
+    def remove_remains(self) -> None:
+        """Removes what killed processes were writing."""
+        remove_parts(self.folder)
 
     def table(self, video: Input) -> Path:
         """Path of the table of a video."""

@@ -73,7 +73,7 @@ def output_dir_of(folder: str | Path, record: dict, command: str) -> Iterator[No
             except FolderInUseError:
                 raise
             except OSError as error:
-                raise OSError(f"--output_dir {folder} cannot be written: {error}") from error
+                raise OSError(f"--output_dir {folder} cannot be written: {error.strerror or error}") from error
 
         decided_by_first(hold)
         yield

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,11 @@ from face_clips import FPS, hidden, place_faces, straight
 from PIL import Image
 from video_files import write_video
 
+from modeling_hdf.cli import predict as predict_command
 from modeling_hdf.cli.main import main
-from modeling_hdf.inference import analyze
+from modeling_hdf.inference import VideoAnalyzer, analyze
 from modeling_hdf.inference.inputs import find_inputs
+from modeling_hdf.inference.workers import keep_result
 from modeling_hdf.pretrained import SHIPPED
 
 PLAYLIST = "#EXTM3U\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n"
@@ -28,6 +32,13 @@ def party(tmp_path_factory) -> Path:
     """A face from the start, and a second one from 1 s on."""
     paths = {0: straight((40, 40), (90, 60), 60), 1: hidden(straight((300, 40), (300, 60), 60), 0, 24)}
     return write_video(tmp_path_factory.mktemp("videos") / "party.mp4", list(place_faces(paths, 60)), rate=FPS)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """Half a second of one face."""
+    frames = place_faces({0: straight((40, 40), (50, 40), 12)}, 12, size=(200, 240))
+    return write_video(tmp_path_factory.mktemp("videos") / "short.mp4", list(frames), rate=FPS)
 
 
 def predict(*arguments) -> int:
@@ -76,11 +87,11 @@ def test_the_result_as_json_and_a_bad_file_beside_a_good_one(party, tmp_path, ca
         assert f"{name}: not analysed: " in printed.err
 
 
-def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(party, tmp_path, capsys):
+def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(short, tmp_path, capsys):
     videos, out = tmp_path / "videos", tmp_path / "out"
     (videos / "deep").mkdir(parents=True)
     for name in ("a.mp4", "deep/a.mp4"):
-        (videos / name).write_bytes(party.read_bytes())
+        os.link(short, videos / name)
     assert predict(videos, "--output", out) == 0
     first, second = out / "a.mp4.csv", out / "deep" / "a.mp4.csv"
     before = first.stat().st_mtime_ns
@@ -89,38 +100,88 @@ def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(party,
     assert predict(videos, "--output", out) == 0
     assert second.is_file() and first.stat().st_mtime_ns == before
     assert "1 of 2 videos were done before" in capsys.readouterr().out
-    assert len(pd.read_csv(out / "summary.csv")) == 4
+    assert len(pd.read_csv(out / "summary.csv")) == 2
     assert predict(videos, "--output", out, "--subtitles", "vtt") == 0
     assert sorted(path.name for path in out.rglob("*.vtt")) == ["a.mp4.vtt", "a.mp4.vtt"]
     assert predict(videos, "--output", out, "--hop", 1) == 1
     assert "holds the results of another run, with hop 0.5 and not 1.0" in capsys.readouterr().err
 
 
-def test_a_killed_run_leaves_no_half_file_and_is_continued(party, tmp_path):
+def test_a_killed_run_leaves_no_half_file_and_is_continued(short, tmp_path):
     videos, out = tmp_path / "videos", tmp_path / "out"
     videos.mkdir()
-    for number in range(12):
-        os.link(party, videos / f"{number}.mp4")
+    for number in range(6):
+        os.link(short, videos / f"{number}.mp4")
     command = [sys.executable, "-m", "modeling_hdf", "predict", str(videos), "--output", str(out), "--batch-size", "1"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(list(out.glob("*.csv"))) < 2 and run.poll() is None:
-        time.sleep(0.02)
+    while not list(out.glob("*.csv")) and run.poll() is None:
+        time.sleep(0.01)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     done = {path: path.read_text() for path in out.glob("*.mp4.csv")}
-    assert 2 <= len(done) < 12 and not (out / "summary.csv").exists()
+    assert 1 <= len(done) < 6 and not (out / "summary.csv").exists()
     assert len({content.count("\n") for content in done.values()}) == 1
     assert predict(videos, "--output", out) == 0
-    assert len(list(out.glob("*.mp4.csv"))) == 12 and all(path.read_text() == old for path, old in done.items())
+    assert len(list(out.glob("*.mp4.csv"))) == 6 and all(path.read_text() == old for path, old in done.items())
     assert not list(out.glob(".*hdf-part"))
+
+
+def test_several_videos_go_to_several_processes_and_one_does_not(short, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def here(videos, workers, model, options, output):
+        asked.append((len(videos), workers, options["hop"]))
+        for video in videos:
+            yield video, keep_result(video, VideoAnalyzer(model, **options).analyze(video.video), output)
+
+    monkeypatch.setattr(predict_command, "analyze_in_processes", here)
+    other = tmp_path / "other.mp4"
+    os.link(short, other)
+    assert predict(short, other, "missing.mp4", "--workers", 3, "--hop", 1, "--output", tmp_path / "out") == 1
+    assert len(pd.read_csv(tmp_path / "out" / "summary.csv")) == 2
+    assert predict(short, "missing.mp4", "--workers", 3) == 1
+    assert asked == [(2, 3, 1.0)]
+    assert predict(short, "--whole", "--workers", 2) == 1
+    assert "--whole prints one answer per clip, in one process" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit the size of files")
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        (["--window", "0.2", "--hop", "0.05"], "short.mp4.csv"),
+        (["--format", "parquet"], "short.mp4.parquet"),
+        (["--annotate"], "short.mp4.annotated.mp4"),
+        (["--plot"], "short.mp4.png"),
+    ],
+)
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(short, tmp_path, capsys, options, file):
+    import resource
+
+    out = tmp_path / "out"
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert predict(short, "--output", out, *options) == 0
+    files = {path.name: path.stat().st_size for path in out.iterdir()}
+    for path in out.glob("s*"):
+        path.unlink()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (files[file] - 1, most))
+    try:
+        code = predict(short, "--output", out, *options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    error = capsys.readouterr().err.strip()
+    assert code == 1 and f"{out / file}: cannot be written (" in error and "run the same command again" in error
+    assert "\n" not in error.partition("error:")[2]
+    assert [path.name for path in out.iterdir()] == ["predict.json"]
+    assert predict(short, "--output", out, *options) == 0
+    assert {path.name: path.stat().st_size for path in out.iterdir()} == files
 
 
 def test_an_output_that_cannot_be_written_is_named(party, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert predict(party, "--output", tmp_path / "file") == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
-    assert predict(party, "--output", "/proc/nowhere") == 1
-    assert "/proc/nowhere" in capsys.readouterr().err
+    for place in (tmp_path / "file", Path("/proc/nowhere")):
+        assert predict(party, "--output", place) == 1
+        assert f"{place}: cannot be written (" in capsys.readouterr().err
     assert predict(party, "--plot") == 1
     assert "--plot needs --output DIR" in capsys.readouterr().err
 
@@ -145,18 +206,17 @@ def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, mo
         find_inputs(["tree/b.mp4", "b.mp4"])
 
 
-def test_standard_input_labels_and_whole_clips(party, tmp_path, capsys):
+def test_standard_input_labels_and_whole_clips(short, tmp_path, monkeypatch, capsys):
     names = tmp_path / "names.json"
-    label = analyze(str(party)).rows[0].label
+    label = analyze(str(short)).rows[0].label
     names.write_text(json.dumps({label: "Miene"}))
-    command = [sys.executable, "-m", "modeling_hdf", "predict", "-", "--json", "--labels", str(names)]
-    run = subprocess.run(command, input=party.read_bytes(), capture_output=True)
-    rows = json.loads(run.stdout)["videos"]["standard input"]["rows"]
-    assert run.returncode == 0 and rows[0]["label"] == "Miene" and "Miene" in rows[0]
-    assert predict("--whole", party, "--model", SHIPPED, "--labels", names, "--json") == 0
-    predictions = json.loads(capsys.readouterr().out)["predictions"][str(party)]
-    assert (
-        "Miene" in predictions and label not in predictions and sum(predictions.values()) == pytest.approx(1, abs=1e-5)
-    )
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(short.read_bytes())))
+    assert predict("-", "--json", "--labels", names) == 0
+    rows = json.loads(capsys.readouterr().out)["videos"]["standard input"]["rows"]
+    assert rows[0]["label"] == "Miene" and "Miene" in rows[0]
+    assert predict("--whole", short, "--model", SHIPPED, "--labels", names, "--json") == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"][str(short)]
+    assert "Miene" in predictions and label not in predictions
+    assert sum(predictions.values()) == pytest.approx(1, abs=1e-5)
     names.write_text('{"joy": "x"}')
-    assert predict(party, "--labels", names) == 1 and "'joy' is no class of the model" in capsys.readouterr().err
+    assert predict(short, "--labels", names) == 1 and "'joy' is no class of the model" in capsys.readouterr().err

@@ -11,13 +11,14 @@ from modeling_hdf.clip_reading_hdf import open_clip
 from modeling_hdf.faces import FaceDetector, track_faces
 from modeling_hdf.faces.cuts import CutDetector
 from modeling_hdf.faces.following import Moment, follow_faces
-from modeling_hdf.faces.tracking import crop_squares
+from modeling_hdf.faces.tracking import box_iou, crop_squares
 
 DETECTOR = FaceDetector()
 
 
 def follow(video: Path, with_cuts: bool = False) -> list[Moment]:
-    return list(follow_faces(open_clip(video).stream(), DETECTOR, cuts=CutDetector() if with_cuts else None))
+    cuts = CutDetector() if with_cuts else None
+    return list(follow_faces(open_clip(video).stream(), DETECTOR, cuts=cuts, interval=0.125))  # as `track_faces`
 
 
 def frames_of(moments: list[Moment]) -> dict[int, list[int]]:
@@ -86,6 +87,24 @@ def test_a_track_ends_at_a_cut(tmp_path):
     assert frames_of(moments) == {0: list(range(18)), 1: list(range(18, 40))}
     assert moments[18].ended == [0]
     assert frames_of(follow(path)) == {0: list(range(40))}
+
+
+def test_a_flash_ends_no_track(tmp_path):
+    frames = place_faces({0: straight((150, 60), (180, 60), 40)}, 40)
+    frames[[13, 25, 26]] = 255
+    moments = follow(write_video(tmp_path / "flash.mp4", list(frames), rate=FPS), with_cuts=True)
+    assert not any(moment.starts_shot for moment in moments) and frames_of(moments) == {0: list(range(40))}
+
+
+def test_fewer_looks_give_nearly_the_same_boxes(clip):
+    found = []
+    for interval in (0.0, 0.2):
+        moments = follow_faces(open_clip(clip).stream(), DETECTOR, interval=interval)
+        found.append([[face.box for face in moment.faces] for moment in moments])
+    for every, few in zip(*found, strict=True):
+        assert len(every) == len(few)
+        if few:
+            assert box_iou(np.array(every), np.array(few)).max(1).min() > 0.85
 
 
 def test_a_picture_and_a_slow_clip_show_their_faces(tmp_path):

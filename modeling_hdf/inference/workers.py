@@ -1,0 +1,160 @@
+"""Several videos at once, each in a process of its own; a process that is killed costs its video alone."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from ..data.files import OutputError
+from ..data.processes import blocked_interrupts, follow_parent, usable_cores
+from .analysis import VideoAnalyzer
+from .inputs import Input
+from .output_folder import OutputFolder
+from .timeline import Timeline
+
+Result = Timeline | OSError | ValueError
+
+
+def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Result:
+    """
+    Names the timeline of a video, and writes its files if there is an output folder.
+
+    Returns:
+        The timeline, or the error if the video cannot be read, at first or again for its annotated copy.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    if isinstance(result, Timeline):
+        result.video = video.name
+        try:
+            if output is not None:
+                output.write(video, result)
+        except OutputError:
+            raise
+        except (OSError, ValueError) as error:
+            return error
+    return result
+
+
+def analyze_in_processes(
+    videos: Sequence[Input], workers: int, model: str, options: Mapping[str, Any], output: OutputFolder | None
+) -> Iterator[tuple[Input, Result]]:
+    """
+    Analyses videos in several processes, which also write the files of their videos.
+
+    Args:
+        videos: the videos.
+        workers: number of processes; each loads the model.
+        model, options: of [`VideoAnalyzer`].
+        output: the output folder, locked and prepared; `None` writes no files.
+
+    Yields:
+        Each video, in order, with its [`Timeline`], without pictures, or with the error if it cannot be read or its
+        process was killed.
+
+    Raises:
+        OutputError: if a file cannot be written.
+        RuntimeError: if a process fails for another reason; the message gives it.
+    """
+    count = min(workers, len(videos))
+    arguments = (max(1, usable_cores() // count), model, dict(options), output)
+    waiting, done = deque(range(len(videos))), {}
+    running = [_Worker(arguments) for _ in range(count)]
+    try:
+        for number, video in enumerate(videos):
+            while number not in done:
+                for worker in running:
+                    if worker.number is None and waiting:
+                        worker.give(waiting.popleft(), videos)
+                busy = {worker.connection: worker for worker in running if worker.number is not None}
+                for connection in wait(list(busy)):
+                    worker = busy[connection]
+                    finished = worker.number
+                    done[finished] = worker.take(videos)
+                    if isinstance(done[finished], OutputError | RuntimeError):
+                        waiting.clear()  # those before it come first
+                    if worker.is_dead:
+                        running.remove(worker)
+                        if waiting:
+                            running.append(_Worker(arguments))
+                        if output is not None:
+                            output.remove_remains()
+            result = done.pop(number)
+            if isinstance(result, OutputError | RuntimeError):
+                raise result
+            yield video, result
+    finally:
+        for worker in running:
+            worker.process.kill()
+
+
+class _Worker:
+    """A process that analyses one video at a time.
+
+    Attributes:
+        number: of the video that it works on; `None` while it waits.
+        is_dead: whether it was found dead.
+    """
+
+    def __init__(self, arguments: tuple):
+        context = get_context("spawn")  # forked processes would inherit the locks of this process's threads
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, *arguments), daemon=True)
+        self.number: int | None = None
+        self.is_dead = False
+        with blocked_interrupts():
+            self.process.start()
+        theirs.close()
+
+    def give(self, number: int, videos: Sequence[Input]) -> None:
+        self.number = number
+        with suppress(BrokenPipeError):  # it is dead, as `take` will find
+            self.connection.send(videos[number])
+
+    def take(self, videos: Sequence[Input]) -> Result | OutputError | RuntimeError:
+        """The result of its video, or what stops the run."""
+        video, self.number = videos[self.number], None
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.is_dead = True
+            return ValueError(
+                f"{video.name}: the process that analysed it was killed, perhaps for want of memory; try fewer "
+                "--workers, or run again."
+            )
+
+
+def _work(connection: Connection, threads: int, model: str, options: dict[str, Any], output: OutputFolder | None):
+    """Analyse videos until the connection is closed."""
+    import cv2
+
+    follow_parent()
+    cv2.setNumThreads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))
+    disable_progress_bar()
+    try:
+        analyzer = VideoAnalyzer(model, **options)
+        while True:
+            video = connection.recv()
+            ((_, result),) = analyzer.analyze_all([video.video])
+            result = keep_result(video, result, output)
+            if isinstance(result, Timeline):
+                result.thumbnails = []
+            else:
+                result = ValueError(str(result))  # not every error can be sent
+            connection.send(result)
+    except OutputError as error:
+        connection.send(error)
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+__all__ = ["analyze_in_processes", "keep_result"]
