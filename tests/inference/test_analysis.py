@@ -1,6 +1,7 @@
 """From raw videos to rows per person, with videos whose people and times are known."""
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.faces import crop_face
-from modeling_hdf.inference import Timeline, VideoAnalyzer, analyze
+from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze
 
 EDGE = 32
 FRAME = 1 / FPS
@@ -61,8 +62,9 @@ def test_people_and_times_are_right_to_one_frame(pair, party):
     assert all(summary.loc[0, f"share_{name}"] == pytest.approx(shares.get(name, 0.0)) for name in timeline.labels)
 
 
-def test_a_window_gets_the_probabilities_of_its_cropped_clip(pair, tmp_path):
+def test_a_window_gets_the_probabilities_of_its_cropped_clip(pair, tmp_path, monkeypatch):
     model, processor = pair
+    monkeypatch.setattr(analysis, "follow_faces", partial(analysis.follow_faces, interval=0.125))  # as `crop_face`
     path = write_video(tmp_path / "one.mp4", list(place_faces({0: straight((40, 40), (90, 60), 50)}, 50)), rate=FPS)
     (row,) = analyze(path, pair, hop=2.0).rows
     crop = crop_face(path, size=EDGE, sample=processor.sample_frames)
