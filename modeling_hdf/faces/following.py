@@ -267,8 +267,8 @@ def follow_faces(
 ) -> Iterator[Moment]:
     """Find and follow all faces in one pass.
 
-    By default it looks less often than [`track_faces`], which makes crops to train on, since looks take most of the
-    time of raw videos: on real videos the boxes stay within an IoU of 0.93 of those of looks at every frame.
+    By default it looks less often than [`track_faces`], which makes crops to train on: looks take most of the time of
+    raw videos, and boxes change little.
 
     Args:
         frames: the frames in presentation order; each is read at most until its moment is given.

@@ -39,7 +39,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
         output: the output folder, which is not searched.
 
     Raises:
-        ValueError: if two videos would have the same output files, or a folder holds no video.
+        ValueError: if two videos would have the same output files, one would have those of the summary, or a folder
+            holds no video.
     """
     found: dict[str, Input] = {}
     for argument in arguments:
@@ -47,6 +48,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
             found.setdefault(each.name, each)
     places: dict[str, Input] = {}
     for each in found.values():
+        if each.output.casefold() == "summary":
+            raise ValueError(f"{each.name}: its table would take the place of summary.csv; rename the folder.")
         other = places.setdefault(each.output.casefold(), each)
         if other is not each:
             raise ValueError(

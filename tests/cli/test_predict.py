@@ -202,6 +202,9 @@ def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, mo
     assert found("tree/*.mp4", "tree/b.mp4") == [("tree/b.mp4", "b.mp4")]
     assert found("https://example.org/x/talk.mp4?token=1") == [("https://example.org/x/talk.mp4?token=1", "talk.mp4")]
     (tmp_path / "b.mp4").write_bytes(party.read_bytes())
+    (tmp_path / "frames").rename(tmp_path / "summary")
+    with pytest.raises(ValueError, match="summary: its table would take the place of summary.csv"):
+        find_inputs(["summary"])
     with pytest.raises(ValueError, match=r"tree/b.mp4 and b.mp4 would both be written to b.mp4"):
         find_inputs(["tree/b.mp4", "b.mp4"])
 
