@@ -45,7 +45,7 @@ def measure(preset: str, batch_size: int, rounds: int) -> dict:
     config = model.config
     clips = torch.randn(batch_size, config.num_frames, 3, config.image_size, config.image_size)
     with tempfile.TemporaryDirectory() as folder:
-        export_model(model, build_processor(config), folder, "onnx")
+        export_model(model, build_processor(config.backbone_config), folder, "onnx")
         int8 = quantize_int8(folder)
         sizes = {path.name: round(path.stat().st_size / 1e6, 1) for path in Path(folder).glob("*.onnx")}
         runners = {

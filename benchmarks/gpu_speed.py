@@ -235,7 +235,7 @@ def waiting(settings: Settings, rows: list[dict], workers: int) -> dict:
     """Clips per second of a training on these files, and the share of the time that waits for them."""
     preset = next(iter(settings.presets.values()))
     config = model_config(preset)
-    processor = build_processor(config)
+    processor = build_processor(config.backbone_config)
     held_ready = 2 * max(workers, 1)  # PyTorch's prefetch factor: batches that are finished before they are asked for
     steps = held_ready + settings.loader_steps
     clips = ClipDataset(

@@ -8,6 +8,7 @@ modules and puts a DAM between some of them. To add a backbone, add a file like 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
 def as_pair(size: int | list[int] | tuple[int, int], name: str = "size") -> tuple[int, int]:
@@ -48,7 +49,10 @@ class Backbone:
     """What is the same for every backbone. Subclasses say which classes of transformers they wrap, and how."""
 
     title: str  # what model cards call it
-    takes_single_frames = False
+    takes_single_frames = False  # if so, it has `weights_on_neighbours`, which are 0 in a model that ignores motion
+    # Mean and standard deviation by colour that its checkpoints are trained with, of pixels from 0 to 1.
+    pixel_mean = IMAGENET_DEFAULT_MEAN
+    pixel_std = IMAGENET_DEFAULT_STD
 
     @classmethod
     def feature_map_size(cls, config: PreTrainedConfig) -> tuple[int, int, int]:

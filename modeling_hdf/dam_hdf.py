@@ -371,15 +371,18 @@ class DAM(nn.Module):
                 f"T = {self.num_steps}, or T = 1 for a still, but got {tuple(x.shape)}."
             )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, step: torch.Tensor | None = None) -> torch.Tensor:
         """
         Feature map `(B, T, h, w, C)` to a feature map of the same shape and dtype. Any B; any h, w and C but those
-        that the variant fixes. A map of one step is that of a still: g_t is the mean of the gates of T such steps.
+        that the variant fixes. A map of one step is that of a still, as if T such steps followed each other: g_t is
+        the mean of their gates or, with `step` `(B,)` from 0 to T - 1, the gate of this one.
         """
         self._check_shape(x)
         temporal_gate, frequency_gate = self.gates(x)
         if temporal_gate is not None and x.shape[1] == 1:
-            temporal_gate = temporal_gate.mean(1, keepdim=True)
+            temporal_gate = (
+                temporal_gate.mean(1, keepdim=True) if step is None else temporal_gate.gather(1, step[:, None])
+            )
         scales = []
         if temporal_gate is not None:
             scales.append((self.temporal_weight * (1 + temporal_gate))[:, :, None, None, None])  # (B, T, 1, 1, 1)

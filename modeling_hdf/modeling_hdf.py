@@ -194,14 +194,19 @@ class HDFModel(HDFPreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         output_hidden_states: bool | None = None,
+        place: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_frames, 3, height, width)`):
-                Clips prepared by [`HDFVideoProcessor`].
+                Clips prepared by [`HDFVideoProcessor`]. X3D also takes clips of one frame, which DAM treats as one of
+                `num_frames` equal frames.
             output_hidden_states (`bool`, *optional*, defaults to `config.output_hidden_states`):
                 Whether to return the hidden states.
+            place (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                For clips of one frame: which of `num_frames` frames it is, from 0. By default DAM takes the mean over
+                all.
 
         Returns:
             [`~transformers.modeling_outputs.BaseModelOutput`]: `last_hidden_state` of shape
@@ -224,7 +229,9 @@ class HDFModel(HDFPreTrainedModel):
             hidden_states = layer(hidden_states)
             if str(number) in self.dam:
                 feature_map = kind.feature_map(backbone, hidden_states)  # (B, T, h, w, C), a view
-                hidden_states = kind.from_feature_map(self.dam[str(number)](feature_map))
+                dam = self.dam[str(number)]
+                step = None if place is None else place * dam.num_steps // backbone.num_frames
+                hidden_states = kind.from_feature_map(dam(feature_map, step))
             if output_hidden_states:
                 tokens, hidden_states = self._by_way_of_tokens(hidden_states)
                 all_hidden_states += (tokens,)

@@ -176,6 +176,8 @@ class X3DBackbone(Backbone):
     classifier_class = X3DForVideoClassification
     no_split_modules = X3DPreTrainedModel._no_split_modules
     takes_single_frames = True
+    pixel_mean = [0.45, 0.45, 0.45]  # as pytorchvideo and SlowFast train it
+    pixel_std = [0.225, 0.225, 0.225]
 
     @staticmethod
     def feature_map_sizes(config: X3DConfig) -> list[tuple[int, int, int, int]]:
@@ -190,6 +192,12 @@ class X3DBackbone(Backbone):
     @staticmethod
     def prepare_for_new_head(config: X3DConfig) -> None:
         """Nothing: the pooling is the same for every checkpoint."""
+
+    @staticmethod
+    def weights_on_neighbours(backbone: X3DModel) -> list[torch.Tensor]:
+        """The weights by which a frame looks at others, as views."""
+        layers = (module for module in backbone.modules() if isinstance(module, TemporalConvolution))
+        return [weights for layer in layers for weights in layer.weights_on_neighbours()]
 
     @staticmethod
     def stem(backbone: X3DModel) -> nn.Module:

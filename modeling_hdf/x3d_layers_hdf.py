@@ -48,6 +48,11 @@ class TemporalConvolution(nn.Module):
         """Draws the weights."""
         draw(self.weight)
 
+    def weights_on_neighbours(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weights on the frames before and after, as views; a single frame uses none of them."""
+        centre = self.weight.shape[2] // 2
+        return self.weight[:, :, :centre], self.weight[:, :, centre + 1 :]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, T, C, h, w)` to `(B, T, C, h', w')`, with any T."""
         steps, centre = x.shape[1], self.weight.shape[2] // 2

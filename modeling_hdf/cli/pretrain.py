@@ -79,7 +79,7 @@ def _build_trainer(
     """The trainer, ready for its first step."""
     set_seed(training.seed)
     model = build_model(script)
-    processor = build_processor(model.config)
+    processor = build_processor(model.config, script.model_name_or_path)
     with training.main_process_first(desc="preparing the clips"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
         builder.download_and_prepare()

@@ -47,6 +47,7 @@ from ..training.recipes import (
     training_command,
 )
 from ..training.runs import output_dir_of, write_record
+from ..training.single_frames import prepare_for_single_frames
 from .measuring import missing_code
 from .outcome import Outcome
 from .text import total_lines, unreadable_lines
@@ -130,7 +131,10 @@ def _trained(
     parts = prepare(data, training)
     names = class_names(parts)
     model = build_model(script, names)
-    processor = build_processor(model.config)
+    start = checkpoint_path(script.model_name_or_path or "")
+    if data.stills == "single":
+        prepare_for_single_frames(model, is_fresh=not start)
+    processor = build_processor(model.config.backbone_config, start)
     add_clips(parts, names, processor, training.seed)
     train = [part.clips["train"] for part in parts.values()]
     validation = [part.clips["validation"] for part in parts.values()]

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from transformers import PreTrainedConfig, PreTrainedModel, VideoMAEImageProcessor
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from ..configuration_hdf import BACKBONES
 from ..data.files import refuse_filled, whole_or_absent
 from . import videomae, x3d
 from .options import ConversionOptions
@@ -40,18 +40,17 @@ def convert_checkpoint(
     try:
         weights, arguments = weights_of(checkpoint)
         if x3d.is_x3d(weights):
-            model, mean, std = x3d.build_converted(weights, options), [x3d.PIXEL_MEAN] * 3, [x3d.PIXEL_STD] * 3
+            model = x3d.build_converted(weights, options)
         else:
             model = videomae.build_converted(weights, arguments, options)
-            mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     with whole_or_absent(out) as part:
         model.save_pretrained(part)
-        size = model.config.image_size
+        kind, size = BACKBONES[model.config.model_type], model.config.image_size
         VideoMAEImageProcessor(  # its defaults differ from the preprocessing in both trainings
-            image_mean=mean,
-            image_std=std,
+            image_mean=kind.pixel_mean,
+            image_std=kind.pixel_std,
             size={"shortest_edge": size},
             crop_size={"height": size, "width": size},
         ).save_pretrained(part)

@@ -13,9 +13,6 @@ from ..x3d_hdf import X3DConfig, X3DForVideoClassification
 from .options import ConversionOptions, label_fields, usual_size
 from .original import check_names_and_shapes
 
-# How pytorchvideo normalises frames of 0 to 1 for X3D, all channels alike.
-PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
-
 _STEM_NAMES = {"conv.conv_t": "x3d.stem.spatial", "conv.conv_xy": "x3d.stem.temporal", "norm": "x3d.stem.norm"}
 _BLOCK_NAMES = {
     "branch1_conv": "shortcut",
@@ -126,4 +123,4 @@ def _without_axes(value: torch.Tensor, expected: torch.Tensor | None) -> torch.T
     return value.reshape(expected.shape)
 
 
-__all__ = ["PIXEL_MEAN", "PIXEL_STD", "build_converted", "converted_name", "infer_config", "is_x3d"]
+__all__ = ["build_converted", "converted_name", "infer_config", "is_x3d"]

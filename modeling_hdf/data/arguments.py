@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import datasets
 
@@ -17,7 +18,7 @@ from .builders.ferv39k import FERV39k
 from .builders.folder import VideoFolder
 from .builders.mafw import MAFW
 from .builders.ravdess import RAVDESS
-from .clips import ClipCollator, ClipDataset
+from .clips import ClipCollator, ClipDataset, Stills
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
 from .overrides import check_overrides
@@ -69,6 +70,8 @@ class DataArguments:
             `temporal_sampling` and `sampling_stride` of one dataset.
         cache_clips: keep decoded clips in memory; not for random frames.
         temporal_sampling, sampling_stride: kind and stride of [`TemporalSampling`].
+        stills: how training shows stills, see [`ClipDataset`]: `"motion"`, or `"single"` for a backbone that takes
+            single frames, in data without videos.
         augmentation: name for [`build_augmentation`].
         mixup_alpha, cutmix_alpha: arguments of [`ClipMixing`]; 0 is off. With DSM, half of each batch is mixed;
             without DSM, the whole batch.
@@ -98,6 +101,10 @@ class DataArguments:
     cache_clips: bool = field(default=False, metadata={"help": "Keep decoded clips in memory."})
     temporal_sampling: str = field(default="uniform", metadata={"help": "Frame sampling: uniform, segments or dense."})
     sampling_stride: int = field(default=1, metadata={"help": "Distance between frames of dense sampling."})
+    stills: str = field(
+        default="motion",
+        metadata={"help": "Stills in training: motion (clips that move) or single (one frame, for X3D; no videos)."},
+    )
     augmentation: str = field(default="flip", metadata={"help": "none, flip, crop, standard, strong or corrupted."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Mixup; 0: off. With DSM, half of each batch."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Cutmix; 0: off. With DSM, half of each batch."})
@@ -115,6 +122,8 @@ class DataArguments:
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
         self._missing_limit()
+        if self.stills not in get_args(Stills):
+            raise ValueError(f"`stills` is {self.stills!r}; choose one of {', '.join(get_args(Stills))}.")
         # These two raise for values out of range, before any clip is read.
         TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)
         build_augmentation(self.augmentation, HDFVideoProcessor())
@@ -292,6 +301,7 @@ class DataArguments:
         training = {
             "training": True,
             "augmentation": build_augmentation(self.augmentation, processor),
+            "stills": self.stills,
             "seed": seed,
         }
         if self.vote_labels:

@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, get_args
 
 import datasets
 import numpy as np
@@ -21,6 +21,7 @@ from .still_motion import STRENGTHS, animate_stills
 from .transforms import fit_clip
 
 FrameOrder = Literal["shown", "first", "shuffled"]
+Stills = Literal["motion", "single"]
 
 
 class ClipDataset(Dataset):
@@ -44,23 +45,26 @@ class ClipDataset(Dataset):
             (`num_frames * height * width * 3` bytes each), so that a small dataset is decoded once per process. Our
             trainers keep worker processes and their clips from epoch to epoch. Not for random frames.
         seed (`int`, *optional*, defaults to 0): seed of all random choices.
+        stills (`str`, *optional*, defaults to `"motion"`): how training shows stills: moved along random paths, see
+            [`animate_stills`], with strengths between 0 (the frame is repeated) and the default ones; or, with
+            `"single"`, as the one frame that they are, in data without videos.
         skip_unreadable (`bool`, *optional*, defaults to `False`): whether to mark a clip that cannot be read in
             `unreadable` instead of raising an error, so that one clip does not end an evaluation. Its item is a black
             clip, which no result may count. For evaluation only.
 
     Each item is `{"clip": uint8 tensor (num_frames, 3, height, width), "label": int}`, with frames of the model's
     size. In training it also has `"seed"`, the seed of [`ClipMixing`], and the clip's row of `soft_labels` as
-    `"soft_label"`. Random choices depend only on `seed`, the epoch ([`~ClipDataset.set_epoch`]), the index and the
-    number of earlier draws ([`Draw`]). They are the same in every worker process and after a resume. A clip is
-    never replaced by another clip. A clip that cannot be read raises an error, see [`load_clip`], or is marked, see
-    `skip_unreadable`.
+    `"soft_label"`. A single frame is `(1, 3, height, width)`, with its random `"place"` in time, see [`HDFModel`].
+    Random choices depend only on `seed`, the epoch ([`~ClipDataset.set_epoch`]), the index and the number of earlier
+    draws ([`Draw`]). They are the same in every worker process and after a resume. A clip is never replaced by
+    another clip. A clip that cannot be read raises an error, see [`load_clip`], or is marked, see `skip_unreadable`.
 
-    A still is a clip of one frame. Evaluation repeats the frame. Training moves it along random paths, see
-    [`animate_stills`], with strengths between 0 (the frame is repeated) and the default ones.
+    A still is a clip of one frame. Evaluation repeats the frame; for training see `stills`.
 
     Raises:
-        ValueError: for an unknown frame order, augmentation or soft labels without `training`, `skip_unreadable` with
-            `training`, a cache of random frames, or a sampling whose `num_frames` differs from the processor's.
+        ValueError: for an unknown frame order or way to show stills, augmentation or soft labels without `training`,
+            `skip_unreadable` with `training`, a cache of random frames, or a sampling whose `num_frames` differs from
+            the processor's.
     """
 
     def __init__(
@@ -75,11 +79,14 @@ class ClipDataset(Dataset):
         soft_labels: torch.Tensor | None = None,
         cache: bool = False,
         seed: int = 0,
+        stills: Stills = "motion",
         skip_unreadable: bool = False,
     ):
         sampling = sampling or TemporalSampling(num_frames=processor.num_frames)
         if frame_order not in ("shown", "first", "shuffled"):
             raise ValueError(f"`frame_order` is {frame_order!r}; choose 'shown', 'first' or 'shuffled'.")
+        if stills not in get_args(Stills):
+            raise ValueError(f"`stills` is {stills!r}; choose one of {get_args(Stills)}.")
         if augmentation is not None and not training:
             raise ValueError("`augmentation` is for training: also pass `training=True`.")
         if soft_labels is not None and not training:
@@ -99,6 +106,7 @@ class ClipDataset(Dataset):
         self.augmentation = augmentation
         self.frame_order = frame_order
         self.soft_labels = soft_labels
+        self.stills = stills
         self.seed = seed
         self.skip_unreadable = skip_unreadable
         self.cache: dict[int, tuple[torch.Tensor, int]] | None = {} if cache else None
@@ -175,6 +183,11 @@ class ClipDataset(Dataset):
         occurrence = index.occurrence if isinstance(index, Draw) else 0
         generator = np.random.default_rng([self.seed, self._epoch.item(), index, occurrence])
         clip, label = self._decoded(index, self.sampling.sample_randomly(generator))
+        if self.stills == "single" and len(clip) > 1:
+            raise ValueError(
+                "`stills` is 'single', but the training data hold videos, which have more than one frame: train on "
+                "them with `stills='motion'` (`--stills motion`)."
+            )
         clip = self._ordered(clip, index)
         if self.augmentation is None:
             clip = fit_clip(clip, self.processor)
@@ -182,9 +195,11 @@ class ClipDataset(Dataset):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(generator.integers(2**63)))
                 clip = self.augmentation(clip)
-        if self._is_still(clip):
+        if self.stills == "motion" and self._is_still(clip):
             clip = self._moved(clip, generator)
         item = {"clip": clip, "label": label, "seed": int(generator.integers(2**63))}
+        if self.stills == "single":
+            item["place"] = int(generator.integers(self.processor.num_frames))
         return item if self.soft_labels is None else item | {"soft_label": self.soft_labels[index]}
 
     def _evaluated(self, index: int) -> dict:
@@ -250,9 +265,10 @@ class ClipCollator:
         num_labels (`int`): number of classes; a label outside `0 ... num_labels - 1` raises a `ValueError`.
         mixing ([`ClipMixing`], *optional*): mixes training batches; evaluation batches have no seeds and stay unmixed.
 
-    Returns `{"pixel_values": (B, num_frames, 3, H, W) float32, "labels": (B,) int64}`, with soft labels also
-    `"soft_labels": (B, num_labels) float32`, and the entries of [`ClipMixing`]. The collator is safe in worker
-    processes: it keeps no state, and random choices depend only on the seeds of the items.
+    Returns `{"pixel_values": (B, F, 3, H, W) float32, "labels": (B,) int64}`, with soft labels also
+    `"soft_labels": (B, num_labels) float32`, for single frames `"place": (B,) int64`, and the entries of
+    [`ClipMixing`]. The collator is safe in worker processes: it keeps no state, and random choices depend only on the
+    seeds of the items.
     """
 
     def __init__(self, processor: BaseVideoProcessor, num_labels: int, mixing: ClipMixing | None = None):
@@ -271,6 +287,8 @@ class ClipCollator:
         as_they_are = {"do_sample_frames": False, "do_resize": False, "do_center_crop": False}
         pixel_values = self.processor(clips, **as_they_are, return_tensors="pt")["pixel_values"]
         batch = {"pixel_values": pixel_values, "labels": torch.tensor(labels)}
+        if all("place" in item for item in items):
+            batch["place"] = torch.tensor([item["place"] for item in items])
         if all("soft_label" in item for item in items):
             batch["soft_labels"] = torch.stack([item["soft_label"] for item in items])
         if self.mixing is not None and all("seed" in item for item in items):
@@ -279,4 +297,4 @@ class ClipCollator:
         return batch
 
 
-__all__ = ["ClipCollator", "ClipDataset"]
+__all__ = ["ClipCollator", "ClipDataset", "Stills"]

@@ -11,9 +11,11 @@ from typing import NoReturn
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
 from transformers.hf_argparser import string_to_bool
+from transformers.utils import IMAGE_PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, cached_file
 
 from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
+from ..configuration_hdf import BACKBONES
 from ..data.files import unique_fields
 from ..video_processing_hdf import HDFVideoProcessor
 from .runs import run_record
@@ -154,15 +156,30 @@ def deciding_arguments(training: TrainingArguments, others: Sequence, free: Coll
     return run_record(training, **fields)
 
 
-def build_processor(config: PreTrainedConfig) -> HDFVideoProcessor:
-    """Video processor for the `image_size` and `num_frames` of a model: scales the shorter side of a frame to the
-    longer side of `image_size`, then crops."""
+def build_processor(config: PreTrainedConfig, start: str | None = None) -> HDFVideoProcessor:
+    """
+    Video processor for the `image_size` and `num_frames` of a backbone: scales the shorter side of a frame to the
+    longer side of `image_size`, then crops. All else, such as the mean and the standard deviation of pixels, is as in
+    the processor of the checkpoint; without one, as the backbone's published checkpoints are trained.
+
+    Args:
+        config (`PreTrainedConfig`): configuration of the backbone.
+        start (`str`, *optional*): the checkpoint that the training starts from, a folder or a Hub repository.
+    """
     height, width = as_pair(config.image_size)
-    return HDFVideoProcessor(
-        num_frames=config.num_frames,
-        size={"shortest_edge": max(height, width)},
-        crop_size={"height": height, "width": width},
-    )
+    sizes = {
+        "num_frames": config.num_frames,
+        "size": {"shortest_edge": max(height, width)},
+        "crop_size": {"height": height, "width": width},
+    }
+    if start and any(_has_file(start, name) for name in (VIDEO_PROCESSOR_NAME, IMAGE_PROCESSOR_NAME)):
+        return HDFVideoProcessor.from_pretrained(start, **sizes)
+    kind = BACKBONES[config.model_type]
+    return HDFVideoProcessor(image_mean=kind.pixel_mean, image_std=kind.pixel_std, **sizes)
+
+
+def _has_file(checkpoint: str, name: str) -> bool:
+    return cached_file(checkpoint, name, _raise_exceptions_for_missing_entries=False) is not None
 
 
 __all__ = [

@@ -113,7 +113,7 @@ def test_the_pipeline_classifies_videos_as_the_original_code_does(tmp_path):
     _, out = convert(tmp_path, weights)
     model = HDFForVideoClassification.from_backbone_pretrained(out)
     model.save_pretrained(tmp_path / "hdf")
-    build_processor(model.config).save_pretrained(tmp_path / "hdf")
+    build_processor(model.config.backbone_config).save_pretrained(tmp_path / "hdf")
     write_video(tmp_path / "clip.mp4", 4)
     answer = pipeline("video-classification", model=str(tmp_path / "hdf"))(str(tmp_path / "clip.mp4"), top_k=5)
     frames = AutoVideoProcessor.from_pretrained(out)  # what stock VideoMAE shows its model

@@ -7,7 +7,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.data import ClipCollator, ClipDataset, TemporalSampling, build_augmentation, clips, encode_mp4
+from modeling_hdf.data import (
+    ClipCollator,
+    ClipDataset,
+    ClipMixing,
+    TemporalSampling,
+    build_augmentation,
+    clips,
+    encode_mp4,
+)
 from modeling_hdf.data.clip_io import load_clip
 from modeling_hdf.data.clip_samplers import Draw
 
@@ -160,6 +168,27 @@ def test_the_frames_of_a_video_are_not_moved(rows, processor):
     torch.testing.assert_close(dataset[1]["clip"], ClipDataset(rows, processor)[1]["clip"])
 
 
+def test_training_may_show_a_still_as_its_one_frame(rows, still, processor):
+    dataset = ClipDataset([still, still], processor, training=True, stills="single")
+    expected = processor(still["clip"], do_normalize=False, do_rescale=False, return_tensors="pt").pixel_values[0]
+    clip = dataset[0]["clip"]
+    assert clip.shape == (1, 3, 16, 16) and clip.dtype == torch.uint8
+    torch.testing.assert_close(clip.float(), expected[:1].float(), rtol=0, atol=1)
+    batch = ClipCollator(processor, 3, ClipMixing(3, mixup_alpha=0.8))([dataset[0], dataset[1]])
+    assert batch["pixel_values"].shape == (2, 1, 3, 16, 16)
+    places = []
+    for epoch in range(100):
+        dataset.set_epoch(epoch)
+        places.append(dataset[0]["place"])
+    assert min(places.count(place) for place in range(4)) > 10 and places[-1] == dataset[0]["place"]
+    assert ClipCollator(processor, 3)([dataset[0], dataset[1]])["place"].tolist() == [
+        dataset[0]["place"],
+        dataset[1]["place"],
+    ]
+    with pytest.raises(ValueError, match="the training data hold videos.*--stills motion"):
+        ClipDataset(rows, processor, training=True, stills="single")[0]
+
+
 def test_cached_stills_move_too(still, processor):
     dataset = ClipDataset([still], processor, training=True, cache=True)
     first = dataset[0]["clip"]
@@ -294,6 +323,7 @@ def test_labels_are_known_without_decoding(rows, processor):
         ({"augmentation": lambda clip: clip}, "training=True"),
         ({"soft_labels": torch.eye(3)}, "`soft_labels` are for training"),
         ({"training": True, "cache": True, "sampling": TemporalSampling("segments", 4)}, "`cache`.*'segments'"),
+        ({"stills": "frozen"}, "`stills` is 'frozen'.*'motion', 'single'"),
         ({"sampling": TemporalSampling("uniform", 6)}, "`sampling` takes 6 frames, `processor` 4"),
     ],
 )

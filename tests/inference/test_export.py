@@ -25,7 +25,7 @@ FACE = str(Path(__file__).parents[2] / "examples" / "face.mp4")
 def tiny() -> tuple[HDFForVideoClassification, HDFVideoProcessor]:
     torch.manual_seed(0)
     model = move_dam_weights(HDFForVideoClassification(tiny_config(calibration_temperature=2.0))).eval()
-    return model, build_processor(model.config)
+    return model, build_processor(model.config.backbone_config)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_x3d_is_exported_too(tmp_path):
     torch.manual_seed(0)
     config = HDFConfig.from_pretrained(configuration_path("model", "x3d_tiny"))
     model = move_dam_weights(HDFForVideoClassification(config)).eval()
-    assert export_model(model, build_processor(config), tmp_path, "onnx") < 1e-4
+    assert export_model(model, build_processor(config.backbone_config), tmp_path, "onnx") < 1e-4
 
 
 def test_torch_export_runs_without_this_package_and_without_transformers(tiny, tmp_path):

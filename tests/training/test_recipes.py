@@ -15,6 +15,7 @@ import torch
 import yaml
 from hand_written_training import build_rows, step_logs
 from tiny_models import save_backbone, tiny_backbone_config
+from transformers import VideoMAEImageProcessor
 from trees import (
     fer2013_stills,
     write_cremad,
@@ -89,6 +90,7 @@ def test_the_dfew_recipe_runs_by_accelerate_launch(tmp_path):
 def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protocol(tmp_path, capsys):
     write_ferv39k(tmp_path / "tree", scenes=("Action", "War"))
     checkpoint = save_backbone("base", tmp_path / "videomae")
+    VideoMAEImageProcessor(image_mean=[0.1, 0.2, 0.3]).save_pretrained(checkpoint)
     train(
         *("--recipe", "ferv39k", "--data-dir", tmp_path / "tree", "--peer-protocol", "--output_dir", tmp_path / "run"),
         *("--model_name_or_path", checkpoint, "--model_overrides", '{"image_size": 32}'),
@@ -100,6 +102,8 @@ def test_the_ferv39k_recipe_runs_on_a_videomae_checkpoint_under_the_peer_protoco
     assert mark in shown and mark in (tmp_path / "run" / "README.md").read_text()
     metrics = read_metrics(tmp_path / "run")
     assert metrics["peer_protocol"] is True and metrics["fold"] is None and metrics["num_clips"] == 14
+    processor = HDFVideoProcessor.from_pretrained(tmp_path / "run")
+    assert list(processor.image_mean) == [0.1, 0.2, 0.3]  # as the checkpoint's
 
 
 def test_a_preset_on_x3d_trains_and_its_card_says_so(tmp_path):
@@ -119,6 +123,7 @@ def test_a_preset_on_x3d_trains_and_its_card_says_so(tmp_path):
     model = HDFForVideoClassification.from_pretrained(tmp_path / "run")
     assert model.config.backbone_config.model_type == "hdf_x3d" and list(model.hdf.dam) == ["1", "2", "3", "4"]
     assert model.hdf.backbone.stem.norm.num_batches_tracked == 2  # steps; the second passes of SAM do not count
+    assert list(HDFVideoProcessor.from_pretrained(tmp_path / "run").image_mean) == [0.45] * 3
     card = (tmp_path / "run" / "README.md").read_text()
     assert "on an X3D\nbackbone" in card and "\n- x3d\n" in card and "VideoMAE" not in card
     assert "Gates of " in (tmp_path / "run" / "report.html").read_text()  # of four layers with maps of four sizes
@@ -145,9 +150,12 @@ def test_the_fer2013_recipe_trains_on_stills(tmp_path, capsys):
     write_fer2013(tmp_path / "tree" / "fer2013.csv", fer2013_stills(per_class=5))
     train(
         *("--recipe", "fer2013", "--data-dir", tmp_path / "tree", "--output_dir", tmp_path / "run"),
-        *("--preset", "tiny", "--model_overrides", '{"image_size": 32}', *SHORT, "--dataloader_num_workers", 0),
+        *(*SHORT, "--dataloader_num_workers", 0, "--sam_rho", 0.05, "--gradient_accumulation_steps", 2),
     )
     assert "train: 21 clips: happiness 3" in capsys.readouterr().out
+    model = HDFForVideoClassification.from_pretrained(tmp_path / "run")
+    taps = model.hdf.backbone.stages[3].blocks[1].channelwise.weight
+    assert taps[:, :, 1].all() and not taps[:, :, ::2].any()  # single frames
     metrics = read_metrics(tmp_path / "run")
     assert (metrics["dataset"], metrics["fold"], metrics["num_clips"]) == ("fer2013", None, 7)
     assert metrics["dataset_overrides"] == {"leave_out_copies": True}

@@ -1,5 +1,6 @@
 """FER2013: both spellings of its table, folders, copies in several splits, and stills as clips of one frame."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,15 @@ def test_pictures_of_ones_own_are_stills_too(tmp_path):
     assert listed.config.check("full").failure is None
     listed.download_and_prepare()
     assert [read_back(load_clip(row)) for row in listed.as_dataset(split="test")] == [([0], n) for n in range(4)]
+
+
+def test_the_script_of_the_documentation_writes_a_table_that_loads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, names = np.stack([still(number) for number in range(14)]), np.array(sorted(OURS))
+    np.savez("stills.npz", images=images, labels=np.arange(14) % 7, names=names)
+    page = (Path(__file__).parents[3] / "docs" / "train.md").read_text()
+    exec(next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "stills.npz" in block), {})
+    rows = rows_of(tmp_path, cut_splits=())["train"]
+    assert [rows.features["label"].names[label] for label in rows["label"]] == [*names, *names]
+    for row, image in zip(rows, images, strict=True):
+        np.testing.assert_array_equal(load_clip(row)[0, :, :, 0], image)
