@@ -212,6 +212,24 @@ def test_the_open_recipe_trains_on_three_datasets_and_tests_on_each(open_data, t
     assert main(["report", str(run / "ravdess"), *map(str, arguments)]) == 0
 
 
+@pytest.mark.parametrize(("name", "folder"), [("ravdess", "RAVDESS"), ("cremad", "CREMA-D")])
+def test_the_recipes_of_acted_clips_start_from_a_checkpoint_of_faces(open_data, tmp_path, name, folder):
+    torch.manual_seed(0)
+    start = HDFForVideoClassification(HDFConfig.from_pretrained(configuration_path("model", "x3d_faces")))
+    start.save_pretrained(tmp_path / "start")
+    HDFVideoProcessor(image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(tmp_path / "start")
+    train(
+        *("--recipe", name, "--data-dir", open_data / folder, "--fold", 1, "--output_dir", tmp_path / "run"),
+        *("--model_name_or_path", tmp_path / "start", "--learning_rate", 1e-9, "--num_views", 1),
+        *(*SHORT, "--dataloader_num_workers", 0),
+    )
+    assert read_metrics(tmp_path / "run")["dataset"] == name
+    model = HDFForVideoClassification.from_pretrained(tmp_path / "run")
+    torch.testing.assert_close(model.hdf.backbone.stem.spatial.weight, start.hdf.backbone.stem.spatial.weight)
+    processor = HDFVideoProcessor.from_pretrained(tmp_path / "run")
+    assert list(processor.image_mean) == [0.5] * 3 and processor.num_frames == 8
+
+
 def test_weights_and_a_sampler_of_classes_exclude_each_other(open_data, tmp_path, capsys):
     arguments = ("--recipe", "open", "--data-dir", open_data, "--fold", 1, "--output_dir", tmp_path / "run", *TINY)
     arguments = (*arguments, *SHORT, "--dataloader_num_workers", 0, "--sampler", "balanced")
