@@ -4,14 +4,15 @@ Evaluation of a trained model on a dataset, with intervals.
 - [`classification_scores`], [`war`], [`uar`], [`macro_f1`], [`expected_calibration_error`]: the metrics.
 - [`predict_rows`], [`predict_views`]: a model's probabilities on a dataset.
 - [`read_predictions`]: the saved table of probabilities of an earlier run.
-- [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: their intervals.
+- [`evaluate_predictions`]: all numbers of one evaluation; [`bootstrap_intervals`]: their intervals;
+  [`bootstrap_differences`]: those of the differences between two models.
 - [`Results`], [`read_results`]: the `metrics.json` of one evaluation.
 - [`aggregate_folds`]: the mean over folds; [`fit_temperature`]: calibration.
 - [`measure_robustness`], [`mean_corruption_error`]: the metrics on corrupted clips.
 - [`recorded_gates`]: the gates of DAM; [`gate_liveness`]: whether they act.
 """
 
-from .bootstrap import bootstrap_intervals
+from .bootstrap import bootstrap_differences, bootstrap_intervals
 from .calibration import fit_temperature
 from .folds import aggregate_folds, read_fold
 from .gates import DAMGates, recorded_gates
@@ -31,6 +32,7 @@ __all__ = [
     "SharedClasses",
     "aggregate_folds",
     "average_views",
+    "bootstrap_differences",
     "bootstrap_intervals",
     "classification_scores",
     "clip_outputs",

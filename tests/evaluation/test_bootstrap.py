@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import f1_score, recall_score
 
-from modeling_hdf.evaluation.bootstrap import bootstrap_intervals
+from modeling_hdf.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals
 from modeling_hdf.evaluation.metrics import expected_calibration_error
 
 
@@ -67,6 +67,30 @@ def test_intervals_equal_a_loop_over_resampled_people():
     people = np.array(["a", "b", "c", "d", "e", "f", "f", "f", "f", "f"] * 3)
     expected = loop(labels, probabilities, people, 100, seed=1)
     assert_equal(bootstrap_intervals(labels, probabilities, people, num_resamples=100, seed=1), expected)
+
+
+def test_differences_equal_a_loop_that_draws_the_same_people_for_both_models():
+    labels, first = draw(30)
+    second = draw(30, seed=7)[1]
+    people = np.arange(30) // 2
+    differences = {"war": [], "uar": []}
+    for drawn in np.random.default_rng(5).integers(15, size=(200, 15)):
+        clips = np.concatenate([np.flatnonzero(people == number) for number in drawn])
+        true, present = labels[clips], np.unique(labels[clips])
+        one, other = first[clips].argmax(1), second[clips].argmax(1)
+        differences["war"].append(np.mean(one == true) - np.mean(other == true))
+        options = {"labels": present, "average": "macro", "zero_division": 0.0}
+        differences["uar"].append(recall_score(true, one, **options) - recall_score(true, other, **options))
+    found = bootstrap_differences(labels, first, second, people, num_resamples=200, seed=5)
+    for name, values in differences.items():
+        np.testing.assert_allclose(found[name], np.quantile(values, [0.025, 0.975]), atol=1e-9)
+
+
+def test_differences_of_a_model_to_itself_are_zero_and_other_clips_are_refused():
+    labels, probabilities = draw(40)
+    assert bootstrap_differences(labels, probabilities, probabilities)["war"] is None
+    with pytest.raises(ValueError, match="of the same clips"):
+        bootstrap_differences(labels, probabilities, probabilities[:20])
 
 
 def test_clips_that_come_in_pairs_widen_the_interval():
