@@ -1,11 +1,14 @@
 """The analysis of `controlled_ablation.py`: contrasts with a hierarchical bootstrap over seeds and people, Holm."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import mean
 
 import numpy as np
+from controlled_settings import CONVERGENCE_ARMS, EPOCH_FACTORS, TUNING_SEEDS
 
 NUM_RESAMPLES = 10_000
+CONVERGED = 1.0  # points of validation UAR
 TEST_SETS = ("test", "shifted", "corrupted", "foreign")
 TITLES = {"test": "clean", "shifted": "shifted", "corrupted": "corrupted", "foreign": "foreign frames"}
 PRIMARY = ("plain", "corrupted")
@@ -185,19 +188,93 @@ def _arm_lines(arms: dict[str, dict[int, dict]]) -> list[str]:
     return lines
 
 
-def convergence_table(records: Sequence[dict]) -> str:
-    """Mean validation UAR by backbone, arm and number of epochs."""
-    lines = [_row(["backbone", "arm", "epochs", "seeds", "validation UAR, %"]), _row(["---"] * 5)]
-    keys = {(r["backbone"], r["arm"], r["settings"]["training"]["num_train_epochs"]) for r in records}
-    for backbone, arm, epochs in sorted(keys):
-        scores = [
-            uar_of(record, "validation")
-            for record in records
-            if (record["backbone"], record["arm"]) == (backbone, arm)
-            and record["settings"]["training"]["num_train_epochs"] == epochs
+def trial_means(records: Sequence[dict]) -> dict[tuple[str, str, int], list[float]]:
+    """Validation UAR of the trials of the number of epochs, by backbone, arm and number of epochs."""
+    scores: dict[tuple[str, str, int], list[float]] = {}
+    for record in records:
+        key = (record["backbone"], record["arm"], record["settings"]["training"]["num_train_epochs"])
+        scores.setdefault(key, []).append(uar_of(record, "validation"))
+    return dict(sorted(scores.items()))
+
+
+def chosen_epochs(records: Sequence[dict]) -> int | None:
+    """
+    The number of epochs by the rule of the protocol, from the trials of one backbone: the least at which twice the
+    epochs change the mean validation UAR of both arms by less than `CONVERGED` points; the largest if there is none.
+    None if trials that decide are missing.
+    """
+    means = {
+        (arm, epochs): mean(scores)
+        for (_, arm, epochs), scores in trial_means(records).items()
+        if len(scores) == len(TUNING_SEEDS)
+    }
+    if not records:
+        return None
+    base = records[0]["settings"]["training"]["num_train_epochs"] // records[0]["epoch_factor"]
+    numbers = [base * factor for factor in EPOCH_FACTORS]
+    for epochs, longer in pairwise(numbers):
+        changes = [
+            means[arm, longer] - means[arm, epochs]
+            for arm in CONVERGENCE_ARMS
+            if {(arm, longer), (arm, epochs)} <= means.keys()
         ]
+        if len(changes) < len(CONVERGENCE_ARMS):
+            return None
+        if all(abs(change) < CONVERGED for change in changes):
+            return epochs
+    return numbers[-1]
+
+
+def convergence_table(records: Sequence[dict]) -> str:
+    """Mean validation UAR by backbone, arm and number of epochs, and the number that they choose."""
+    lines = [_row(["backbone", "arm", "epochs", "seeds", "validation UAR, %"]), _row(["---"] * 5)]
+    for (backbone, arm, epochs), scores in trial_means(records).items():
         lines.append(_row([backbone, arm, str(epochs), str(len(scores)), f"{mean(scores):.1f}"]))
+    for backbone in sorted({record["backbone"] for record in records}):
+        epochs = chosen_epochs([record for record in records if record["backbone"] == backbone])
+        lines += ["", f"{backbone}: {'not decided yet' if epochs is None else f'{epochs} epochs'}."]
     return "\n".join(lines)
+
+
+def liveness_table(records: Sequence[dict]) -> str:
+    """
+    Liveness of the gates as Markdown: the spread over clips relative to the mean, in %, of each DAM from the first to
+    the last, and the share of answers that change if the gates become their mean over clips; means over the seeds, at
+    the start and after training.
+    """
+    title = "spread over clips of each DAM, %"
+    lines = [
+        _row(
+            [
+                "backbone",
+                "condition",
+                "arm",
+                "seeds",
+                "when",
+                f"temporal: {title}",
+                f"frequency: {title}",
+                "answers that change, %",
+            ]
+        )
+    ]
+    lines.append(_row(["---"] * 8))
+    keys = sorted({(record["backbone"], record["condition"]) for record in records})
+    for backbone, condition in keys:
+        for arm, runs in arm_records(records, backbone=backbone, condition=condition).items():
+            if not next(iter(runs.values()))["liveness"]["start"]["layers"]:
+                continue
+            for when in ("start", "trained"):
+                found = [run["liveness"][when] for run in runs.values()]
+                spreads = [_spreads(found, branch) for branch in ("temporal", "frequency")]
+                flipped = f"{100 * mean(each['flipped'] for each in found):.1f}"
+                lines.append(_row([backbone, condition, arm, str(len(runs)), when, *spreads, flipped]))
+    return "\n".join(lines)
+
+
+def _spreads(found: Sequence[dict], branch: str) -> str:
+    """Spread of a branch after each layer, averaged over runs."""
+    layers = sorted(found[0]["layers"], key=int)
+    return ", ".join(f"{100 * mean(each['layers'][layer][branch] for each in found):.2g}" for layer in layers)
 
 
 def _row(cells: Sequence[str]) -> str:

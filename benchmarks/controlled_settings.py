@@ -7,6 +7,7 @@ from ablation_settings import BACKBONE, DATA, START
 SEEDS = tuple(range(8))
 TUNING_SEEDS = (100, 101, 102)
 EPOCH_FACTORS = (1, 2, 4)
+CONVERGENCE_ARMS = ("none", "normalized")
 NUM_STARTS = 3
 CORRUPTED_CLIPS = 420
 CORRUPTED_SEVERITIES = (2, 4)
@@ -49,9 +50,10 @@ BACKBONES = {
             "stage_channels": [8, 16, 32, 48],
             "stage_depths": [1, 1, 2, 1],
             "stage_strides": [1, 2, 2, 2],
+            "expansion": 2.0,  # channel counts that are multiples of 16 take half the time of the usual 2.25 on a CPU
             "head_channels": 128,
         },
-        training={"num_train_epochs": 20, **_TRAINING, "learning_rate": 3e-3},
+        training={"num_train_epochs": 10, **_TRAINING, "learning_rate": 3e-3},
     ),
 }
 

@@ -86,7 +86,11 @@ class X3DStem(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Clips `(B, T, 3, H, W)` to maps `(B, T, C, h, w)`."""
-        x = self.spatial(pixel_values.flatten(0, 1)).unflatten(0, pixel_values.shape[:2])
+        frames = pixel_values.flatten(0, 1)
+        if frames.device.type == "cpu":
+            # With the channels of a pixel side by side, all convolutions take about half the time there.
+            frames = frames.contiguous(memory_format=torch.channels_last)
+        x = self.spatial(frames).unflatten(0, pixel_values.shape[:2])
         x = self.temporal(x).flatten(0, 1)
         return F.relu(self.norm(x)).unflatten(0, pixel_values.shape[:2])
 

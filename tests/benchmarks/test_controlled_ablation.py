@@ -11,20 +11,24 @@ import torch
 from controlled_analysis import (
     NUM_RESAMPLES,
     chosen_dam,
+    chosen_epochs,
     contrast,
     contrasts_of,
     counts_by_person,
     holm,
+    liveness_table,
     results_table,
     uar_of,
     weighted_uar,
 )
 from controlled_conditions import ForeignFrames, long_tail_indices, noisy_labels
-from controlled_settings import ARMS, BACKBONES, SEEDS, Backbone, run_settings
+from controlled_run import build_model, build_processor, build_rows, corrupted_answers
+from controlled_settings import ARMS, BACKBONES, SEEDS, TUNING_SEEDS, Backbone, run_settings
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score
 
 from modeling_hdf.data.corruptions import CORRUPTIONS
+from modeling_hdf.evaluation.robustness import measure_robustness
 
 TINY_DATA = {
     "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,
@@ -160,6 +164,69 @@ def test_the_table_chooses_dam_on_validation_and_corrects_one_family():
     assert "| DAM + DSM - none | 3 | +" in table and "| none | 3 |" in table and "| 25.0 |" in table
 
 
+def trials(**scores: float) -> list[dict]:
+    """Trials of the number of epochs, whose base is 10, with `none_10=0.5` as validation UAR of an arm."""
+    records = []
+    for name, score in scores.items():
+        arm, epochs = name.split("_")
+        for seed in TUNING_SEEDS:
+            record = made_up(arm, seed, 0.5, settings={"training": {"num_train_epochs": int(epochs)}})
+            right = round(score * 140)
+            truth = record["truth"]["validation"]
+            record["answers"]["validation"] = truth[:right] + "".join(str((int(d) + 1) % 7) for d in truth[right:])
+            records.append(record | {"epoch_factor": int(epochs) // 10})
+    return records
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        pytest.param({"none_10": 0.5, "normalized_10": 0.5}, None, id="twice-the-base-is-missing"),
+        pytest.param({"none_10": 0.5, "normalized_10": 0.5, "none_20": 0.5}, None, id="one-arm-is-missing"),
+        pytest.param(
+            {"none_10": 0.5, "normalized_10": 0.6, "none_20": 0.5, "normalized_20": 0.6}, 10, id="the-base-is-enough"
+        ),
+        pytest.param(
+            {"none_10": 0.5, "normalized_10": 0.6, "none_20": 0.5, "normalized_20": 0.65}, None, id="one-arm-changes"
+        ),
+        pytest.param(
+            {"none_10": 0.5, "normalized_10": 0.6, "none_20": 0.5, "normalized_20": 0.55, "none_40": 0.5}
+            | {"normalized_40": 0.55},
+            20,
+            id="twice-the-base-is-enough",
+        ),
+        pytest.param(
+            {"none_10": 0.5, "normalized_10": 0.6, "none_20": 0.6, "normalized_20": 0.7, "none_40": 0.7}
+            | {"normalized_40": 0.7},
+            40,
+            id="never-enough",
+        ),
+    ],
+)
+def test_the_number_of_epochs_is_the_least_that_twice_as_many_do_not_change(scores, expected):
+    records = trials(**scores)
+    assert chosen_epochs(records) == expected
+    assert chosen_epochs(records[:-1]) is None  # a seed is missing
+
+
+def test_the_liveness_of_every_layer_is_a_mean_over_seeds():
+    def live(spread: float, flipped: float) -> dict:
+        layers = {layer: {"temporal": spread, "frequency": spread / 2} for layer in ("2", "10")}
+        return {"layers": layers, "flipped": flipped}
+
+    records = [
+        made_up(
+            "static", seed, 0.5, liveness={"start": live(0.0, 0.0), "trained": live(0.1 * (seed + 1), 0.25 * seed)}
+        )
+        for seed in range(2)
+    ]
+    records.append(made_up("none", 0, 0.5, liveness={"start": {"layers": {}}}))
+    table = liveness_table(records)
+    assert "| x3d | plain | static | 2 | start | 0, 0 | 0, 0 | 0.0 |" in table
+    assert "| x3d | plain | static | 2 | trained | 15, 15 | 7.5, 7.5 | 12.5 |" in table
+    assert "none" not in table
+
+
 def test_the_long_tail_falls_to_the_ratio_and_keeps_every_class():
     labels = np.repeat(np.arange(7), 100)
     counts = np.bincount(labels[long_tail_indices(labels, 50)])
@@ -202,8 +269,10 @@ def test_the_plan_is_that_of_the_protocol():
 def test_a_run_measures_what_the_protocol_names_and_is_done_once(run, tmp_path, backbone):
     chosen = ("--backbones", backbone, "--arms", "normalized_dsm", "--seeds", 1, "--conditions", "foreign")
     run(*chosen)
-    (file,) = tmp_path.glob("*.json")
+    (file,) = tmp_path.glob(f"{backbone}*.json")
     record = json.loads(file.read_text())
+    (clips,) = tmp_path.glob("clips_*.json")
+    assert json.loads(clips.read_text())["truth"]["test"] == "".join(map(str, build_rows(TINY_DATA, "test")["label"]))
     assert {split: len(text) for split, text in record["answers"].items()} == dict.fromkeys(
         ("validation", "test", "shifted"), 7
     )
@@ -212,14 +281,38 @@ def test_a_run_measures_what_the_protocol_names_and_is_done_once(run, tmp_path, 
     before = file.stat().st_mtime_ns
     assert "0 of 1 runs to do" in run(*chosen) and file.stat().st_mtime_ns == before
     assert "1 |" in run(*chosen, "--table")
+    assert f"| {backbone} | foreign | normalized_dsm | 1 | trained |" in run(*chosen, "--liveness")
+
+
+def test_the_trials_end_where_longer_ones_change_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("controlled_analysis.CONVERGED", 101.0)
+    chosen = ("--backbones", "x3d", "--convergence")
+    run(*chosen)
+    assert len(list((tmp_path / "convergence").glob("x3d_*.json"))) == 2 * 2 * len(TUNING_SEEDS)
+    table = run(*chosen, "--table")
+    assert "x3d: 1 epochs." in table and "missing" not in table
+
+
+def test_corrupted_clips_are_those_of_the_robustness_command_and_are_made_once(run, caches, monkeypatch):
+    model = build_model(run_settings(TINY["x3d"], "none", "plain"), 0, caches).eval()
+    answers = corrupted_answers(model, TINY_DATA, caches)
+    rows = build_rows(TINY_DATA, "test")
+    expected = measure_robustness(model, build_processor(TINY_DATA), rows, severities=(2, 4))["corruptions"]
+    truth = np.array(rows["label"][:])
+    for name, corruption in expected.items():
+        for severity, scores in corruption["severities"].items():
+            got = np.array([int(digit) for digit in answers[f"{name} {severity}"]])
+            assert np.mean(got == truth) == pytest.approx(scores["war"]), (name, severity)
+    monkeypatch.setattr("controlled_run.CorruptedClips", None)
+    assert corrupted_answers(model, TINY_DATA, caches) == answers
 
 
 def test_arms_of_a_seed_share_everything_but_dam(caches, run):
     run("--backbones", "videomae", "--arms", "none", "--seeds", 0, "--conditions", "plain", "--num-runs", 0)
-    models = {arm: controlled_ablation.build_model(run_settings(TINY["x3d"], arm, "plain"), 4, caches) for arm in ARMS}
+    models = {arm: build_model(run_settings(TINY["x3d"], arm, "plain"), 4, caches) for arm in ARMS}
     reference = models["none"].state_dict()
     for arm, model in models.items():
         state = model.state_dict()
         assert all(state[name].equal(value) for name, value in reference.items()), arm
-    other = controlled_ablation.build_model(run_settings(TINY["x3d"], "none", "plain"), 5, caches).state_dict()
+    other = build_model(run_settings(TINY["x3d"], "none", "plain"), 5, caches).state_dict()
     assert not other["classifier.weight"].equal(reference["classifier.weight"])
