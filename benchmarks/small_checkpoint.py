@@ -16,18 +16,19 @@ from modeling_hdf import HDFConfig
 from modeling_hdf.evaluation.results import read_results
 from modeling_hdf.hub.cards import model_card
 from modeling_hdf.hub.release import CONFIG, PROCESSOR, model_release
-from modeling_hdf.pretrained import SHIPPED, TINY_SYNTHETIC
+from modeling_hdf.pretrained import TINY_SYNTHETIC
 
 ROOT = Path(__file__).parents[1]
+NAME = "hdf-tiny-synthetic"
 
 
 def main() -> None:
-    trained = Path("outputs") / SHIPPED
+    trained = Path("outputs", NAME)
     shutil.rmtree(ROOT / trained, ignore_errors=True)  # a finished run would only be evaluated again
     command = ["accelerate.commands.accelerate_cli", "launch", "examples/train.py", "--output_dir", str(trained)]
     subprocess.run([sys.executable, "-m", *command], check=True, cwd=ROOT)
     trained = ROOT / trained
-    card = model_card(HDFConfig.from_pretrained(trained), read_results(trained), shipped=True)
+    card = model_card(HDFConfig.from_pretrained(trained), read_results(trained), shipped=NAME)
     files = model_release(trained) | {"README.md": str(card).encode()}
     target = Path(TINY_SYNTHETIC)
     shutil.rmtree(target, ignore_errors=True)

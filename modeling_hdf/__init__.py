@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .pretrained import TINY_SYNTHETIC
+from .pretrained import SMALL_FACES, TINY_SYNTHETIC
 
 if TYPE_CHECKING:
     from .configuration_hdf import HDFConfig
@@ -78,6 +78,7 @@ if not _is_command():
     register_auto_classes()
 
 __all__ = [
+    "SMALL_FACES",
     "TINY_SYNTHETIC",
     "DAM",
     "HDFConfig",

@@ -48,9 +48,9 @@ def test_subpackages_say_what_is_in_them(name):
 
 
 def test_public_names_exist():
-    for name in set(modeling_hdf.__all__) - {"TINY_SYNTHETIC"}:
+    for name in set(modeling_hdf.__all__) - {"SMALL_FACES", "TINY_SYNTHETIC"}:
         assert getattr(modeling_hdf, name).__name__ == name
-    assert Path(modeling_hdf.TINY_SYNTHETIC).is_dir()
+    assert Path(modeling_hdf.TINY_SYNTHETIC).is_dir() and Path(modeling_hdf.SMALL_FACES).is_dir()
     with pytest.raises(AttributeError, match="HDFNothing"):
         modeling_hdf.HDFNothing  # noqa: B018
 

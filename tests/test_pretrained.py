@@ -1,4 +1,4 @@
-"""The checkpoint that ships with the package."""
+"""The checkpoints that ship with the package."""
 
 import hashlib
 import json
@@ -14,16 +14,18 @@ from safetensors.torch import load_file
 from transformers import pipeline
 from travelling_files import TRAVELLING_FILES
 
-from modeling_hdf import TINY_SYNTHETIC, HDFConfig
+from modeling_hdf import SMALL_FACES, TINY_SYNTHETIC, HDFConfig
 from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
 from modeling_hdf.evaluation.results import read_results
 from modeling_hdf.hub.cards import model_card
 from modeling_hdf.inference.classifier import load_classifier
-from modeling_hdf.pretrained import SHIPPED, checkpoint_path
+from modeling_hdf.pretrained import checkpoint_path
 
 FOLDER = Path(TINY_SYNTHETIC)
+TINY = "hdf-tiny-synthetic"
+FACES = Path(SMALL_FACES)
 ROOT = Path(__file__).parents[1]
 
 
@@ -48,8 +50,39 @@ def test_it_is_small_and_whole_and_its_card_is_that_of_its_metrics():
     digest = hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()
     assert metrics["weights_sha256"] == {"model.safetensors": digest}
     card = (FOLDER / "README.md").read_text()
-    assert card == str(model_card(HDFConfig.from_pretrained(FOLDER), read_results(FOLDER), shipped=True))
+    assert card == str(model_card(HDFConfig.from_pretrained(FOLDER), read_results(FOLDER), shipped=TINY))
     assert "Synthetic data only." in card and f"{metrics['war']:.4f}" in card and "modeling_hdf.TINY_SYNTHETIC" in card
+
+
+def test_that_of_real_faces_is_whole_with_terms_of_its_own():
+    names = {path.name for path in FACES.iterdir()}
+    assert names == {path.name for path in FOLDER.iterdir()} | {"LICENSE.md"}
+    assert sum(path.stat().st_size for path in FACES.iterdir()) < 12e6
+    results = read_results(FACES)
+    digest = hashlib.sha256((FACES / "model.safetensors").read_bytes()).hexdigest()
+    assert results.weights_sha256 == {"model.safetensors": digest}
+    assert results.dataset == "fer2013" and min(results.recall.values()) > 0.35  # chance is 0.14
+    card = (FACES / "README.md").read_text()
+    assert card == str(model_card(HDFConfig.from_pretrained(FACES), results, shipped="hdf-small-faces"))
+    for text in (
+        "license: other",
+        "states no licence",
+        "benchmarks/small_faces/train.py",
+        "minutes on",
+        "SMALL_FACES",
+    ):
+        assert text in card, text
+    assert "not under the Apache-2.0" in (FACES / "LICENSE.md").read_text()
+
+
+def test_that_of_real_faces_is_its_preset():
+    preset = HDFConfig.from_pretrained(configuration_path("model", "x3d_faces"))
+    shipped = HDFConfig.from_pretrained(FACES)
+    for name in ("num_frames", "image_size", "dam_layers", "dam_variant"):
+        assert getattr(shipped, name) == getattr(preset, name), name
+    for name in ("stem_channels", "stage_channels", "stage_depths", "stage_strides", "head_channels"):
+        assert getattr(shipped.backbone_config, name) == getattr(preset.backbone_config, name), name
+    assert shipped.calibration_temperature != 1
 
 
 def test_it_is_the_tiny_preset():
@@ -62,14 +95,15 @@ def test_it_is_the_tiny_preset():
     assert list(shipped.id2label.values()) == list(EXPRESSIONS)
 
 
-def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path):
-    classify = pipeline("video-classification", model=TINY_SYNTHETIC)
+@pytest.mark.parametrize("model", [TINY_SYNTHETIC, SMALL_FACES])
+def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path, model):
+    classify = pipeline("video-classification", model=model)
     names, hits = rows.features["label"].names, 0
     for row in rows:
         path = tmp_path / f"{row['clip_id']}.mp4"
         path.write_bytes(row["clip"]["bytes"])
         hits += classify(str(path))[0]["label"] == names[row["label"]]
-    assert hits >= 56  # of 70; chance is 10, its test WAR 0.91
+    assert hits >= 56  # of 70; chance is 10
 
 
 def test_the_example_answers_without_a_download():
@@ -79,7 +113,7 @@ def test_the_example_answers_without_a_download():
         str(ROOT / "examples" / "predict.py"),
         "--whole",
         "--model",
-        SHIPPED,
+        TINY,
         str(video),
         "--top",
         "1",
@@ -91,15 +125,15 @@ def test_the_example_answers_without_a_download():
 def test_training_starts_from_it_by_name(tmp_path):
     small = {"num_train": 7, "num_validation": 7, "num_test": 7}
     options = ("--max_steps", 1, "--learning_rate", 0, "--use_cpu", "true", "--frame_controls", "false")
-    arguments = ("--model_name_or_path", SHIPPED, "--dataset_overrides", json.dumps(small), "--output_dir", tmp_path)
+    arguments = ("--model_name_or_path", TINY, "--dataset_overrides", json.dumps(small), "--output_dir", tmp_path)
     script = ROOT / "examples" / "train.py"
     subprocess.run([sys.executable, str(script), *map(str, arguments + options)], check=True, timeout=300)
     start, end = load_file(FOLDER / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert start.keys() == end.keys() and all(start[name].equal(end[name]) for name in start)
-    assert json.loads((tmp_path / "metrics.json").read_text())["base_model"] == f"local:{SHIPPED}"
+    assert json.loads((tmp_path / "metrics.json").read_text())["base_model"] == f"local:{TINY}"
 
 
-@pytest.mark.parametrize("name", [SHIPPED, TINY_SYNTHETIC])
+@pytest.mark.parametrize("name", [TINY, TINY_SYNTHETIC])
 def test_its_release_loads_where_the_package_is_not(name, tmp_path):
     out, video = tmp_path / "release", ROOT / "examples" / "face.mp4"
     assert main(["push", name, "ann/hdf-tiny", "--dry-run", str(out)]) == 0
@@ -107,7 +141,7 @@ def test_its_release_loads_where_the_package_is_not(name, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     remote = load_without_package(out, video, tmp_path / "resaved", tmp_path / "elsewhere")
     assert all(module.startswith("transformers_modules.") for module, _ in remote["classes"])
-    model, processor = load_classifier(SHIPPED)
+    model, processor = load_classifier(TINY)
     with torch.no_grad():
         logits = model(**processor(str(video), return_tensors="pt")).logits
     torch.testing.assert_close(torch.tensor(remote["logits"]), logits.flatten(), rtol=1e-4, atol=1e-4)
@@ -115,6 +149,7 @@ def test_its_release_loads_where_the_package_is_not(name, tmp_path):
 
 
 def test_its_name_is_known_where_models_are_loaded():
-    model, processor = load_classifier(SHIPPED)
+    model, processor = load_classifier(TINY)
     assert model.config.num_labels == 7 and processor.num_frames == 8
-    assert checkpoint_path(SHIPPED) == TINY_SYNTHETIC and checkpoint_path("org/hdf-dfew") == "org/hdf-dfew"
+    assert checkpoint_path(TINY) == TINY_SYNTHETIC and checkpoint_path("hdf-small-faces") == SMALL_FACES
+    assert checkpoint_path("org/hdf-dfew") == "org/hdf-dfew"

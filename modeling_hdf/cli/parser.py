@@ -89,22 +89,22 @@ def existing_file(text: str) -> str:
 
 
 def model_name(text: str) -> str:
-    """Type of an option that names a model: a folder, a Hub repository, the checkpoint in the package, or an `.onnx`
+    """Type of an option that names a model: a folder, a Hub repository, a checkpoint in the package, or an `.onnx`
     file."""
     owner, slash, name = text.partition("/")
     is_repository = bool(owner and slash and name) and "/" not in name and not os.path.isdir(owner)
     is_onnx = text.endswith(".onnx") and os.path.isfile(text)
-    if os.path.isdir(text) or text == SHIPPED or is_onnx or (is_repository and not text.endswith(".onnx")):
+    if os.path.isdir(text) or text in SHIPPED or is_onnx or (is_repository and not text.endswith(".onnx")):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text}: there is no such folder (a repository of the Hub is written owner/name, the checkpoint that ships "
-        f"{SHIPPED})"
+        f"{text}: there is no such folder (a repository of the Hub is written owner/name; "
+        f"{' and '.join(SHIPPED)} ship)"
     )
 
 
 def model_folder(text: str) -> str:
-    """Type of an option that names the folder of a model, or the checkpoint that ships."""
-    return text if text == SHIPPED else existing_folder(text)
+    """Type of an option that names the folder of a model, or a checkpoint that ships."""
+    return text if text in SHIPPED else existing_folder(text)
 
 
 def repository_name(text: str) -> str:

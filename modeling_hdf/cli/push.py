@@ -14,7 +14,7 @@ from .outcome import Outcome
 def run(arguments: argparse.Namespace) -> Outcome:
     """Checks the folder, then writes or pushes its files, and those of the Space."""
     repository, space = arguments.repository, arguments.space
-    ships = arguments.folder == SHIPPED
+    ships = arguments.folder in SHIPPED
     if repository is None and not (space and ships):
         raise ValueError("Give the repository of the model, owner/name; only a model that ships can do without.")
     if space:

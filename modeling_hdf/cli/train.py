@@ -66,7 +66,9 @@ class ScriptArguments:
     preset: str = field(default="base_224", metadata={"help": "Model preset, or a JSON file; starts from scratch."})
     model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": f"HDF, VideoMAE or X3D checkpoint to start from ({SHIPPED} ships); empty: the preset."},
+        metadata={
+            "help": f"HDF, VideoMAE or X3D checkpoint to start from ({' and '.join(SHIPPED)} ship); empty: the preset."
+        },
     )
     model_overrides: str = field(default="{}", metadata={"help": "HDFConfig fields, as JSON."})
     frame_controls: bool = field(

@@ -65,6 +65,7 @@ _CHECKS: dict[str, schema.Check] = {
     "seed": schema.whole,
     "environment": schema.each(schema.must_be("a text or a whole number", lambda value: isinstance(value, str | int))),
     "command": schema.text,
+    "card_sections": schema.each(schema.text),
     "weights_sha256": schema.each(schema.text),
 }
 # Fields whose null has a meaning, and is written, if the other field is known.
@@ -134,6 +135,7 @@ class Results:
         seed (`int`, *optional*): seed of the training.
         environment (`dict`, *optional*): versions and device; see [`environment`].
         command (`str`, *optional*): the command line.
+        card_sections (`dict[str, str]`, *optional*): further sections of the model's card: Markdown by title.
         weights_sha256 (`dict[str, str]`, *optional*): checksum of each weight file that training measured.
         others (`dict`, *optional*): unknown fields of the file.
         source (`str`, *optional*): name of the file in messages; not written.
@@ -173,6 +175,7 @@ class Results:
     seed: int | None = None
     environment: dict[str, str | int] | None = None
     command: str | None = None
+    card_sections: dict[str, str] | None = None
     weights_sha256: dict[str, str] | None = None
     others: dict[str, Any] = field(default_factory=dict)
     source: str = field(default=METRICS, compare=False)

@@ -11,7 +11,6 @@ from ..configuration_hdf import BACKBONES, HDFConfig
 from ..data.arguments import PUBLISHED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
 from ..evaluation.results import Results
-from ..pretrained import SHIPPED
 from .markdown import code_block, code_span, plain_text
 
 # `license_name` of weights that no licence of the Hub fits: a section of the card gives their terms.
@@ -29,7 +28,7 @@ def model_card(
     repository: str | None = None,
     revision: str | None = None,
     *,
-    shipped: bool = False,
+    shipped: str | None = None,
 ) -> ModelCard:
     """
     The card of a trained model.
@@ -40,7 +39,7 @@ def model_card(
             then says so, and gives no numbers, no training data and no start weights.
         repository (`str`, *optional*): repository of the card, `"owner/name"`; used in its title and example.
         revision (`str`, *optional*): branch of the card, if not the main one.
-        shipped (`bool`, *optional*, defaults to `False`): the model is the one that ships with the package.
+        shipped (`str`, *optional*): name of the model, if it is one that ships with the package.
 
     Raises:
         ValueError: if the results lack a field, or their classes are not those of the model.
@@ -55,10 +54,10 @@ def model_card(
         config,
         results,
         state="evaluated",
-        name=SHIPPED if shipped else _title(repository, "hdf-" + results.dataset.replace(",", "-")),
+        name=shipped or _title(repository, "hdf-" + results.dataset.replace(",", "-")),
         repository=repository,
         revision=revision,
-        shipped=shipped,
+        shipped=shipped is not None,
     )
 
 
@@ -149,6 +148,7 @@ def _fill(
             evaluation=results.title if is_evaluated else None,
             controls=results.controls,
             liveness=results.gate_liveness,
+            sections=results.card_sections or {},
             num_unreadable=len(results.unreadable or []),
             **fields,
         )

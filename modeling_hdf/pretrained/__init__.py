@@ -1,16 +1,20 @@
-"""The checkpoint that ships with the package, for trials and fine-tuning without a download. It was trained on
-rendered faces alone and does not work on real faces; see its card, `hdf-tiny-synthetic/README.md`."""
+"""The checkpoints that ship with the package. The card of each, `<name>/README.md`, says how right it is, and on what.
+
+- `hdf-small-faces` reads real faces. It was trained on pictures of the web; see the terms in its card.
+- `hdf-tiny-synthetic` was trained on rendered faces alone. It is for trials, tests and fine-tuning.
+"""
 
 from pathlib import Path
 
-SHIPPED = "hdf-tiny-synthetic"
-TINY_SYNTHETIC = str(Path(__file__).parent / SHIPPED)
-RAW_VIDEO_MODEL = SHIPPED  # the default of `hdf predict` and `analyze`
+SHIPPED = {name: str(Path(__file__).parent / name) for name in ("hdf-small-faces", "hdf-tiny-synthetic")}
+SMALL_FACES = SHIPPED["hdf-small-faces"]
+TINY_SYNTHETIC = SHIPPED["hdf-tiny-synthetic"]
+RAW_VIDEO_MODEL = "hdf-small-faces"  # the default of `hdf predict` and `analyze`
 
 
 def checkpoint_path(name_or_path: str) -> str:
-    """The folder of the shipped checkpoint for the name `hdf-tiny-synthetic`; any other name or path unchanged."""
-    return TINY_SYNTHETIC if name_or_path == SHIPPED else name_or_path
+    """The folder of a shipped checkpoint for its name; any other name or path unchanged."""
+    return SHIPPED.get(name_or_path, name_or_path)
 
 
-__all__ = ["RAW_VIDEO_MODEL", "SHIPPED", "TINY_SYNTHETIC", "checkpoint_path"]
+__all__ = ["RAW_VIDEO_MODEL", "SHIPPED", "SMALL_FACES", "TINY_SYNTHETIC", "checkpoint_path"]

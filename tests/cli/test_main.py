@@ -19,8 +19,8 @@ from modeling_hdf.cli.parser import DATASETS
 from modeling_hdf.cli.training import field_names
 from modeling_hdf.data.arguments import BUILDERS
 from modeling_hdf.faces.folders import CropSettings
-from modeling_hdf.pretrained import SHIPPED
 
+TINY = "hdf-tiny-synthetic"
 FACE = Path(__file__).parents[2] / "examples" / "face.mp4"
 WITHOUT_TORCH = """
 import sys
@@ -48,9 +48,9 @@ sys.exit(code)
         (["data", "chek"], 2, "did you mean 'check'"),
         (["evaluate", "nowhere", "--dataset", "dfew"], 2, "nowhere: there is no such folder"),
         (["evaluate", "outputs/a/b", "--dataset", "dfew"], 2, "outputs/a/b: there is no such folder"),
-        (["evaluate", SHIPPED, "--dataset", "dfw"], 2, "invalid choice 'dfw'; did you mean 'dfew'"),
-        (["evaluate", SHIPPED, "--dataset", "dfew", "--data-dir", "nowhere"], 2, "nowhere: there is no such folder"),
-        (["evaluate", SHIPPED, "--dataset", "dfew", "--max-missing", "2.0"], 2, "2.0 is neither a number of clips"),
+        (["evaluate", TINY, "--dataset", "dfw"], 2, "invalid choice 'dfw'; did you mean 'dfew'"),
+        (["evaluate", TINY, "--dataset", "dfew", "--data-dir", "nowhere"], 2, "nowhere: there is no such folder"),
+        (["evaluate", TINY, "--dataset", "dfew", "--max-missing", "2.0"], 2, "2.0 is neither a number of clips"),
         (["predict", "a.mp4", "--tpo", "2"], 2, "unrecognized argument --tpo; did you mean '--top'"),
         (["report", "nowhere"], 2, "nowhere: there is no such folder"),
         (["train", "--recip", "dfew"], 2, "unrecognized argument --recip; did you mean '--recipe'"),
@@ -93,13 +93,13 @@ def test_options_of_training_that_are_known_early_are_those_of_the_parser(name, 
 @pytest.mark.parametrize(("text", "message"), [('{"seed": 1, "seed": 2}', "gives 'seed' twice"), ("{", "is not JSON")])
 def test_fields_given_as_json_are_read_strictly(text, message, capsys):
     with pytest.raises(SystemExit) as stopped:
-        build_parser().parse_args(["evaluate", SHIPPED, "--dataset", "synthetic", "--overrides", text])
+        build_parser().parse_args(["evaluate", TINY, "--dataset", "synthetic", "--overrides", text])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
-    assert main(["predict", "--whole", "--model", SHIPPED, str(FACE), "--json"]) == 0
+    assert main(["predict", "--whole", "--model", TINY, str(FACE), "--json"]) == 0
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert sum(result["predictions"][str(FACE)].values()) == pytest.approx(1, abs=1e-5) and not result["failures"]
@@ -107,7 +107,7 @@ def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
 
 
 def test_quiet_prints_errors_alone(tmp_path, capsys):
-    assert main(["predict", "--whole", "--model", SHIPPED, str(FACE), "--quiet"]) == 0
+    assert main(["predict", "--whole", "--model", TINY, str(FACE), "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     (tmp_path / "run").mkdir()
     assert main(["report", str(tmp_path / "run"), "--quiet"]) == 1

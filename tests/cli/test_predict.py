@@ -22,8 +22,8 @@ from modeling_hdf.cli.main import main
 from modeling_hdf.inference import VideoAnalyzer, analyze
 from modeling_hdf.inference.inputs import find_inputs
 from modeling_hdf.inference.workers import keep_result
-from modeling_hdf.pretrained import SHIPPED
 
+TINY = "hdf-tiny-synthetic"
 PLAYLIST = "#EXTM3U\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n"
 
 
@@ -217,7 +217,7 @@ def test_standard_input_labels_and_whole_clips(short, tmp_path, monkeypatch, cap
     assert predict("-", "--json", "--labels", names) == 0
     rows = json.loads(capsys.readouterr().out)["videos"]["standard input"]["rows"]
     assert rows[0]["label"] == "Miene" and "Miene" in rows[0]
-    assert predict("--whole", short, "--model", SHIPPED, "--labels", names, "--json") == 0
+    assert predict("--whole", short, "--model", TINY, "--labels", names, "--json") == 0
     predictions = json.loads(capsys.readouterr().out)["predictions"][str(short)]
     assert "Miene" in predictions and label not in predictions
     assert sum(predictions.values()) == pytest.approx(1, abs=1e-5)

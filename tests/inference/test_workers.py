@@ -12,7 +12,8 @@ from modeling_hdf.inference import Timeline, VideoAnalyzer
 from modeling_hdf.inference.inputs import Input
 from modeling_hdf.inference.output_folder import OutputFolder, OutputSettings
 from modeling_hdf.inference.workers import analyze_in_processes
-from modeling_hdf.pretrained import SHIPPED
+
+TINY = "hdf-tiny-synthetic"
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def videos(tmp_path) -> list[Input]:
 
 
 def test_processes_give_the_rows_of_one_and_a_killed_one_costs_its_video_alone(videos, tmp_path):
-    analyzer, options = VideoAnalyzer(SHIPPED, device="cpu"), {"device": "cpu", "labels": {}}
-    output = OutputFolder(tmp_path / "out", OutputSettings(SHIPPED, 2.0, 0.5, False, analyzer.labels))
+    analyzer, options = VideoAnalyzer(TINY, device="cpu"), {"device": "cpu", "labels": {}}
+    output = OutputFolder(tmp_path / "out", OutputSettings(TINY, 2.0, 0.5, False, analyzer.labels))
     results = []
     with output.lock():
         output.prepare()
@@ -40,7 +41,7 @@ def test_processes_give_the_rows_of_one_and_a_killed_one_costs_its_video_alone(v
         remains = output.folder / ".x.hdf-part"
         remains.mkdir()
         with pytest.raises(OutputError, match=r"c.mp4.csv: cannot be written \(Is a directory\)"):
-            for result in analyze_in_processes(videos, 2, SHIPPED, options, output):
+            for result in analyze_in_processes(videos, 2, TINY, options, output):
                 results.append(result)
     assert [video for video, _ in results] == videos[:-1]
     killed, first, text, second = (result for _, result in results)
