@@ -66,7 +66,7 @@ def test_that_of_real_faces_is_whole_with_terms_of_its_own():
     assert card == str(model_card(HDFConfig.from_pretrained(FACES), results, shipped="hdf-small-faces"))
     for text in (
         "license: other",
-        "states no licence",
+        "state no licence",
         "benchmarks/small_faces/train.py",
         "minutes on",
         "SMALL_FACES",
