@@ -13,7 +13,7 @@ def test_recorded_gates_and_weights_turn_the_input_of_each_dam_into_its_output(s
     maps = {}
     for number, dam in model.hdf.dam.items():
         dam.register_forward_hook(
-            lambda _, inputs, output, number=int(number): maps.update({number: (*inputs, output)})
+            lambda _, inputs, output, number=int(number): maps.update({number: (inputs[0], output)})
         )
     with torch.no_grad(), recorded_gates(model) as gates:
         model(clips)
