@@ -55,6 +55,22 @@ def test_temporal_convolution_is_a_three_dimensional_one(kernel, stride, frames)
     torch.testing.assert_close(layer(x), expected.transpose(1, 2), rtol=0, atol=1e-6)
 
 
+def test_strides_in_bfloat16_have_the_gradients_of_float32():
+    layer = TemporalConvolution(4, (3, 3), 2).to(torch.bfloat16)
+    exact = TemporalConvolution(4, (3, 3), 2)
+    exact.load_state_dict(layer.state_dict())
+    found = []
+    x = torch.randn(2, 3, 4, 9, 7, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    for each in (layer, exact):
+        pixels = x.to(each.weight.dtype, copy=True).requires_grad_()
+        y = each(pixels)
+        assert y.dtype == each.weight.dtype
+        y.square().sum().backward()
+        found.append([y.detach().float(), pixels.grad.float(), each.weight.grad.float()])
+    for rounded, expected in zip(*found, strict=True):
+        torch.testing.assert_close(rounded, expected, rtol=0.05, atol=0.05 * expected.abs().max().item())
+
+
 def test_a_single_frame_costs_no_tap_in_time(monkeypatch):
     calls = []
     convolve = F.conv2d

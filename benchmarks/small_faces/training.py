@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from modeling_hdf import HDFConfig, HDFForVideoClassification
 from modeling_hdf.batch_norm_hdf import GlobalBatchNorm
 from modeling_hdf.data import animate_stills
-from modeling_hdf.x3d_layers_hdf import TemporalConvolution
 
 MEAN, STD = 0.5, 0.25  # of the pixels that the model takes, for each colour alike
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -77,19 +76,15 @@ def fold_colours(model: nn.Module) -> None:
 
 
 def forget_neighbours(model: nn.Module) -> None:
-    """Sets the taps of temporal convolutions on other frames to zero: a still that is repeated is then one frame."""
+    """Sets the weights on neighbouring frames to zero: the answer to a repeated frame is then that to the frame."""
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, TemporalConvolution):
-                centre = module.weight.shape[2] // 2
-                module.weight[:, :, :centre] = 0
-                module.weight[:, :, centre + 1 :] = 0
+        for weights in model.hdf.backbone_kind.weights_on_neighbours(model.hdf.backbone):
+            weights.zero_()
 
 
 def as_pixels(clips: torch.Tensor) -> torch.Tensor:
-    """Grey clips `(B, T, 1, H, W)` from 0 to 1 as the model takes them; colours last, which is faster on a CPU."""
-    frames = ((clips - MEAN) / STD).expand(-1, -1, 3, -1, -1).flatten(0, 1)
-    return frames.contiguous(memory_format=torch.channels_last).unflatten(0, clips.shape[:2])
+    """Grey clips `(B, T, 1, H, W)` from 0 to 1 as the model takes them."""
+    return ((clips - MEAN) / STD).expand(-1, -1, 3, -1, -1)
 
 
 def resized(clips: torch.Tensor, edge: int) -> torch.Tensor:
@@ -257,9 +252,6 @@ def train_stage(
     num_frames = model.config.num_frames
     finished, unfinished = folder / f"{stage.name}.safetensors", folder / f"{stage.name}.unfinished.pt"
     started = time.monotonic()
-    for weight in model.parameters():
-        if weight.ndim == 4:  # of an ordinary convolution
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     if stage.clips:
         freeze_statistics(model)
     average = torch.optim.swa_utils.AveragedModel(

@@ -46,6 +46,12 @@ def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_p
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=0, msg=name)
 
+    # What ships lies between the weights before and after the last stage.
+    before, after = (load_file(straight / f"{name}.safetensors") for name in ("stills", "clips"))
+    name = "classifier.weight"
+    assert not torch.equal(before[name], after[name])
+    torch.testing.assert_close(weights[0][name], 0.1 * before[name] + 0.9 * after[name])
+
     model = HDFForVideoClassification.from_pretrained(straight / "checkpoint")
     assert model.config.calibration_temperature > 0
     assert len(model.hdf.dam) == 4
