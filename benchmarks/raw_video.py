@@ -229,7 +229,7 @@ def main() -> None:
     from_command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     from_command.add_argument("what", choices=("speed", "memory", "fer", "peak"))
     from_command.add_argument("video")
-    from_command.add_argument("--model", default="hdf-tiny-synthetic")
+    from_command.add_argument("--model", default="hdf-small-faces")
     from_command.add_argument("--repeats", type=int, default=3)
     from_command.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 120])
     from_command.add_argument("--fps", type=int, help="memory: of the repeated video; default: as it is")
