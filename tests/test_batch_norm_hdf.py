@@ -35,6 +35,18 @@ def test_equals_the_batch_norm_of_pytorch(training):
     assert_same_statistics(ours, stock)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inference_gives_the_same_and_may_overwrite_its_input(dtype):
+    ours, stock = (norm.eval() for norm in norm_pair())
+    x = (torch.randn(4, 5, 3, 2) * 2 + 1).to(dtype)
+    for pixels in (x, x.to(memory_format=torch.channels_last)):
+        with torch.no_grad():
+            expected, actual = stock(pixels), ours(pixels.clone())
+        torch.testing.assert_close(actual, expected)
+        assert actual.stride() == pixels.stride()
+    assert_same_statistics(ours, stock)
+
+
 def test_frozen_statistics_normalise_by_the_batch_and_stay():
     ours, stock = norm_pair()
     start = nn.BatchNorm2d(5)

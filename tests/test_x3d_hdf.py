@@ -1,5 +1,6 @@
 """X3D: equal to PyTorch's 3-D layers, for clips and for single frames, and its statistics."""
 
+import numpy as np
 import pytest
 import torch
 from pytorchvideo_x3d import SMALL, X3DReference, randomize_layers
@@ -44,15 +45,84 @@ def test_equals_three_dimensional_layers(frames, training):
         torch.testing.assert_close(ours.get_buffer(x3d.converted_name(name, 2)), buffer, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kernel", [(3, 3), (5, 1), (5, 3)])
+def summed(x: torch.Tensor, weight: torch.Tensor, stride: int) -> np.ndarray:
+    """A channel-wise convolution over frames and space of `(B, T, C, h, w)`, in float64, term by term."""
+    pixels, kernel = x.double().numpy(), weight.detach().double().numpy()[:, 0]  # (C, K, k, k)
+    reach = [size // 2 for size in kernel.shape[1:]]
+    padded = np.pad(pixels, [(0, 0), (reach[0],) * 2, (0, 0), (reach[1],) * 2, (reach[2],) * 2])
+    total = np.zeros_like(pixels[..., ::stride, ::stride])
+    steps, (height, width) = x.shape[1], x.shape[3:]
+    for t, i, j in np.ndindex(kernel.shape[1:]):
+        shifted = padded[:, t : t + steps, :, i : i + height : stride, j : j + width : stride]
+        total += shifted * kernel[:, t, i, j, None, None]
+    return total
+
+
+@pytest.mark.parametrize("kernel", [(1, 3), (3, 1), (3, 3), (5, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
-def test_temporal_convolution_is_a_three_dimensional_one(kernel, stride, frames):
+@pytest.mark.parametrize("gradients", [True, False])
+def test_temporal_convolution_is_the_sum_over_frames_and_space(kernel, stride, frames, gradients):
     layer = TemporalConvolution(4, kernel, stride)
     x = torch.randn(2, frames, 4, 7, 6)
-    padding = [size // 2 for size in (*kernel, kernel[1])]
-    expected = F.conv3d(x.transpose(1, 2), layer.weight, None, (1, stride, stride), padding, groups=4)
-    torch.testing.assert_close(layer(x), expected.transpose(1, 2), rtol=0, atol=1e-6)
+    expected = summed(x, layer.weight, stride)
+    for pixels in (x, x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)):
+        with torch.set_grad_enabled(gradients):
+            y = layer(pixels)
+        np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert y.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)  # as the layers after it are fast
+
+    low = layer.to(torch.bfloat16)
+    with torch.set_grad_enabled(gradients):
+        y = low(x.to(torch.bfloat16))
+    expected = summed(x.to(torch.bfloat16), low.weight, stride)
+    assert y.dtype == torch.bfloat16
+    np.testing.assert_allclose(y.detach().float().numpy(), expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "frames", "dtype", "gradients", "expected"),
+    [
+        ((3, 3), 4, torch.float32, False, 1),
+        ((3, 3), 4, torch.float32, True, 0),
+        ((3, 3), 1, torch.float32, False, 0),
+        ((5, 1), 4, torch.float32, False, 0),
+        ((3, 3), 4, torch.bfloat16, False, 0),
+    ],
+)
+def test_inference_takes_one_convolution_where_it_is_faster(monkeypatch, kernel, frames, dtype, gradients, expected):
+    calls = []
+    convolve = F.conv3d
+    monkeypatch.setattr(F, "conv3d", lambda *args, **kwargs: calls.append(1) or convolve(*args, **kwargs))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    layer = TemporalConvolution(4, kernel).to(dtype)
+    with torch.set_grad_enabled(gradients):
+        layer(torch.randn(2, frames, 4, 7, 6, dtype=dtype))
+    assert len(calls) == expected
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    with torch.no_grad():
+        layer(torch.randn(2, frames, 4, 7, 6, dtype=dtype))
+    assert len(calls) == expected
+
+
+def test_an_export_is_the_sum_also_without_gradients():
+    with torch.no_grad():
+        program = torch.export.export(TemporalConvolution(4, (3, 3)), (torch.randn(2, 4, 4, 7, 6),))
+    called = [str(node.target) for node in program.graph.nodes]
+    assert called.count("aten.conv2d.default") == 3 and "aten.conv3d.default" not in called
+
+
+def test_inference_gives_what_the_gradient_path_gives_and_leaves_its_input():
+    _, ours = reference_and_ours()
+    clips = torch.randn(3, 6, 3, 32, 32)
+    before, statistics = clips.clone(), buffers(ours)
+    expected = ours(clips).logits.detach()
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            actual = ours(clips).logits
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert clips.equal(before)
+    assert all(value.equal(statistics[name]) for name, value in ours.named_buffers())
 
 
 def test_strides_in_bfloat16_have_the_gradients_of_float32():
