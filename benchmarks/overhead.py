@@ -1,11 +1,13 @@
 """Cost of DAM in each variant, and of DSM, against the plain backbone, as ratios measured in one process.
 
     python benchmarks/overhead.py --preset base_224 --rounds 9
+    python benchmarks/overhead.py --quarter --batch-size 1
     python benchmarks/overhead.py --preset x3d_s --variants normalized static --rounds 9
 
 Each round times the plain model and HDF one after the other, so that a slow phase of the machine affects both. The
 result is the ratio of the fastest calls, which noise disturbs least, with the quartiles of the rounds' ratios. Memory
-is the peak that PyTorch allocates during the measured call, without weights.
+is the peak that PyTorch allocates during the measured call, without weights. `--quarter` measures the first quarter of
+a VideoMAE, a group of layers with its DAM. Its ratio is that of the whole model, apart from patch embedding and head.
 """
 
 import argparse
@@ -88,8 +90,11 @@ def measure(arguments: argparse.Namespace, variant: str, device: torch.device) -
     set_seed(0)
     path = configuration_path("model", arguments.preset)
     config = HDFConfig.from_pretrained(path, dam_variant=variant, dam_init="paper")  # "paper": no gate is trivial
-    hdf = HDFForVideoClassification(config).to(device).eval()
     backbone_config = config.backbone_config
+    if arguments.quarter:
+        backbone_config.num_hidden_layers //= 4
+        config.dam_layers = [backbone_config.num_hidden_layers]
+    hdf = HDFForVideoClassification(config).to(device).eval()
     backbone_config.num_labels = config.num_labels
     plain = BACKBONES[backbone_config.model_type].classifier_class(backbone_config).to(device).eval()
     height, width = as_pair(config.image_size)
@@ -111,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="base_224", help="model preset (default base_224, VideoMAE-B)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["temporal", "normalized", "static"])
+    parser.add_argument("--quarter", action="store_true", help="a quarter of the layers of a VideoMAE")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="at least 2 (default 9)")
     parser.add_argument("--json", type=Path, help="file to write the result to")
@@ -119,6 +125,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = {
         "preset": arguments.preset,
+        "quarter": arguments.quarter,
         "batch_size": arguments.batch_size,
         "rounds": arguments.rounds,
         "device": device.type,
