@@ -8,14 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..data.files import OutputError, read_json
 from ..inference import Timeline, VideoAnalyzer, load_classifier, predict_video
-from ..inference.analysis import ProgressBar
 from ..inference.classifier import class_names, move
 from ..inference.inputs import Input, find_inputs
 from ..inference.output_folder import OutputFolder, OutputSettings
+from ..inference.progress import Progress, ProgressBar
 from ..inference.timeline import rename
 from ..inference.workers import Result, analyze_in_processes, keep_result
 from .outcome import Outcome
@@ -68,14 +66,23 @@ def _analyze(
     yield from ((video, ValueError(video.problem)) for video in videos if video.problem)
     readable = [video for video in videos if not video.problem]
     shows_bar = not arguments.quiet and sys.stderr.isatty()
-    if min(arguments.workers, len(readable)) > 1:
-        results = analyze_in_processes(readable, arguments.workers, arguments.model, options, output)
-        yield from tqdm(results, total=len(readable), unit="video", disable=not shows_bar)
-        return
-    with ProgressBar() if shows_bar else nullcontext() as bar:
-        results = analyzer.analyze_all((video.video for video in readable), progress=bar)
-        for video, (_, result) in zip(readable, results, strict=True):
-            yield video, keep_result(video, result, output)
+    with ProgressBar(len(readable)) if shows_bar else nullcontext() as bar:
+        if min(arguments.workers, len(readable)) > 1:
+            results = analyze_in_processes(readable, arguments.workers, arguments.model, options, output, bar)
+        else:
+            results = _analyze_here(analyzer, readable, output, bar)
+        for video, result in results:
+            if bar:
+                bar.finish(video.video)
+            yield video, result
+
+
+def _analyze_here(
+    analyzer: VideoAnalyzer, videos: list[Input], output: OutputFolder | None, progress: Progress | None
+) -> Iterator[tuple[Input, Result]]:
+    results = analyzer.analyze_all((video.video for video in videos), progress=progress)
+    for video, (_, result) in zip(videos, results, strict=True):
+        yield video, keep_result(video, result, output)
 
 
 def _report(results: Iterator[tuple[Input, Result]], as_json: bool) -> Outcome:

@@ -1,7 +1,7 @@
 """From raw videos to the expressions of each person over time, in one pass over each video."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -19,14 +19,13 @@ from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import RAW_VIDEO_MODEL
 from ..video_processing_hdf import HDFVideoProcessor
 from .classifier import class_names, load_classifier, move
+from .progress import Progress, ProgressBar
 from .rows import TrackRows
 from .timeline import Person, Timeline, rename
 from .windows import SlidingWindows, Window
 
 _COMPARED = (0, 8, 16, 24)  # frames of a track in which its face is compared with itself after half a turn
 _MOST_THUMBNAILS, _THUMBNAIL_SIDE = 24, 160  # pixels of the longer side
-
-Progress = Callable[[Any, float, float | None], object]
 
 
 @dataclass(eq=False)
@@ -369,28 +368,4 @@ def analyze(
         return analyzer.analyze(video, progress=bar)
 
 
-class ProgressBar:
-    """A bar in seconds of video, in a terminal or a notebook; it is a `progress` of [`VideoAnalyzer`]."""
-
-    def __enter__(self) -> "ProgressBar":
-        self._bar, self._video = None, None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, video: Any, seconds: float, total: float | None) -> None:
-        from tqdm.auto import tqdm
-
-        if self._bar is None or video is not self._video:
-            self.__exit__()
-            name = video[-40:] if isinstance(video, str) else "video"
-            done = "{n:.0f}/{total:.0f} s, {remaining} left" if total else "{n:.0f} s"
-            bar = "{desc}: {percentage:3.0f}% |{bar}| " if total else "{desc}: "
-            self._video, self._bar = video, tqdm(total=total, desc=name, bar_format=bar + done)
-        # The declared length may be a little too short.
-        self._bar.update(min(seconds, total or seconds) - self._bar.n)
-
-
-__all__ = ["ProgressBar", "VideoAnalyzer", "analyze"]
+__all__ = ["VideoAnalyzer", "analyze"]

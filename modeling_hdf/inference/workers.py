@@ -3,8 +3,10 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from time import monotonic
 from typing import Any
 
 import torch
@@ -15,9 +17,12 @@ from ..data.processes import blocked_interrupts, follow_parent, usable_cores
 from .analysis import VideoAnalyzer
 from .inputs import Input
 from .output_folder import OutputFolder
+from .progress import Progress
 from .timeline import Timeline
 
 Result = Timeline | OSError | ValueError
+
+_REPORT_SECONDS = 0.25  # from one report of a process to the next
 
 
 def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Result:
@@ -43,7 +48,12 @@ def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Re
 
 
 def analyze_in_processes(
-    videos: Sequence[Input], workers: int, model: str, options: Mapping[str, Any], output: OutputFolder | None
+    videos: Sequence[Input],
+    workers: int,
+    model: str,
+    options: Mapping[str, Any],
+    output: OutputFolder | None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Input, Result]]:
     """
     Analyses videos in several processes, which also write the files of their videos.
@@ -53,6 +63,7 @@ def analyze_in_processes(
         workers: number of processes; each loads the model.
         model, options: of [`VideoAnalyzer`].
         output: the output folder, locked and prepared; `None` writes no files.
+        progress: called with a video, the seconds of it that are done, and its length if the file declares it.
 
     Yields:
         Each video, in order, with its [`Timeline`], without pictures, or with the error if it cannot be read or its
@@ -75,8 +86,12 @@ def analyze_in_processes(
                 busy = {worker.connection: worker for worker in running if worker.number is not None}
                 for connection in wait(list(busy)):
                     worker = busy[connection]
-                    finished = worker.number
-                    done[finished] = worker.take(videos)
+                    finished, result = worker.number, worker.take(videos)
+                    if isinstance(result, _Report):
+                        if progress:
+                            progress(videos[finished].video, result.seconds, result.length)
+                        continue
+                    done[finished] = result
                     if isinstance(done[finished], OutputError | RuntimeError):
                         waiting.clear()  # those before it come first
                     if worker.is_dead:
@@ -92,6 +107,26 @@ def analyze_in_processes(
     finally:
         for worker in running:
             worker.process.kill()
+
+
+@dataclass(frozen=True)
+class _Report:
+    """How many seconds of its video a process has done, and the length that the file declares."""
+
+    seconds: float
+    length: float | None
+
+
+class _Reporter:
+    """The [`Progress`] of a process: sends a report now and then."""
+
+    def __init__(self, connection: Connection):
+        self.connection, self.last = connection, -_REPORT_SECONDS
+
+    def __call__(self, video: Any, seconds: float, length: float | None) -> None:
+        if monotonic() - self.last >= _REPORT_SECONDS:
+            self.last = monotonic()
+            self.connection.send(_Report(seconds, length))
 
 
 class _Worker:
@@ -117,13 +152,16 @@ class _Worker:
         with suppress(BrokenPipeError):  # it is dead, as `take` will find
             self.connection.send(videos[number])
 
-    def take(self, videos: Sequence[Input]) -> Result | OutputError | RuntimeError:
-        """The result of its video, or what stops the run."""
-        video, self.number = videos[self.number], None
+    def take(self, videos: Sequence[Input]) -> Result | _Report | OutputError | RuntimeError:
+        """A report, the result of its video, or what stops the run."""
+        video = videos[self.number]
         try:
-            return self.connection.recv()
+            result = self.connection.recv()
+            if not isinstance(result, _Report):
+                self.number = None
+            return result
         except (EOFError, ConnectionResetError):
-            self.is_dead = True
+            self.is_dead, self.number = True, None
             return ValueError(
                 f"{video.name}: the process that analysed it was killed, perhaps for want of memory; try fewer "
                 "--workers, or run again."
@@ -142,7 +180,7 @@ def _work(connection: Connection, threads: int, model: str, options: dict[str, A
         analyzer = VideoAnalyzer(model, **options)
         while True:
             video = connection.recv()
-            ((_, result),) = analyzer.analyze_all([video.video])
+            ((_, result),) = analyzer.analyze_all([video.video], progress=_Reporter(connection))
             result = keep_result(video, result, output)
             if isinstance(result, Timeline):
                 result.thumbnails = []

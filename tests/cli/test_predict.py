@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,10 +130,11 @@ def test_a_killed_run_leaves_no_half_file_and_is_continued(short, tmp_path):
 def test_several_videos_go_to_several_processes_and_one_does_not(short, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def here(videos, workers, model, options, output):
+    def here(videos, workers, model, options, output, progress):
         asked.append((len(videos), workers, options["hop"]))
         for video in videos:
-            yield video, keep_result(video, VideoAnalyzer(model, **options).analyze(video.video), output)
+            timeline = VideoAnalyzer(model, **options).analyze(video.video, progress=progress)
+            yield video, keep_result(video, timeline, output)
 
     monkeypatch.setattr(predict_command, "analyze_in_processes", here)
     other = tmp_path / "other.mp4"
@@ -143,6 +145,21 @@ def test_several_videos_go_to_several_processes_and_one_does_not(short, tmp_path
     assert asked == [(2, 3, 1.0)]
     assert predict(short, "--whole", "--workers", 2) == 1
     assert "--whole prints one answer per clip, in one process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_terminal_shows_the_progress_in_seconds_of_all_videos(short, tmp_path, monkeypatch, capsys, workers):
+    other, text = tmp_path / "other.mp4", tmp_path / "text.mp4"
+    os.link(short, other)
+    text.write_text("no video")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    options = (short, text, other, "--model", TINY, "--workers", workers)
+    assert predict(*options) == 1
+    printed = capsys.readouterr()
+    assert re.search(r"3 of 3 videos: 100% \|.+\| 1/1 s, 00:00 left", printed.err)
+    assert printed.out.startswith(f"{short}: 1 person in 0.5 s\n")
+    assert predict(*options, "--quiet") == 1
+    assert "videos:" not in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit the size of files")
