@@ -55,10 +55,10 @@ def _on(device: torch.device, draws: Draws) -> torch.Generator:
 
 
 def _moved(clips: torch.Tensor, draws: Draws, strength: float) -> torch.Tensor:
-    """Random affine maps. What comes into view is the border, black, or a mirror image: a third of the batch each."""
+    """Random affine maps. What comes into view is the border, black, a mirror image, or another clip of the batch."""
     count = len(clips)
     angle = strength * draws.uniform(count, -17, 17) * math.pi / 180
-    size = (strength * draws.uniform(count, math.log(0.75), math.log(1.12))).exp()
+    size = (strength * draws.uniform(count, math.log(0.6), math.log(1.12))).exp()
     aspect = (strength * draws.uniform(count, -0.08, 0.08)).exp()
     flip = torch.where(draws.uniform(count, 0, 1) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() / size, angle.sin() / size
@@ -66,22 +66,25 @@ def _moved(clips: torch.Tensor, draws: Draws, strength: float) -> torch.Tensor:
     rows = [cos * aspect * flip, sin, shift_x, -sin * flip, cos / aspect, shift_y]
     maps = torch.stack(rows, dim=-1).view(-1, 2, 3)
     frames = clips[:, :, 0]  # (B, T, H, W): the frames of a clip are the channels of one picture
+    grid = F.affine_grid(maps, list(frames.shape), align_corners=False)
     views = []
-    for part, mode in enumerate(("border", "zeros", "reflection")):
-        mine = slice(count * part // 3, count * (part + 1) // 3)
+    for part, mode in enumerate(("border", "zeros", "reflection", "zeros")):
+        mine = slice(count * part // 4, count * (part + 1) // 4)
         if len(frames[mine]):
-            grid = F.affine_grid(maps[mine], list(frames[mine].shape), align_corners=False)
-            views.append(F.grid_sample(frames[mine], grid, padding_mode=mode, align_corners=False))
-    return torch.cat(views)[:, :, None]
+            views.append(F.grid_sample(frames[mine], grid[mine], padding_mode=mode, align_corners=False))
+    views = torch.cat(views)
+    outside = (grid.abs() > 1).any(-1)[:, None]  # (B, 1, H, W)
+    outside[: count * 3 // 4] = False
+    return torch.where(outside, frames.roll(1, 0), views)[:, :, None]
 
 
 def _coarser(clips: torch.Tensor, draws: Draws, share: float) -> torch.Tensor:
-    """A random share of the batch at a lower resolution, of 20 pixels or more."""
+    """A random share of the batch at a lower resolution, of 24 pixels or more."""
     mine = (draws.uniform(len(clips), 0, 1) < share).nonzero().flatten()
     if not len(mine):
         return clips
     edge = clips.shape[-1]
-    small = int(draws.number(20, edge))
+    small = int(draws.number(24, edge))
     frames = clips[mine].flatten(0, 1)
     frames = F.interpolate(frames, size=(small, small), mode="bilinear", antialias=True, align_corners=False)
     frames = F.interpolate(frames, size=(edge, edge), mode="bilinear", align_corners=False)

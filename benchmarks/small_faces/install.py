@@ -162,9 +162,9 @@ def as_history(curve: list[dict], num_stills: int) -> list[dict]:
     history, done = [], 0
     for now, before in zip(curve, [None, *curve], strict=False):
         new_stage = before is None or before["stage"] != now["stage"]
-        done += now["step"] - (0 if new_stage else before["step"])
+        done += now["pictures"] - (0 if new_stage else before["pictures"])
         scores = {"eval_war": now["stills_war"], "eval_uar": now["stills_uar"]}
-        history.append({"epoch": 128 * done / num_stills, "loss": now["loss"], **scores})
+        history.append({"epoch": done / num_stills, "loss": now["loss"], **scores})
     return history
 
 

@@ -7,13 +7,13 @@ only its Training part is used. The command runs in steps, each of which is skip
 
 1. `data.safetensors`: the stills, a tenth of them held out (by a hash of their pixels, so copies stay on one side),
    and the rendered clips of `SyntheticFaces`, grey, 48 x 48.
-2. `small.safetensors`: weights trained on stills of 32 pixels, which cost half as much.
-3. `stills.safetensors`: those weights trained on stills of 48 pixels.
-4. `clips.safetensors`: those weights trained on stills, shown as clips, and rendered clips.
+2. `teacher.safetensors`: a larger network, trained on stills.
+3. `stills.safetensors`: weights trained on stills, with the teacher's answers beside the labels.
+4. `clips.safetensors`: those weights trained on stills, shown as clips too, and rendered clips.
 5. `checkpoint/`: weights between those of 3 and 4, calibrated on the held-out stills.
 
-Steps 2 to 4 go on where they were stopped. `--device cpu --steps 20 20 20` shows that they run, and that two runs give
-the same weights.
+Steps 2 to 4 go on where they were stopped. They take minutes on a GPU and days on a few cores. `--device cpu --steps 4
+4 4` shows that they run, and that two runs give the same weights.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from teacher import Teacher
 from training import Stage, fold_colours, forget_neighbours, load_stage, predict, train_stage
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
@@ -30,7 +31,8 @@ from modeling_hdf.configuration import configuration_path
 from modeling_hdf.evaluation.calibration import fit_temperature
 
 SEED = 0
-SHARE_OF_CLIPS = 0.9  # of the weights after the last stage, beside those before it
+TAUGHT = 0.7  # weight of the teacher beside the labels
+SHARE_OF_CLIPS = 0.75  # of the weights after the last stage, beside those before it
 
 
 def arguments() -> argparse.Namespace:
@@ -38,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", help="FER2013 as its builder takes it; needed for step 1")
     parser.add_argument("--output", type=Path, default=Path("outputs/small_faces"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, nargs=3, default=(10000, 6000, 340), help="optimizer steps of the stages")
+    parser.add_argument("--steps", type=int, nargs=3, default=(3000, 2900, 500), help="optimizer steps of the stages")
     parser.add_argument("--save-every", type=int, default=500, help="steps between two saves and validations")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a save after so long")
     return parser.parse_args()
@@ -59,28 +61,36 @@ def main() -> None:
     data = {name: tensor.to(device) for name, tensor in load_file(file).items()}
     torch.manual_seed(SEED)
     preset = configuration_path("model", "x3d_faces")
-    stills = {"dam_layers": []}
     # DAM starts as the identity, so the last stage starts with the answers of the one before.
-    configs = [HDFConfig.from_pretrained(preset, **changes) for changes in (stills | {"image_size": 32}, stills, {})]
-    small, whole, model = (HDFForVideoClassification(config) for config in configs)
-    forget_neighbours(small)
+    config, without_dam = (HDFConfig.from_pretrained(preset, **fields) for fields in ({}, {"dam_layers": []}))
+    teacher, stills, model = Teacher(config), HDFForVideoClassification(without_dam), HDFForVideoClassification(config)
+    forget_neighbours(stills)
+    # Weak augmentation at first: a network learns much faster from faces that it sees as they are.
+    growing = {"strength": (0.3, 1.0)}
     stages = (
-        # Weak augmentation at first: a small network learns much faster from faces that it sees as they are.
-        (small, Stage("small", options.steps[0], 3e-3, stills=128, last=0.5, strength=(0.3, 1.0))),
-        (whole, Stage("stills", options.steps[1], 2e-3, stills=128, seed=10)),
-        (model, Stage("clips", options.steps[2], 1e-3, stills=8, moving=26, clips=12, warmup=40, seed=20)),
+        (teacher, Stage("teacher", options.steps[0], 1.5e-3, stills=512, weight_decay=0.3, **growing)),
+        (stills, Stage("stills", options.steps[1], 4e-3, stills=1024, taught=TAUGHT, seed=10, **growing)),
+        (model, Stage("clips", options.steps[2], 1e-3, 850, stills=256, moving=96, clips=96, taught=TAUGHT, seed=20)),
     )
     record = options.output / "curve.json"
     started = time.monotonic()
-    weights = {}
     for network, stage in stages:
-        network.to(device).load_state_dict(weights, strict=False)
+        network.to(device)
+        if network is model:
+            model.load_state_dict(stills.state_dict(), strict=False)
         if not load_stage(network, stage.name, options.output):
             left = options.minutes - (time.monotonic() - started) / 60
             curve = json.loads(record.read_text()) if record.exists() else []
-            curve += train_stage(network, data, stage, options.output, save_every=options.save_every, minutes=left)
+            curve += train_stage(
+                network,
+                data,
+                stage,
+                options.output,
+                teacher=None if network is teacher else teacher,
+                save_every=options.save_every,
+                minutes=left,
+            )
             record.write_text(json.dumps(curve, indent=1) + "\n")
-        weights = network.state_dict()
     blend(model, load_file(options.output / "stills.safetensors"))
     finish(model, data, options.output / "checkpoint")
 

@@ -1,4 +1,4 @@
-"""The stages of training: stills, small and then whole, then stills and rendered clips together."""
+"""The stages of training: on stills, then on stills and rendered clips together, with a teacher or without."""
 
 import math
 import time
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from augmentation import Draws, augment
@@ -14,7 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from torch import nn
 from torch.nn import functional as F
 
-from modeling_hdf import HDFConfig, HDFForVideoClassification
+from modeling_hdf import HDFConfig
 from modeling_hdf.batch_norm_hdf import GlobalBatchNorm
 from modeling_hdf.data import animate_stills
 
@@ -33,18 +34,25 @@ class Stage:
         moving: further stills in a batch, as clips.
         clips: rendered clips in a batch.
         learning_rate: at its peak.
-        last: share of the learning rate at the last step.
+        decay: steps after which the learning rate is 0, by default all; the average of the weights makes up for a
+            stage that ends before.
+        taught: weight of the teacher's answers to stills, beside their labels.
         strength: of the augmentation, at the first step and from the middle on.
+        smoothing: of the labels.
+        mixed: share of the batches with mixup.
+        decay_of_average: of the weights.
+        balance: exponent of the classes' frequencies, see [`Sampler`].
         seed: seed of batches and augmentation.
     """
 
     name: str
     steps: int
     learning_rate: float
-    stills: int
+    decay: int = 0
+    stills: int = 128
     moving: int = 0
     clips: int = 0
-    last: float = 0.0
+    taught: float = 0.0
     strength: tuple[float, float] = (1.0, 1.0)
     weight_decay: float = 0.05
     warmup: int = 200
@@ -53,6 +61,20 @@ class Stage:
     decay_of_average: float = 0.998
     balance: float = 0.5
     seed: int = 0
+
+
+class Part(NamedTuple):
+    """A part of a batch.
+
+    Attributes:
+        clips: `(B, T, 3, H, W)`, as the model takes them.
+        targets: soft labels `(B, 7)`.
+        stills: which of them show a still: shares `(B, 1)`.
+    """
+
+    clips: torch.Tensor
+    targets: torch.Tensor
+    stills: torch.Tensor
 
 
 class Sampler:
@@ -113,19 +135,19 @@ class Batches:
         """All sources of random numbers."""
         return [*(sampler.generator for sampler in self.samplers.values()), self.draws.generator]
 
-    def __iter__(self) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    def __iter__(self) -> Iterator[list[Part]]:
         """Batches as lists of parts: single frames, and clips if the stage has any."""
         while True:
             weak, strong = self.stage.strength
             strength = weak + (strong - weak) * min(1.0, 2 * self.drawn / self.stage.steps)
             self.drawn += 1
             views, labels = self._views("stills", self.stage.stills)
-            parts = [self._part(views[:, None, None], labels, strength)]
+            parts = [self._part(views[:, None, None], labels, len(labels), strength)]
             if self.stage.clips:
                 views, labels = self._views("stills", self.stage.moving)
                 clips, labels_of_clips = self._views("clips", self.stage.clips)
                 clips = torch.cat([self._moving(views), clips[:, :, None]])
-                parts.append(self._part(clips, torch.cat([labels, labels_of_clips]), strength))
+                parts.append(self._part(clips, torch.cat([labels, labels_of_clips]), len(labels), strength))
             yield parts
 
     def _views(self, name: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,18 +161,21 @@ class Batches:
         frozen = stills[half:, None, None].expand(-1, self.num_frames, -1, -1, -1)
         return torch.cat([animate_stills(stills[:half, None], self.num_frames, self.draws.generator), frozen])
 
-    def _part(self, clips: torch.Tensor, labels: torch.Tensor, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Random views as the model takes them, and soft targets `(B, 7)`."""
-        clips, targets = augment(clips, self.draws, strength), F.one_hot(labels, 7).float()
+    def _part(self, clips: torch.Tensor, labels: torch.Tensor, stills: int, strength: float) -> Part:
+        """Random views of clips, the first `stills` of which are of stills."""
+        smoothing = self.stage.smoothing
+        targets = F.one_hot(labels, 7).float() * (1 - smoothing) + smoothing / 7
+        taught = (torch.arange(len(labels), device=clips.device) < stills)[:, None].float()
+        part = Part(augment(clips, self.draws, strength), targets, taught)
         if self.draws.number(0, 1) < self.stage.mixed:
-            clips, targets = self._mixed(clips, targets)
-        return as_pixels(resized(clips, self.edge)), targets * (1 - self.stage.smoothing) + self.stage.smoothing / 7
+            part = self._mixed(part)
+        return part._replace(clips=as_pixels(resized(part.clips, self.edge)))
 
-    def _mixed(self, clips: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _mixed(self, part: Part) -> Part:
         """Mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412) of each clip with another of the batch."""
-        order = torch.randperm(len(clips), generator=self.draws.generator).to(clips.device)
+        order = torch.randperm(len(part.clips), generator=self.draws.generator).to(self.device)
         share = self.draws.number(0, 0.5)
-        return clips.lerp(clips[order], share), targets.lerp(targets[order], share)
+        return Part(*(values.lerp(values[order], share) for values in part))
 
 
 def freeze_statistics(model: nn.Module) -> None:
@@ -202,33 +227,38 @@ def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     decayed = [p for name, p in trained if p.ndim >= 2 and "dam" not in name]
     others = [p for name, p in trained if p.ndim < 2 or "dam" in name]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def take_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, parts: list[tuple[torch.Tensor, torch.Tensor]]
-) -> float:
-    """A step on the cross-entropy with soft targets, under bfloat16; returns its mean over all parts."""
-    total = sum(len(targets) for _, targets in parts)
-    mean = 0.0
+    model: nn.Module, optimizer: torch.optim.Optimizer, parts: list[Part], teacher: nn.Module | None, taught: float
+) -> torch.Tensor:
+    """A step on the cross-entropy with soft targets, under bfloat16; returns its mean over all parts. The teacher
+    answers to the very views that the model sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237)."""
+    total = sum(len(part.targets) for part in parts)
+    losses = []
     optimizer.zero_grad(set_to_none=True)
-    for clips, targets in parts:
+    for clips, targets, stills in parts:
         with torch.autocast(clips.device.type, torch.bfloat16, cache_enabled=False):
+            if teacher is not None:
+                with torch.no_grad():
+                    targets = targets.lerp(teacher(clips).logits.float().softmax(-1), taught * stills)
             logits = model(clips).logits
         loss = F.cross_entropy(logits.float(), targets, reduction="sum") / total
         loss.backward()
-        mean += loss.item()
+        losses.append(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return mean
+    return sum(losses)
 
 
 def train_stage(
-    model: HDFForVideoClassification,
+    model: nn.Module,
     data: dict[str, torch.Tensor],
     stage: Stage,
     folder: Path,
     *,
+    teacher: nn.Module | None = None,
     save_every: int = 500,
     minutes: float = math.inf,
 ) -> list[dict]:
@@ -240,6 +270,7 @@ def train_stage(
         data: uint8 pictures and their labels, on the same device, see `prepare`.
         stage: settings.
         folder: for the state of an unfinished run, and the averaged weights of a finished one.
+        teacher: a trained network, on the same device.
         save_every: steps between two saves, with a validation at each.
         minutes: when to stop after a save.
 
@@ -263,18 +294,24 @@ def train_stage(
     done, curve = 0, []
     if unfinished.exists():
         done, curve = _restore(unfinished, stage, parts, batches)
+    if teacher is not None:
+        teacher.eval()
 
-    batch = iter(batches)
+    batch, losses = iter(batches), []
     for step in range(done + 1, stage.steps + 1):
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * _rate(step - 1, stage)
-        loss = take_step(model, optimizer, next(batch))
+        losses.append(take_step(model, optimizer, next(batch), teacher, stage.taught))
         average.update_parameters(model)
         if step % save_every == 0 or step == stage.steps:
             found = validate(average.module, data, num_frames, with_clips=stage.clips > 0)
             elapsed = time.monotonic() - started
-            curve.append({"stage": stage.name, "step": step, "loss": loss, "seconds": elapsed, **found})
+            images = step * (stage.stills + stage.moving + stage.clips)
+            loss, losses = torch.stack(losses).mean().item(), []
+            curve.append(
+                {"stage": stage.name, "step": step, "pictures": images, "loss": loss, "seconds": elapsed, **found}
+            )
             print({k: round(v, 4) if isinstance(v, float) else v for k, v in curve[-1].items()}, flush=True)
             if step < stage.steps:
                 generators = [generator.get_state() for generator in batches.generators]
@@ -322,8 +359,8 @@ def _average(averages: list[torch.Tensor], values: list[torch.Tensor], updates: 
 
 
 def _rate(step: int, stage: Stage) -> float:
-    """Share of the learning rate: a linear warm-up, then half a cosine down to `stage.last`."""
+    """Share of the learning rate: a linear warm-up, then half a cosine down to 0."""
     if step < stage.warmup:
         return (step + 1) / stage.warmup
-    cosine = math.cos(math.pi * min(1, (step - stage.warmup) / max(1, stage.steps - stage.warmup)))
-    return stage.last + (1 - stage.last) * 0.5 * (1 + cosine)
+    steps = stage.decay or stage.steps
+    return 0.5 + 0.5 * math.cos(math.pi * min(1, (step - stage.warmup) / max(1, steps - stage.warmup)))
