@@ -12,13 +12,14 @@ only its Training part is used. The command runs in steps, each of which is skip
 4. `clips.safetensors`: those weights trained on stills, shown as clips too, and rendered clips.
 5. `checkpoint/`: weights between those of 3 and 4, calibrated on the held-out stills.
 
-Steps 2 to 4 go on where they were stopped. They take minutes on a GPU and days on a few cores. `--device cpu --steps 4
-4 4` shows that they run, and that two runs give the same weights.
+Steps 2 to 4 go on where they were stopped. They take minutes on a GPU and days on a few cores: there `--divide 32
+--steps 4 4 4` shows that they run, and that two runs give the same weights.
 """
 
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +29,9 @@ from training import Stage, fold_colours, forget_neighbours, load_stage, predict
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data.files import write_json
 from modeling_hdf.evaluation.calibration import fit_temperature
+from modeling_hdf.evaluation.environment import environment
 
 SEED = 0
 TAUGHT = 0.7  # weight of the teacher beside the labels
@@ -41,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("outputs/small_faces"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, nargs=3, default=(3000, 2900, 500), help="optimizer steps of the stages")
+    parser.add_argument("--divide", type=int, default=1, help="divide the batches by so much, for a trial")
     parser.add_argument("--save-every", type=int, default=500, help="steps between two saves and validations")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a save after so long")
     return parser.parse_args()
@@ -54,6 +58,7 @@ def main() -> None:
         from preparation import prepare
 
         save_file(prepare(options.data_dir), file)
+    write_json(options.output / "environment.json", environment())
     device = torch.device(options.device)
     torch.use_deterministic_algorithms(device.type == "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -79,6 +84,7 @@ def main() -> None:
         if network is model:
             model.load_state_dict(stills.state_dict(), strict=False)
         if not load_stage(network, stage.name, options.output):
+            stage = divided(stage, options.divide)
             left = options.minutes - (time.monotonic() - started) / 60
             curve = json.loads(record.read_text()) if record.exists() else []
             curve += train_stage(
@@ -93,6 +99,11 @@ def main() -> None:
             record.write_text(json.dumps(curve, indent=1) + "\n")
     blend(model, load_file(options.output / "stills.safetensors"))
     finish(model, data, options.output / "checkpoint")
+
+
+def divided(stage: Stage, by: int) -> Stage:
+    """The stage with smaller batches."""
+    return replace(stage, **{name: -(-getattr(stage, name) // by) for name in ("stills", "moving", "clips")})
 
 
 def blend(model: HDFForVideoClassification, before: dict[str, torch.Tensor]) -> None:

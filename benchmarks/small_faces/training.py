@@ -157,7 +157,7 @@ class Batches:
 
     def _moving(self, stills: torch.Tensor) -> torch.Tensor:
         """Stills `(B, H, W)` as clips `(B, T, 1, H, W)`, half of which do not move at all."""
-        half = len(stills) // 2
+        half = (len(stills) + 1) // 2
         frozen = stills[half:, None, None].expand(-1, self.num_frames, -1, -1, -1)
         return torch.cat([animate_stills(stills[:half, None], self.num_frames, self.draws.generator), frozen])
 

@@ -2,12 +2,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.configuration import configuration_path
 
 COMMAND = Path(__file__).parents[2] / "benchmarks/small_faces/train.py"
 
@@ -25,8 +28,54 @@ def data() -> dict[str, torch.Tensor]:
 
 
 def train(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(COMMAND), "--output", str(folder), "--device", "cpu", "--steps", "4", "2", "2"]
-    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=600)
+    command = [sys.executable, str(COMMAND), "--output", str(folder), "--device", "cpu", "--divide", "128"]
+    return subprocess.run([*command, "--steps", "3", "1", "1", *options], capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def training():
+    sys.path.insert(0, str(COMMAND.parent))
+    import training
+
+    yield training
+    sys.path.remove(str(COMMAND.parent))
+
+
+class Fixed(torch.nn.Module):
+    """Answers with the same logits to every clip."""
+
+    def __init__(self, logits: list[float]):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits))
+
+    def forward(self, clips: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(len(clips), -1))
+
+
+def test_the_teacher_answers_to_stills_alone(training):
+    model, teacher = Fixed([0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0]), Fixed([3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    targets = torch.eye(7)[[1, 1, 4]]
+    shares = torch.tensor([[1.0], [0.0], [0.25]])  # a still, a rendered clip, and a mixture of both
+    part = training.Part(torch.zeros(3, 1, 3, 8, 8), targets, shares)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    loss = training.take_step(model, optimizer, [part], teacher, taught=0.6)
+
+    guess, answers = (np.exp(each) / np.exp(each).sum() for each in ([3.0, *[0] * 6], [0.0, 1.0, 2.0, *[0] * 4]))
+    expected = 0.0
+    for target, share in zip(np.eye(7)[[1, 1, 4]], (0.6, 0.0, 0.15), strict=True):
+        expected -= ((1 - share) * target + share * guess) @ np.log(answers) / 3
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-5)
+    assert teacher.logits.grad is None
+
+
+def test_batches_know_which_clips_show_stills(training, data):
+    stage = training.Stage("clips", 1, 1e-3, stills=4, moving=3, clips=2, mixed=0.0)
+    config = HDFConfig.from_pretrained(configuration_path("model", "x3d_faces"))
+    single, clips = next(iter(training.Batches(data, stage, config, torch.device("cpu"))))
+    assert single.clips.shape == (4, 1, 3, 48, 48)
+    assert single.stills.flatten().tolist() == [1.0] * 4
+    assert clips.clips.shape == (5, 8, 3, 48, 48)
+    assert clips.stills.flatten().tolist() == [1.0] * 3 + [0.0] * 2
 
 
 def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_path, data):
@@ -50,13 +99,13 @@ def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_p
     before, after = (load_file(straight / f"{name}.safetensors") for name in ("stills", "clips"))
     name = "classifier.weight"
     assert not torch.equal(before[name], after[name])
-    torch.testing.assert_close(weights[0][name], 0.1 * before[name] + 0.9 * after[name])
+    torch.testing.assert_close(weights[0][name], 0.25 * before[name] + 0.75 * after[name])
 
     model = HDFForVideoClassification.from_pretrained(straight / "checkpoint")
     assert model.config.calibration_temperature > 0
     assert len(model.hdf.dam) == 4
     steps = [(entry["stage"], entry["step"]) for entry in json.loads((straight / "curve.json").read_text())]
-    assert steps == [("small", 4), ("stills", 2), ("clips", 2)]
+    assert steps == [("teacher", 3), ("stills", 1), ("clips", 1)]
 
     # A grey picture and its colours of the same luminance get the same answer.
     processor = HDFVideoProcessor.from_pretrained(straight / "checkpoint")
