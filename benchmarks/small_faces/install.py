@@ -157,7 +157,8 @@ def training_section(curve: list[dict], machine: str) -> dict[str, str]:
 
 
 def as_history(curve: list[dict], num_stills: int) -> list[dict]:
-    """The learning curve over the epochs, as [`plot_training_curves`] takes it."""
+    """The learning curve without the teacher's, over the epochs, as [`plot_training_curves`] takes it."""
+    curve = [entry for entry in curve if entry["stage"] != "teacher"]
     history, done = [], 0
     for now, before in zip(curve, [None, *curve], strict=False):
         new_stage = before is None or before["stage"] != now["stage"]
