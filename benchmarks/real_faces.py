@@ -19,8 +19,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch and OpenCV are imported
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ import torch
 from real_faces_data import KINDS, Crops, read_rows
 from real_faces_models import Model, face_api_model, fer_model, our_model
 from real_faces_tables import as_markdown
+from timing import ratio_of_times, seconds_in_turn
 
 from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data.files import write_json
@@ -56,32 +56,19 @@ def classify(models: dict[str, Model], rows, crops_of: Crops) -> tuple[dict[str,
     return probabilities, lost, first
 
 
-def seconds_in_turn(models: dict[str, Model], clips: list[np.ndarray], rounds: int) -> dict[str, list[float]]:
-    """Seconds per clip of each model in each round; in a round the models run one after the other."""
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for model in models.values():
-        model(clips[0])  # warms up
-    for _ in range(rounds):
-        for name, model in models.items():
-            start = time.perf_counter()
-            for clip in clips:
-                model(clip)
-            seconds[name].append((time.perf_counter() - start) / len(clips))
-    return seconds
+def speeds(models: dict[str, Model], clips: list[np.ndarray], rounds: int) -> dict[str, dict]:
+    """Milliseconds per clip of each model, and its time as a ratio to that of the first."""
 
+    def all_clips(model: Model) -> None:
+        for clip in clips:
+            model(clip)
 
-def speeds(seconds: dict[str, list[float]]) -> dict[str, dict]:
-    """The time of each model as a ratio to that of the first, with the quartiles of the rounds' ratios."""
+    seconds = seconds_in_turn({name: partial(all_clips, model) for name, model in models.items()}, rounds)
     ours = next(iter(seconds.values()))
-    found = {}
-    for name, values in seconds.items():
-        ratios = [value / base for value, base in zip(values, ours, strict=True)]
-        found[name] = {
-            "milliseconds": 1000 * min(values),
-            "ratio": min(values) / min(ours),
-            "quartiles": statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else None,
-        }
-    return found
+    return {
+        name: {"milliseconds": 1000 * min(values) / len(clips), **ratio_of_times(values, ours)}
+        for name, values in seconds.items()
+    }
 
 
 def difference(ours: dict, peer: dict, tables: list) -> dict[str, dict]:
@@ -116,7 +103,7 @@ def measure(models: dict[str, Model], kind: str, path: str, split: str | None, r
         "not_measured": {str(names[index]): message for index, message in lost.items()},
         "models": scores,
         "differences": {peer: difference(scores[ours], scores[peer], [tables[ours], tables[peer]]) for peer in peers},
-        "speed": speeds(seconds_in_turn(models, clips, rounds)),
+        "speed": speeds(models, clips, rounds),
     }
 
 

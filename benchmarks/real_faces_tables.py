@@ -1,5 +1,7 @@
 """The figures of `real_faces.py` as Markdown."""
 
+from timing import as_text
+
 
 def as_markdown(found: dict) -> str:
     """The tables of one dataset, from the result of `measure`."""
@@ -24,7 +26,7 @@ def _totals(found: dict) -> list[str]:
         apart = found["differences"].get(name)
         for key in ("war", "uar"):
             cells.append(percent(apart[key]["value"], apart[key]["interval"], sign="+") if apart else "")
-        lines.append(f"| {' | '.join([*cells, ratio(found['speed'][name])])} |")
+        lines.append(f"| {' | '.join([*cells, as_text(found['speed'][name])])} |")
     return lines
 
 
@@ -47,9 +49,4 @@ def percent(value: float, interval: list[float] | None, sign: str = "") -> str:
     return text if interval is None else f"{text} ({100 * interval[0]:{sign}.1f} to {100 * interval[1]:{sign}.1f})"
 
 
-def ratio(speed: dict) -> str:
-    text = f"{speed['ratio']:.2f}"
-    return text if speed["quartiles"] is None else text + " ({:.2f} to {:.2f})".format(*speed["quartiles"])
-
-
-__all__ = ["as_markdown", "percent", "ratio"]
+__all__ = ["as_markdown", "percent"]

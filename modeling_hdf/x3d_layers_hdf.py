@@ -67,8 +67,13 @@ class TemporalConvolution(nn.Module):
         steps, centre = x.shape[1], self.weight.shape[2] // 2
         y = self._tap(x, centre)
         for distance in range(1, min(centre, steps - 1) + 1):
-            y[:, distance:] += self._tap(x, centre - distance)[:, :-distance]
-            y[:, :-distance] += self._tap(x, centre + distance)[:, distance:]
+            before = self._tap(x, centre - distance)[:, :-distance]
+            after = self._tap(x, centre + distance)[:, distance:]
+            if torch.compiler.is_exporting():  # onnxruntime is slow to write into a part of a map
+                y = y + F.pad(before, (0,) * 6 + (distance, 0)) + F.pad(after, (0,) * 6 + (0, distance))
+            else:
+                y[:, distance:] += before
+                y[:, :-distance] += after
         return y
 
     def _is_faster_at_once(self, x: torch.Tensor) -> bool:

@@ -75,7 +75,11 @@ def _export(model: HDFForVideoClassification) -> torch.export.ExportedProgram:
     config = model.config
     pixel_values = torch.zeros(2, config.num_frames, 3, *_height_and_width(config))
     shapes = {"pixel_values": {0: torch.export.Dim("batch", min=1)}}
-    return torch.export.export(_Logits(model).eval(), (pixel_values,), dynamic_shapes=shapes)
+    program = torch.export.export(_Logits(model).eval(), (pixel_values,), dynamic_shapes=shapes)
+    graphs = [module.graph for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
+    for node in (node for graph in graphs for node in graph.nodes):
+        node.meta.pop("stack_trace", None)  # paths of this machine, and much text
+    return program
 
 
 def _height_and_width(config) -> tuple[int, int]:

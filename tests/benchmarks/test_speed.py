@@ -1,0 +1,54 @@
+"""The timing in turn, and the tables of speed that stand in the documentation."""
+
+import re
+import time
+from types import SimpleNamespace
+
+import checkpoint_speed
+import exported
+import pytest
+import timing
+import torch
+
+from modeling_hdf.pretrained import SHIPPED
+
+
+def test_calls_take_turns_and_the_ratio_is_that_of_their_times(monkeypatch):
+    clock, order = SimpleNamespace(now=0.0), []
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+
+    def takes(name, seconds):
+        def call():
+            order.append(name)
+            clock.now += seconds * (10 if order.count(name) == 1 else order.count(name))  # the first call is slow
+
+        return call
+
+    seconds = timing.seconds_in_turn({"base": takes("base", 1.0), "twice": takes("twice", 2.0)}, 3)
+    assert order == ["base", "twice"] * 4
+    assert seconds == {"base": [2.0, 3.0, 4.0], "twice": [4.0, 6.0, 8.0]}
+    ratio = timing.ratio_of_times([4.0, 9.0, 8.0], seconds["base"])
+    assert ratio["ratio"] == 2.0 and ratio["quartiles"] == [2.0, 3.0]
+    assert timing.as_text(ratio) == "2.00 (2.00 to 3.00)"
+    assert timing.as_text(timing.ratio_of_times([4.0], [2.0])) == "2.00"
+
+
+def test_every_checkpoint_that_ships_has_its_speed(capsys):
+    checkpoint_speed.main(["--num-clips", "2", "--rounds", "2"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"| `{name}`" for name in SHIPPED]
+    for row in rows:
+        assert float(row[1]) > 0 and float(row[3]) > 0
+    assert rows[0][2].startswith("1.00 (1.00 to 1.00)")
+    assert torch.get_num_threads() == 1
+
+
+def test_the_ways_to_run_a_model_are_compared(monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(torch, "compile", lambda model: model)  # takes a minute, and is PyTorch's own
+    exported.main(["--model", "hdf-tiny-synthetic", "--batch-size", "1", "--rounds", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    names = [re.match(r"\| ([^|]+) \| [\d.]+ \(", line)[1] for line in lines[-4:]]
+    assert names == ["eager", "torch.compile", "onnxruntime", "onnxruntime, int8"]
+    size, smaller = (float(line.split("|")[3]) for line in lines[-2:])
+    assert 0 < smaller < size
