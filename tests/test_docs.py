@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from modeling_hdf.cli import pretrain, train
 from modeling_hdf.cli.commands import TRAINING_COMMANDS, build_parser
 from modeling_hdf.cli.parser import common_options
 from modeling_hdf.cli.training import _LAUNCH_OPTIONS
+from modeling_hdf.pretrained import SHIPPED
 from modeling_hdf.training.recipes import parse_with_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,16 @@ def test_the_readme_reads_on_a_package_index_too():
 def test_the_readme_holds_the_commands_that_ci_runs():
     for name in ("demo", "test"):
         assert f"<!-- command: {name} -->\n```bash\npython3 -m venv .venv && " in README.read_text()
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "results.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_row_of_a_checkpoint_holds_the_figures_beside_its_weights(page, name):
+    metrics = json.loads((Path(SHIPPED[name]) / "metrics.json").read_text())
+    (row,) = (line for line in page.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    for key in ("war", "uar"):
+        low, high = metrics["intervals"][key]
+        assert f"{100 * metrics[key]:.1f} ({100 * low:.1f} to {100 * high:.1f})" in row, key
 
 
 # ---- links, files and Python code ----
