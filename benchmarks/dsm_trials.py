@@ -30,7 +30,6 @@ TRIALS = {
     "ratio_0.1": _RATIO | {"dsm_ratio": 0.1},
     "ratio_0.3": _RATIO,
     "ratio_1": _RATIO | {"dsm_ratio": 1.0},
-    "ratio_0.3_head_queue": _RATIO | {"dsm_projection": 128, "dsm_queue": 256},
 }
 
 

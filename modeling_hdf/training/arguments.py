@@ -42,12 +42,6 @@ class HDFTrainingArguments(TrainingArguments):
             figure's, which also pulls classes together).
         dsm_ratio (`float`, *optional*, defaults to 0.1):
             Gradient of the contrastive loss as a multiple of that of the cross-entropy, with `dsm_scaling="ratio"`.
-        dsm_projection (`int`, *optional*, defaults to 0):
-            Channels of a projection head (two linear layers with a ReLU between) through which DSM sees the features;
-            0: no head. The head trains with the model and lies in the checkpoints of the run, not in the saved model.
-        dsm_queue (`int`, *optional*, defaults to 0):
-            Number of features of earlier steps that the contrastive loss also compares with, so that rare classes have
-            positives; 0: none.
         sam_rho (`float`, *optional*, defaults to 0.0):
             Radius of SAM; 0 switches it off. The authors train with 0.05. Each step then takes two passes. At equal
             epochs 0.01 lost 1.4 points and 0.05 lost 2.5: SAM wants more epochs.
@@ -91,8 +85,6 @@ class HDFTrainingArguments(TrainingArguments):
     dsm_ib_weight: float = field(default=0.1, metadata={"help": "Weight of the information bottleneck."})
     dsm_ib_within_classes: bool = field(default=False, metadata={"help": "Bottleneck of the scatter within classes."})
     dsm_ratio: float = field(default=0.1, metadata={"help": "Share of the contrastive gradient, for scaling ratio."})
-    dsm_projection: int = field(default=0, metadata={"help": "Channels of a projection head for DSM; 0: no head."})
-    dsm_queue: int = field(default=0, metadata={"help": "Features of earlier steps that DSM compares with."})
     sam_rho: float = field(default=0.0, metadata={"help": "Radius of SAM; 0 switches it off."})
     sampler: str = field(default="random", metadata={"help": "Order of training clips: random, balanced, per_class."})
     clips_per_class: int = field(default=4, metadata={"help": "Clips per class drawn, with sampler per_class."})
@@ -116,9 +108,6 @@ class HDFTrainingArguments(TrainingArguments):
                 "to train on the CPU, give `use_cpu=True` (`--use_cpu true`)."
             )
         self.build_dsm()  # raises for values out of range
-        for name in ("dsm_projection", "dsm_queue"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be 0 (off) or above.")
         if not 0 <= self.sam_rho < math.inf:
             raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")
         if not 0 < self.layer_decay <= 1:

@@ -45,7 +45,6 @@ def robust_contrastive_loss(
     *,
     temperature: float = 0.07,
     eta: float = 0.2,
-    queue: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     r"""
     Supervised contrastive loss that weighs each pair by the distance of its cosine from `eta`.
@@ -58,15 +57,13 @@ def robust_contrastive_loss(
         L    = mean of L(i) over the i with |P(i)| > 0                                           scalar
 
     Computed as one `logsumexp(s_ia + log w_ia)`. The weights shrink the denominator, so L can be negative; it does not
-    measure progress. With a queue of Q earlier features, p and a also run over these, and c and w are `(N, N + Q)`.
+    measure progress.
 
     Args:
         features (`torch.Tensor` of shape `(N, C)`): features f, not normalised.
         labels (`torch.Tensor` of shape `(N,)`): classes; samples of the same class are positives.
         temperature (`float`): above 0.
         eta (`float`): cosine with the largest weight, and the width of the weighting; above 0.
-        queue (`tuple[torch.Tensor, torch.Tensor]`, *optional*): earlier features `(Q, C)`, which take no gradient, and
-            their classes `(Q,)`.
 
     Returns:
         `torch.Tensor`: float32 scalar, the mean over the anchors that have a positive; 0 if no anchor has a positive.
@@ -77,13 +74,9 @@ def robust_contrastive_loss(
     _check_widths(temperature, eta)
     with torch.autocast(features.device.type, enabled=False):
         normalized = _normalize(features)
-        others, other_labels = normalized, labels
-        if queue is not None:
-            others = torch.cat([normalized, _normalize(queue[0].detach())])
-            other_labels = torch.cat([labels, queue[1]])
-        cosine = normalized @ others.T  # (N, N + Q)
-        itself = torch.eye(*cosine.shape, dtype=torch.bool, device=labels.device)
-        positive = (labels[:, None] == other_labels[None, :]) & ~itself
+        cosine = normalized @ normalized.T  # (N, N)
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
         num_positives = positive.sum(1)  # (N,)
         similarity = cosine / temperature
         # log w is a polynomial, so the weighted sum is one logsumexp without any underflow.
@@ -135,10 +128,7 @@ def adaptive_weights(
 
 @dataclass
 class DSMOutput:
-    """
-    Result of [`DSM`]: `loss` carries the gradient, the other float32 scalars are detached. `features` and `labels` are
-    those that the contrastive loss has compared, detached, of all processes: the next entries of a queue.
-    """
+    """Result of [`DSM`]: `loss` carries the gradient, the other float32 scalars are detached."""
 
     loss: torch.Tensor
     loss_ce: torch.Tensor
@@ -146,8 +136,6 @@ class DSMOutput:
     lambda_ce: torch.Tensor
     lambda_sc: torch.Tensor
     grad_norm: torch.Tensor
-    features: torch.Tensor
-    labels: torch.Tensor
 
 
 class DSM(nn.Module):
@@ -234,7 +222,6 @@ class DSM(nn.Module):
         soft_labels: torch.Tensor | None = None,
         is_mixed: torch.Tensor | None = None,
         sources: Sequence[torch.Tensor] | None = None,
-        queue: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> DSMOutput:
         """
         Args:
@@ -249,8 +236,6 @@ class DSM(nn.Module):
                 measure g; default: `features`. `features` and `logits` are both computed from them; together they are
                 `(N, C)`. Needed if `logits` does not depend on `features`, as with the copies that
                 `DistributedDataParallel` returns.
-            queue (`tuple[torch.Tensor, torch.Tensor]`, *optional*): see [`robust_contrastive_loss`]; the same in every
-                process.
 
         Raises:
             ValueError: if every sample is mixed, or features that have no gradient to measure.
@@ -258,13 +243,8 @@ class DSM(nn.Module):
         all_labels = gather_rows(labels)  # (num_processes * N,); all gathered tensors have this length
         targets = all_labels if soft_labels is None else gather_rows(soft_labels)
         loss_ce = F.cross_entropy(gather_rows(logits.float()), targets, label_smoothing=self.label_smoothing)
-        compared, classes = gather_rows(features.float()), all_labels
-        if is_mixed is not None:
-            is_whole = ~gather_rows(is_mixed)
-            compared, classes = compared[is_whole], classes[is_whole]
-            if not len(classes):
-                raise ValueError("Every sample is mixed: DSM needs samples with a class of their own.")
-        loss_sc = self._feature_loss(compared, classes, queue)
+        all_mixed = None if is_mixed is None else gather_rows(is_mixed)
+        loss_sc = self._feature_loss(gather_rows(features.float()), all_labels, all_mixed)
         lambda_ce, lambda_sc, grad_norm = self._weights(loss_ce, loss_sc, [features] if sources is None else sources)
         return DSMOutput(
             loss=lambda_ce * loss_ce + lambda_sc * loss_sc,
@@ -273,15 +253,17 @@ class DSM(nn.Module):
             lambda_ce=lambda_ce,
             lambda_sc=lambda_sc,
             grad_norm=grad_norm,
-            features=compared.detach(),
-            labels=classes,
         )
 
     def _feature_loss(
-        self, features: torch.Tensor, labels: torch.Tensor, queue: tuple[torch.Tensor, torch.Tensor] | None
+        self, features: torch.Tensor, labels: torch.Tensor, is_mixed: torch.Tensor | None
     ) -> torch.Tensor:
-        """Contrastive loss and bottleneck, a float32 scalar."""
-        loss_sc = robust_contrastive_loss(features, labels, temperature=self.temperature, eta=self.eta, queue=queue)
+        """Contrastive loss and bottleneck of the samples that are not mixed, a float32 scalar."""
+        if is_mixed is not None:
+            features, labels = features[~is_mixed], labels[~is_mixed]
+            if not len(labels):
+                raise ValueError("Every sample is mixed: DSM needs samples with a class of their own.")
+        loss_sc = robust_contrastive_loss(features, labels, temperature=self.temperature, eta=self.eta)
         return loss_sc + self.ib_weight * information_bottleneck(features, labels if self.ib_within_classes else None)
 
     def _weights(

@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from accelerate.utils import DistributedType
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
@@ -20,7 +18,6 @@ from ..modeling_hdf import HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
 from .dsm import MEASURED_SCALINGS, DSMOutput
-from .feature_queue import FeatureQueue
 from .logit_adjustment import class_log_priors
 from .optimization import learning_rate_scales, split_by_scale, without_gains
 from .resumable import ResumableTrainer
@@ -37,8 +34,6 @@ _DSM_LOGS = {
     "lambda_sc": "lambda_sc",
     "g": "grad_norm",
 }
-# File of a checkpoint with the projection head and the queue.
-_DSM_FILE = "dsm.safetensors"
 
 
 @contextmanager
@@ -102,12 +97,6 @@ class DSMTrainer(ResumableTrainer):
             # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
             self.model_accepts_loss_kwargs = False
         self.dsm = args.build_dsm().to(args.device)
-        self._projection = self._add_projection() if args.dsm and args.dsm_projection else nn.Identity()
-        self._queue: FeatureQueue | None = None
-        if args.dsm and args.dsm_queue:
-            channels = args.dsm_projection or self.model.classifier.in_features
-            self._queue = FeatureQueue(args.dsm_queue, channels).to(args.device)
-        self._not_queued: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._epoch_callback = EpochCallback()
         self.add_callback(self._epoch_callback)
         if args.dsm:
@@ -208,51 +197,6 @@ class DSMTrainer(ResumableTrainer):
 
     # ---- DSM ----
 
-    def _add_projection(self) -> nn.Module:
-        """Makes the projection head part of the model, so that every step treats it alike, but not of its files."""
-        if self.optimizer is not None:
-            raise ValueError(
-                "`dsm_projection` is trained by the optimizer that the trainer builds: leave `optimizers` out."
-            )
-        channels = self.model.classifier.in_features
-        with torch.random.fork_rng(devices=[]):  # all other randomness is that of a run without the head
-            torch.manual_seed(self.args.seed)
-            head = nn.Sequential(
-                nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, self.args.dsm_projection)
-            )
-        self.model.dsm_projection = head.to(self.model.device, self.model.dtype)
-        names = {f"dsm_projection.{name}" for name in head.state_dict()}
-        self.model._keys_to_ignore_on_save = self.model._keys_to_ignore_on_save | names
-        return head
-
-    def train(self, *args, **kwargs):
-        """As in [`ResumableTrainer`]; the queue of DSM starts empty, or as the checkpoint left it."""
-        self._not_queued.clear()
-        if self._queue is not None:
-            self._queue.clear()
-        return super().train(*args, **kwargs)
-
-    def _dsm_parts(self) -> nn.ModuleDict:
-        """What a checkpoint keeps of DSM besides g; may be empty."""
-        return nn.ModuleDict({"projection": self._projection} | ({"queue": self._queue} if self._queue else {}))
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        state = self._dsm_parts().state_dict()
-        if self.args.should_save and state:
-            save_file(state, Path(output_dir) / _DSM_FILE)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (Path(checkpoint) / _DSM_FILE).exists():
-            self._dsm_parts().load_state_dict(load_file(Path(checkpoint) / _DSM_FILE))
-
-    def _fill_queue(self) -> None:
-        """Ends a step: all its micro-batches, and both passes of SAM, have seen the queue that it began with."""
-        for features, labels in self._not_queued:
-            self._queue.push(features, labels)
-        self._not_queued.clear()
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """
         DSM on the outputs of `model` in training, otherwise cross-entropy with label smoothing. `inputs` may hold
@@ -270,14 +214,7 @@ class DSMTrainer(ResumableTrainer):
             outputs = model(**inputs)  # with the labels, which the model checks
         logits = outputs.logits + self._logit_offsets if adjusted else outputs.logits
         if self.args.dsm and model.training:
-            result = self.dsm(
-                logits,
-                self._projection(self._features(outputs, features)),
-                inputs["labels"],
-                **mixed,
-                sources=features,
-                queue=None if self._queue is None else self._queue.entries(),
-            )
+            result = self.dsm(logits, self._features(outputs, features), inputs["labels"], **mixed, sources=features)
             self._record(result)
             loss = result.loss
         else:
@@ -300,10 +237,8 @@ class DSMTrainer(ResumableTrainer):
         return torch.cat([part.to(outputs.features.device) for part in inputs])
 
     def _record(self, result: DSMOutput) -> None:
-        """Keeps the values of DSM for the next log and for the queue; leaves out the second pass of SAM."""
+        """Adds the values of DSM for the next log; leaves out the second pass of SAM."""
         if not self._in_second_pass:
-            if self._queue is not None:
-                self._not_queued.append((result.features, result.labels))
             self._dsm_sums += torch.stack([getattr(result, name) for name in _DSM_LOGS.values()])
             self._num_summed += 1
 
@@ -359,14 +294,8 @@ class DSMTrainer(ResumableTrainer):
     def training_step(self, model: nn.Module, inputs: dict, num_items_in_batch=None) -> torch.Tensor:
         """Trains on one micro-batch; with SAM the second pass over all of them follows the last one of a step."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.accelerator.sync_gradients:
-            if self.args.sam_rho > 0:
-                self._second_pass(model, num_items_in_batch)
-            self._fill_queue()
-        return loss
-
-    def _second_pass(self, model: nn.Module, num_items_in_batch) -> None:
-        """Replaces the gradients of a step by those at the worst point nearby."""
+        if self.args.sam_rho == 0 or not self.accelerator.sync_gradients:
+            return loss
         micro_batches, self._micro_batches = self._micro_batches, []  # free them after the step
         perturbation = SAMPerturbation(model.parameters(), self.args.sam_rho)
         norm = perturbation.apply()
@@ -389,6 +318,7 @@ class DSMTrainer(ResumableTrainer):
         elif scaler is None:
             # The step has no direction: skip it. A loss scaler needs the gradients and skips the step itself.
             model.zero_grad()
+        return loss
 
 
 __all__ = ["DSMTrainer"]

@@ -55,13 +55,6 @@ CASES = {
     "X3D": {"model": X3D, "gradient_accumulation_steps": 2},
     "X3D, SAM": {"model": X3D, "sam_rho": 0.05},
     "X3D, checkpointed": {"model": X3D, "gradient_checkpointing": True},
-    "projection and queue": {
-        "dsm_projection": 6,
-        "dsm_queue": 24,
-        "gradient_accumulation_steps": 2,
-        "sam_rho": 0.05,
-        "mixed": True,
-    },
     "order random": {"train_sampling_strategy": "random"},
     "order balanced": {"train_sampling_strategy": "random", "sampler": "balanced"},
     "order per_class": {"train_sampling_strategy": "random", "sampler": "per_class", "clips_per_class": 2},

@@ -50,22 +50,6 @@ def figure_loss(features, labels, temperature, eta, weights_at) -> float:
     return sum(anchors) / len(anchors) if anchors else 0.0
 
 
-def queued_figure_loss(features, labels, temperature, eta, queue, queue_labels, weights_at) -> float:
-    """The figure's loss of the samples against one another and against a queue of fixed features."""
-    everything = np.concatenate([features, queue])
-    cosine, frozen = cosines(everything), cosines(np.concatenate([weights_at, queue]))
-    classes = [*labels, *queue_labels]
-    anchors = []
-    for i in range(len(labels)):
-        others = [a for a in range(len(classes)) if a != i]
-        positives = [p for p in others if classes[p] == classes[i]]
-        if not positives:
-            continue
-        weighted = [cosine[i, a] / temperature - (frozen[i, a] - eta) ** 2 / (2 * eta**2) for a in others]
-        anchors.append(-sum(cosine[i, p] / temperature - log_sum_exp(weighted) for p in positives) / len(positives))
-    return sum(anchors) / len(anchors) if anchors else 0.0
-
-
 def bottleneck(features) -> float:
     """Trace of the covariance (1/N) of the normalised features."""
     units = np.array([row / math.sqrt(sum(value**2 for value in row)) for row in features])
