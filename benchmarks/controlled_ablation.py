@@ -44,17 +44,18 @@ def planned_runs(arguments: argparse.Namespace, backbones: dict[str, Backbone]) 
         arms, conditions, seeds, factors = CONVERGENCE_ARMS, ("plain",), TUNING_SEEDS, EPOCH_FACTORS
         folder, splits = arguments.results / "convergence", ("validation",)
     else:
-        arms, conditions, seeds, factors = arguments.arms, arguments.conditions, SEEDS, (1,)
+        arms, conditions, seeds, factors = arguments.arms, arguments.conditions, SEEDS, (None,)
         folder, splits = arguments.results, ("validation", "test", "shifted")
     runs = []
     for factor, seed, condition, name, arm in itertools.product(
         factors, arguments.seeds or seeds, conditions, arguments.backbones, arms
     ):
-        about = {"backbone": name, "condition": condition, "arm": arm, "epoch_factor": factor, "seed": seed}
+        chosen = factor or backbones[name].epoch_factor
+        about = {"backbone": name, "condition": condition, "arm": arm, "epoch_factor": chosen, "seed": seed}
         runs.append(
             {
                 "path": folder / f"{'_'.join(map(str, about.values()))}.json",
-                "settings": run_settings(backbones[name], arm, condition, factor),
+                "settings": run_settings(backbones[name], arm, condition, chosen),
                 "about": about,
                 "splits": splits,
             }

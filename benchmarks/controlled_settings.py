@@ -27,12 +27,17 @@ _TRAINING = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone with its data, its training and, if it has one, its pretraining without labels."""
+    """
+    A backbone with its data, its training and, if it has one, its pretraining without labels.
+
+    `training` holds the base epochs; `epoch_factor` is the multiple of them that `--convergence` chose for the table.
+    """
 
     data: dict
     backbone: dict
     training: dict
     start: dict | None = None
+    epoch_factor: int = 1
 
 
 BACKBONES = {
@@ -54,6 +59,7 @@ BACKBONES = {
             "head_channels": 128,
         },
         training={"num_train_epochs": 10, **_TRAINING, "learning_rate": 3e-3},
+        epoch_factor=4,
     ),
 }
 
@@ -78,7 +84,7 @@ ARMS: dict[str, tuple[dict, dict]] = {
 CONDITIONS = ("plain", "foreign", "long_tail", "noise")
 
 
-def run_settings(backbone: Backbone, arm: str, condition: str, epoch_factor: int = 1) -> dict:
+def run_settings(backbone: Backbone, arm: str, condition: str, epoch_factor: int) -> dict:
     """All settings of a run except the seed."""
     dam, dsm = ARMS[arm]
     epochs = {"num_train_epochs": epoch_factor * backbone.training["num_train_epochs"]}

@@ -294,7 +294,7 @@ def test_the_trials_end_where_longer_ones_change_nothing(run, tmp_path, monkeypa
 
 
 def test_corrupted_clips_are_those_of_the_robustness_command_and_are_made_once(run, caches, monkeypatch):
-    model = build_model(run_settings(TINY["x3d"], "none", "plain"), 0, caches).eval()
+    model = build_model(run_settings(TINY["x3d"], "none", "plain", 1), 0, caches).eval()
     answers = corrupted_answers(model, TINY_DATA, caches)
     rows = build_rows(TINY_DATA, "test")
     expected = measure_robustness(model, build_processor(TINY_DATA), rows, severities=(2, 4))["corruptions"]
@@ -309,10 +309,10 @@ def test_corrupted_clips_are_those_of_the_robustness_command_and_are_made_once(r
 
 def test_arms_of_a_seed_share_everything_but_dam(caches, run):
     run("--backbones", "videomae", "--arms", "none", "--seeds", 0, "--conditions", "plain", "--num-runs", 0)
-    models = {arm: build_model(run_settings(TINY["x3d"], arm, "plain"), 4, caches) for arm in ARMS}
+    models = {arm: build_model(run_settings(TINY["x3d"], arm, "plain", 1), 4, caches) for arm in ARMS}
     reference = models["none"].state_dict()
     for arm, model in models.items():
         state = model.state_dict()
         assert all(state[name].equal(value) for name, value in reference.items()), arm
-    other = build_model(run_settings(TINY["x3d"], "none", "plain"), 5, caches).state_dict()
+    other = build_model(run_settings(TINY["x3d"], "none", "plain", 1), 5, caches).state_dict()
     assert not other["classifier.weight"].equal(reference["classifier.weight"])
