@@ -88,6 +88,18 @@ def test_the_result_as_json_and_a_bad_file_beside_a_good_one(party, tmp_path, ca
         assert f"{name}: not analysed: " in printed.err
 
 
+def test_numbers_of_another_type_and_other_batches_give_nearly_the_same(party, capsys):
+    found = {}
+    for options in ((), ("--device", "cpu", "--batch-size", 1), ("--dtype", "bfloat16")):
+        assert predict(party, "--model", TINY, "--json", *options) == 0
+        rows = json.loads(capsys.readouterr().out)["videos"][str(party)]["rows"]
+        found[options[:1]] = np.array([[row["confidence"], row["happiness"], row["fear"]] for row in rows])
+    exact, one_by_one, rounded = found.values()
+    np.testing.assert_allclose(one_by_one, exact, atol=1e-5)
+    np.testing.assert_allclose(rounded, exact, atol=0.1)
+    assert np.abs(rounded - exact).max() > 1e-4  # it was used
+
+
 def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(short, tmp_path, capsys):
     videos, out = tmp_path / "videos", tmp_path / "out"
     (videos / "deep").mkdir(parents=True)

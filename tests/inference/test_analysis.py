@@ -104,6 +104,13 @@ def test_times_follow_the_video_with_a_late_start_and_uneven_frames(pair, tmp_pa
     assert timeline.rows[-1].end == pytest.approx(ticks[40] / 50, abs=2e-3)
 
 
+def test_people_are_numbered_by_prominence_and_not_by_appearance(pair, tmp_path):
+    paths = {0: hidden(straight((40, 40), (40, 60), 60), 30, 59), 1: hidden(straight((300, 40), (300, 60), 60), 0, 9)}
+    timeline = analyze(write_video(tmp_path / "a.mp4", list(place_faces(paths, 60)), rate=FPS), pair)
+    assert spans(timeline) == [[pytest.approx((0.4, 2.4), abs=FRAME)], [pytest.approx((0.0, 1.2), abs=FRAME)]]
+    assert {row.person: row.box[0] > 200 for row in timeline.rows} == {1: True, 2: False}
+
+
 def test_who_comes_back_is_another_person_or_the_same_if_asked(pair, tmp_path):
     frames = place_faces({0: hidden(straight((150, 60), (150, 80), 90), 30, 59)}, 90)
     path = write_video(tmp_path / "back.mp4", list(frames), rate=FPS)
