@@ -65,7 +65,7 @@ def even_frames(metadata: Any, timestamps: np.ndarray | None) -> np.ndarray:
 
 def _acted(builder: type) -> Callable[[str], datasets.DatasetBuilder]:
     """Nobody was trained on, so all actors of the fold are measured; whoever has fetched a part measures this."""
-    return lambda path: builder("fold1", data_dir=path, cut_splits=(), depth="listing", max_missing=1.0)
+    return lambda path: builder(config_name="fold1", data_dir=path, cut_splits=(), depth="listing", max_missing=1.0)
 
 
 KINDS: dict[str, Callable[[str], datasets.DatasetBuilder]] = {

@@ -1,6 +1,8 @@
 """The comparison on real faces, with a small checkpoint and another package that is made up."""
 
 import json
+import re
+import shutil
 import sys
 from types import ModuleType
 
@@ -12,11 +14,13 @@ from evaluated_models import own_dataset_cache, save_model  # noqa: F401
 from face_api import LABELS, MANIFEST, FaceExpressionNet
 from face_clips import place_faces, write_clip
 from PIL import Image
+from real_faces_data import CROP, MARGIN
 from real_faces_models import face_api_model, in_our_order
 from scipy.ndimage import correlate
-from trees import OURS, still, write_fer2013
+from trees import OURS, still, write_cremad, write_fer2013, write_ravdess
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.faces import crop_face
 
 FER_NAMES = {
     "happiness": "happy", "sadness": "sad", "neutral": "neutral", "anger": "angry", "surprise": "surprise",
@@ -124,6 +128,56 @@ def test_faces_of_own_pictures_and_videos_are_cropped_and_a_clip_without_a_face_
     measure(saved, tmp_path, f"folder={video}", "--fer")
     # Two clips of eight frames each; then timed: once to warm up, and in two rounds.
     assert len(KnowingFER.seen) == 8 * 2 * (1 + 1 + 2)
+
+
+LIGHTS = dict(zip(OURS, np.linspace(0.4, 1.0, 7), strict=True))  # of the video of each label
+
+
+class LightFER:
+    """Has the interface of `fer.fer.FER`, and reads the label of a video from its light."""
+
+    brightest = 0.0  # mean of a crop of the video with full light
+
+    def __init__(self, offsets: tuple[int, int]):
+        pass
+
+    def detect_emotions(self, picture: np.ndarray, places: list[tuple[int, int, int, int]]) -> list[dict]:
+        light = picture.mean() / self.brightest
+        label = min(LIGHTS, key=lambda name: abs(LIGHTS[name] - light))
+        return [{"box": places[0], "emotions": {name: float(ours == label) for ours, name in FER_NAMES.items()}}]
+
+
+def write_acted(root, kind: str) -> None:
+    """A clip of each of two actors and each emotion: the same face in the light of the label."""
+    if kind == "ravdess":
+        clips = write_ravdess(root, (1, 2), modalities=("01",))
+        kept = [clip for clip in clips if re.search(r"-01-01-01-\d\d$", clip.clip_id)]
+    else:
+        clips = kept = write_cremad(root, (1001, 1003))
+    frames = place_faces({0: np.array([[60, 40]] * 8)}, 8)
+    videos = {
+        name: write_clip(root / f"{name}.mp4", (frames * light).astype(np.uint8)) for name, light in LIGHTS.items()
+    }
+    for clip in clips:
+        (file,) = (path for path in root.rglob(f"{clip.clip_id}.*"))
+        file.unlink()
+        if clip in kept:
+            shutil.copy(videos.get(clip.label, videos["neutral"]), file)
+    LightFER.brightest = crop_face(str(videos["fear"]), CROP, MARGIN).frames.mean()
+
+
+@pytest.mark.parametrize("kind", ["ravdess", "cremad"])
+def test_acted_clips_are_measured_by_the_labels_in_their_names_and_by_actor(saved, fer, tmp_path, kind):
+    write_acted(tmp_path / kind, kind)
+    sys.modules["fer.fer"].FER = LightFER
+    found = measure(saved, tmp_path, f"{kind}={tmp_path / kind}", "--fer")
+    labels = [name for name in OURS if kind == "ravdess" or name != "surprise"]
+    for scores in found["models"].values():
+        assert scores["num_clips"] == 2 * len(labels) and not found["not_measured"]
+        assert scores["bootstrap"]["unit"] == "group" and scores["bootstrap"]["num_units"] == 2
+    assert found["models"]["fer"]["war"] == 1.0  # each video has the label that its name says
+    assert {name for name, value in found["models"]["fer"]["recall"].items() if value is not None} == set(labels)
+    assert found["differences"]["fer"]["uar"]["value"] == pytest.approx(found["models"]["ours"]["uar"] - 1)
 
 
 @pytest.mark.parametrize("text", ["fer2013", "dfew=.", "folder="])

@@ -212,6 +212,23 @@ def test_the_open_recipe_trains_on_three_datasets_and_tests_on_each(open_data, t
     assert main(["report", str(run / "ravdess"), *map(str, arguments)]) == 0
 
 
+def test_the_open_recipe_runs_with_its_own_preset_and_its_model_is_evaluated_on_each_dataset(open_data, tmp_path):
+    run = tmp_path / "run"
+    train(
+        *("--recipe", "open", "--data-dir", open_data, "--fold", 1, "--output_dir", run, *SHORT),
+        *("--dataloader_num_workers", 0, "--num_views", 1),
+    )
+    config = HDFConfig.from_pretrained(run)
+    assert config.backbone_config.model_type == "hdf_x3d" and (config.num_frames, config.image_size) == (8, 48)
+    for name, folder in (("ravdess", "RAVDESS"), ("cremad", "CREMA-D"), ("fer2013", "fer2013")):
+        fold = () if name == "fer2013" else ("--fold", 1)
+        evaluate = ("evaluate", run, "--dataset", name, "--data-dir", open_data / folder, *fold)
+        assert main([*map(str, evaluate), "--output", str(tmp_path / name)]) == 0
+        trained, again = read_metrics(run / name), read_metrics(tmp_path / name)
+        assert again["num_clips"] == trained["num_clips"]
+        assert again["war"] == pytest.approx(trained["war"]), name
+
+
 @pytest.mark.parametrize(("name", "folder"), [("ravdess", "RAVDESS"), ("cremad", "CREMA-D")])
 def test_the_recipes_of_acted_clips_start_from_a_checkpoint_of_faces(open_data, tmp_path, name, folder):
     torch.manual_seed(0)
