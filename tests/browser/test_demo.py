@@ -19,6 +19,7 @@ if CHROMIUM is None:
 
 from modeling_hdf.demo import serve  # noqa: E402
 from modeling_hdf.inference import analyze  # noqa: E402
+from modeling_hdf.pretrained import RAW_VIDEO_MODEL  # noqa: E402
 
 FACE = Path(__file__).parents[2] / "examples" / "face.mp4"
 expect = playwright.expect
@@ -27,7 +28,7 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="module")
 def demo():
-    with serve("hdf-tiny-synthetic", port=0) as page:
+    with serve(RAW_VIDEO_MODEL, port=0) as page:
         yield page
 
 
@@ -78,7 +79,7 @@ def test_an_upload_gets_the_answer_of_analyze_and_leaves_no_file(visit, demo):
     page = visit()
     upload(page, FACE)
     expect(page.locator("#people li")).to_have_count(1)
-    person = analyze(str(FACE), "hdf-tiny-synthetic").summary.iloc[0]
+    person = analyze(str(FACE), RAW_VIDEO_MODEL).summary.iloc[0]
     confidence = f"{person['mean_' + person['label']]:.0%}"
     expect(page.locator("#people li")).to_contain_text(f"Person 1: {person['label']}, confidence {confidence}")
     expect(page.locator("#annotated video")).to_be_visible()
