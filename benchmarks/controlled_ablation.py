@@ -51,6 +51,8 @@ def planned_runs(arguments: argparse.Namespace, backbones: dict[str, Backbone]) 
         factors, arguments.seeds or seeds, conditions, arguments.backbones, arms
     ):
         chosen = factor or backbones[name].epoch_factor
+        if chosen is None:
+            raise SystemExit(f"{name} has no number of epochs: run --convergence, and set its `epoch_factor`.")
         about = {"backbone": name, "condition": condition, "arm": arm, "epoch_factor": chosen, "seed": seed}
         runs.append(
             {

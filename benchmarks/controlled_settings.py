@@ -30,14 +30,15 @@ class Backbone:
     """
     A backbone with its data, its training and, if it has one, its pretraining without labels.
 
-    `training` holds the base epochs; `epoch_factor` is the multiple of them that `--convergence` chose for the table.
+    `training` holds the base epochs; `epoch_factor` is the multiple of them that `--convergence` chose for the table,
+    None before that.
     """
 
     data: dict
     backbone: dict
     training: dict
     start: dict | None = None
-    epoch_factor: int = 1
+    epoch_factor: int | None = None
 
 
 BACKBONES = {

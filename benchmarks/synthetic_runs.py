@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from modeling_hdf import HDFConfig, HDFTrainer, HDFTrainingArguments, HDFVideoPr
 from modeling_hdf.configuration_hdf import EMOTIONS
 from modeling_hdf.data import ClipCollator, ClipDataset, ShiftedSyntheticFaces, SyntheticFaces, build_augmentation
 from modeling_hdf.data.synthetic.builder import SPLITS
+from modeling_hdf.evaluation.privacy import public_command
 from modeling_hdf.training.pretraining import PretrainingArguments, PretrainingTrainer, pretraining_config
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def provenance() -> dict:
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": git.stdout.strip() or None,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": public_command(["python", *sys.argv]),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -3,8 +3,8 @@
 Frames are images to all layers but two kinds: the stem's temporal convolution, and the channel-wise 3x3x3 convolution
 of each block. Both are written as one two-dimensional step per temporal tap, summed over shifted frames. That is the
 same sum as a 3-D convolution, and a clip of one frame costs a single tap: stills train many times faster on a CPU.
-Inference on a CPU takes the 3-D convolution itself where that is faster. Without gradients, activations overwrite
-their input, because new memory takes time.
+Inference on a CPU takes the 3-D convolution itself where that is faster. Without gradients, norms and activations
+overwrite their input, because new memory takes time: a forward hook must copy what it keeps of a block's inside.
 """
 
 import torch

@@ -55,7 +55,8 @@ def _on(device: torch.device, draws: Draws) -> torch.Generator:
 
 
 def _moved(clips: torch.Tensor, draws: Draws, strength: float) -> torch.Tensor:
-    """Random affine maps. What comes into view is the border, black, a mirror image, or another clip of the batch."""
+    """Random affine maps. What comes into view is the border, black, a mirror image, or another clip of the batch:
+    a quarter of the batch each, in its order."""
     count = len(clips)
     angle = strength * draws.uniform(count, -17, 17) * math.pi / 180
     size = (strength * draws.uniform(count, math.log(0.6), math.log(1.12))).exp()

@@ -29,9 +29,7 @@ from training import Stage, fold_colours, forget_neighbours, load_stage, predict
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.configuration import configuration_path
-from modeling_hdf.data.files import write_json
 from modeling_hdf.evaluation.calibration import fit_temperature
-from modeling_hdf.evaluation.environment import environment
 
 SEED = 0
 TAUGHT = 0.7  # weight of the teacher beside the labels
@@ -58,7 +56,6 @@ def main() -> None:
         from preparation import prepare
 
         save_file(prepare(options.data_dir), file)
-    write_json(options.output / "environment.json", environment())
     device = torch.device(options.device)
     torch.use_deterministic_algorithms(device.type == "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -72,10 +69,11 @@ def main() -> None:
     forget_neighbours(stills)
     # Weak augmentation at first: a network learns much faster from faces that it sees as they are.
     growing = {"strength": (0.3, 1.0)}
+    mixture = {"stills": 256, "moving": 96, "clips": 96}
     stages = (
         (teacher, Stage("teacher", options.steps[0], 1.5e-3, stills=512, weight_decay=0.3, **growing)),
         (stills, Stage("stills", options.steps[1], 4e-3, stills=1024, taught=TAUGHT, seed=10, **growing)),
-        (model, Stage("clips", options.steps[2], 1e-3, 850, stills=256, moving=96, clips=96, taught=TAUGHT, seed=20)),
+        (model, Stage("clips", options.steps[2], 1e-3, decay=850, **mixture, taught=TAUGHT, seed=20)),
     )
     record = options.output / "curve.json"
     started = time.monotonic()

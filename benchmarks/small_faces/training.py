@@ -30,14 +30,16 @@ class Stage:
     Attributes:
         name: of its files.
         steps: optimizer steps.
-        stills: stills in a batch, as single frames.
-        moving: further stills in a batch, as clips.
-        clips: rendered clips in a batch.
         learning_rate: at its peak.
         decay: steps after which the learning rate is 0, by default all; the average of the weights makes up for a
             stage that ends before.
+        stills: stills in a batch, as single frames.
+        moving: further stills in a batch, as clips.
+        clips: rendered clips in a batch.
         taught: weight of the teacher's answers to stills, beside their labels.
         strength: of the augmentation, at the first step and from the middle on.
+        weight_decay: of matrices and kernels, see [`make_optimizer`].
+        warmup: steps in which the learning rate grows to its peak.
         smoothing: of the labels.
         mixed: share of the batches with mixup.
         decay_of_average: of the weights.
@@ -109,20 +111,12 @@ def as_pixels(clips: torch.Tensor) -> torch.Tensor:
     return ((clips - MEAN) / STD).expand(-1, -1, 3, -1, -1)
 
 
-def resized(clips: torch.Tensor, edge: int) -> torch.Tensor:
-    """Clips `(B, T, 1, H, W)` with frames of another edge."""
-    if clips.shape[-1] == edge:
-        return clips
-    frames = F.interpolate(clips.flatten(0, 1), size=(edge, edge), mode="bilinear", antialias=True)
-    return frames.unflatten(0, clips.shape[:2])
-
-
 class Batches:
     """Random batches of a stage: views of stills and of rendered clips, with soft targets."""
 
     def __init__(self, data: dict[str, torch.Tensor], stage: Stage, config: HDFConfig, device: torch.device):
         self.data, self.stage, self.device = data, stage, device
-        self.num_frames, self.edge = config.num_frames, config.image_size
+        self.num_frames = config.num_frames
         self.samplers = {
             name: Sampler(data[f"{name}.labels"].cpu(), stage.balance, stage.seed + index)
             for index, name in enumerate(("stills", "clips"))
@@ -169,7 +163,7 @@ class Batches:
         part = Part(augment(clips, self.draws, strength), targets, taught)
         if self.draws.number(0, 1) < self.stage.mixed:
             part = self._mixed(part)
-        return part._replace(clips=as_pixels(resized(part.clips, self.edge)))
+        return part._replace(clips=as_pixels(part.clips))
 
     def _mixed(self, part: Part) -> Part:
         """Mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412) of each clip with another of the batch."""
@@ -188,13 +182,12 @@ def freeze_statistics(model: nn.Module) -> None:
 def predict(model: nn.Module, clips: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
     """Logits `(N, 7)` of grey uint8 stills `(N, H, W)` or clips `(N, T, H, W)`, on the CPU."""
     model.eval()
-    edge = model.config.image_size
     logits = []
     with torch.inference_mode():
         for batch in clips.split(batch_size if clips.ndim == 3 else batch_size // 8):
             batch = batch.float() / 255
             batch = batch[:, None, None] if batch.ndim == 3 else batch[:, :, None]
-            logits.append(model(as_pixels(resized(batch, edge))).logits.float().cpu())
+            logits.append(model(as_pixels(batch)).logits.float().cpu())
     return torch.cat(logits)
 
 
@@ -234,7 +227,7 @@ def take_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, parts: list[Part], teacher: nn.Module | None, taught: float
 ) -> torch.Tensor:
     """A step on the cross-entropy with soft targets, under bfloat16; returns its mean over all parts. The teacher
-    answers to the very views that the model sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237)."""
+    answers to the views that the model sees, of clips to the middle frame (Beyer et al. 2022, https://arxiv.org/abs/2106.05237)."""
     total = sum(len(part.targets) for part in parts)
     losses = []
     optimizer.zero_grad(set_to_none=True)
@@ -307,11 +300,10 @@ def train_stage(
         if step % save_every == 0 or step == stage.steps:
             found = validate(average.module, data, num_frames, with_clips=stage.clips > 0)
             elapsed = time.monotonic() - started
-            images = step * (stage.stills + stage.moving + stage.clips)
-            loss, losses = torch.stack(losses).mean().item(), []
-            curve.append(
-                {"stage": stage.name, "step": step, "pictures": images, "loss": loss, "seconds": elapsed, **found}
-            )
+            about = {"stage": stage.name, "step": step, "device": device_name(batches.device)}
+            about["pictures"] = step * (stage.stills + stage.moving + stage.clips)
+            curve.append(about | {"loss": torch.stack(losses).mean().item(), "seconds": elapsed} | found)
+            losses = []
             print({k: round(v, 4) if isinstance(v, float) else v for k, v in curve[-1].items()}, flush=True)
             if step < stage.steps:
                 generators = [generator.get_state() for generator in batches.generators]
@@ -324,6 +316,11 @@ def train_stage(
     save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()}, finished)
     unfinished.unlink(missing_ok=True)
     return curve
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or "CPU"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def load_stage(model: nn.Module, name: str, folder: Path) -> bool:

@@ -14,7 +14,7 @@ class ProgressBar:
     The length of a video that declares none, or has not begun, is taken to be the mean of the others.
 
     Args:
-        num_videos (`int`, *optional*, defaults to 1): number of videos.
+        num_videos (`int`, *optional*, defaults to 1): number of videos; it grows if more come.
     """
 
     def __init__(self, num_videos: int = 1):
@@ -49,18 +49,19 @@ class ProgressBar:
     def _show(self, video: Any) -> None:
         from tqdm.auto import tqdm
 
-        if self._bar is None:
-            self._bar = tqdm(smoothing=0.0)
-        bar, done = self._bar, sum(self._seconds.values())
-        bar.total = None
+        done, num_videos = sum(self._seconds.values()), max(self.num_videos, len(self._seconds))
+        total, form = None, "{desc}: {n:.0f} s"
         if self._lengths:
-            bar.total = max(done, self.num_videos * sum(self._lengths.values()) / len(self._lengths))
-        bar.bar_format = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s, {remaining} left"
-        if not bar.total:
-            bar.bar_format = "{desc}: {n:.0f} s"
+            total = max(done, num_videos * sum(self._lengths.values()) / len(self._lengths))
+        if total:
+            form = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s, {remaining} left"
+        if self._bar is None:
+            self._bar = tqdm(total=total, bar_format=form, smoothing=0.0)
+        bar = self._bar
+        bar.total, bar.bar_format = total, form
         name = video[-40:] if isinstance(video, str) else "video"
-        if self.num_videos > 1:
-            name = f"{len(self._finished)} of {self.num_videos} videos"
+        if num_videos > 1:
+            name = f"{len(self._finished)} of {num_videos} videos"
         bar.set_description_str(name, refresh=False)
         bar.update(done - bar.n)
 

@@ -44,6 +44,7 @@ TINY = {
         },
         training=TINY_TRAINING,
         start={"train_clips": 21, "mask_ratio": 0.5, **TINY_TRAINING},
+        epoch_factor=1,
     ),
     "x3d": Backbone(
         data=TINY_DATA,
@@ -52,6 +53,7 @@ TINY = {
             **{"stage_strides": [2, 2], "head_channels": 16},
         },
         training=TINY_TRAINING,
+        epoch_factor=1,
     ),
 }
 

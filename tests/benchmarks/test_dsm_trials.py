@@ -4,7 +4,6 @@ import sys
 
 import datasets
 import dsm_trials
-import pytest
 from controlled_settings import TUNING_SEEDS, Backbone
 
 TINY = Backbone(
@@ -68,8 +67,3 @@ def planned(folder) -> list[dict]:
         results=folder / "results", seeds=[100], trials=["none", "ratio_1"], conditions=["long_tail"]
     )
     return dsm_trials.planned_runs(arguments, TINY)
-
-
-@pytest.mark.parametrize("trial", dsm_trials.TRIALS)
-def test_a_trial_changes_dsm_alone(trial):
-    assert all(name.startswith("dsm") for name in dsm_trials.TRIALS[trial])

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,6 +77,16 @@ def test_batches_know_which_clips_show_stills(training, data):
     assert single.stills.flatten().tolist() == [1.0] * 4
     assert clips.clips.shape == (5, 8, 3, 48, 48)
     assert clips.stills.flatten().tolist() == [1.0] * 3 + [0.0] * 2
+    mixed = replace(stage, mixed=1.0, stills=2, moving=8, clips=8, smoothing=0.0)
+    _, clips = next(iter(training.Batches(data, mixed, config, torch.device("cpu"))))
+    assert ((clips.stills > 0) & (clips.stills < 1)).any()
+    torch.testing.assert_close(clips.targets.sum(1), torch.ones(16))
+
+
+def test_the_learning_rate_ends_where_its_decay_does(training):
+    rates = [training._rate(step, training.Stage("", 100, 1.0, decay=200, warmup=50)) for step in (24, 50, 125, 200)]
+    np.testing.assert_allclose(rates, [0.5, 1.0, 0.5, 0.0], atol=1e-9)
+    assert training._rate(99, training.Stage("", 100, 1.0, warmup=50)) < 0.01
 
 
 def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_path, data):
@@ -100,6 +111,15 @@ def test_the_same_weights_come_out_of_a_straight_and_of_an_interrupted_run(tmp_p
     name = "classifier.weight"
     assert not torch.equal(before[name], after[name])
     torch.testing.assert_close(weights[0][name], 0.25 * before[name] + 0.75 * after[name])
+
+    # The teacher counts: with other weights of its, the same run ends elsewhere.
+    other = tmp_path / "other"
+    other.mkdir()
+    save_file(data, other / "data.safetensors")
+    teacher = load_file(straight / "teacher.safetensors")
+    save_file(teacher | {"network.fc.bias": torch.arange(7.0)}, other / "teacher.safetensors")
+    assert train(other).returncode == 0
+    assert not torch.equal(load_file(other / "stills.safetensors")[name], before[name])
 
     model = HDFForVideoClassification.from_pretrained(straight / "checkpoint")
     assert model.config.calibration_temperature > 0

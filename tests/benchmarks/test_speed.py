@@ -33,6 +33,14 @@ def test_calls_take_turns_and_the_ratio_is_that_of_their_times(monkeypatch):
     assert timing.as_text(timing.ratio_of_times([4.0], [2.0])) == "2.00"
 
 
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 def test_every_checkpoint_that_ships_has_its_speed(capsys):
     checkpoint_speed.main(["--num-clips", "2", "--rounds", "2"])
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
@@ -43,6 +51,7 @@ def test_every_checkpoint_that_ships_has_its_speed(capsys):
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.usefixtures("threads")
 def test_the_ways_to_run_a_model_are_compared(monkeypatch, capsys):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(torch, "compile", lambda model: model)  # takes a minute, and is PyTorch's own
