@@ -3,8 +3,8 @@ Frames per second of `hdf predict` on a raw video, against a straightforward loo
 its memory for videos of 1, 10 and 120 minutes; all on one thread.
 
     python benchmarks/raw_video.py speed VIDEO
+    python benchmarks/raw_video.py speed VIDEO --fer    # where fer 25.10.3 is installed, see docs/real-faces.md
     python benchmarks/raw_video.py memory VIDEO --minutes 1 10 120 --fps 2 --width 320
-    python benchmarks/raw_video.py fer VIDEO        # in an environment with fer==25.10.3 and setuptools<81
 
 The loop decodes all frames, looks for faces in each at full size, and classifies one window at a time. The command
 also compares boxes, probabilities and labels of both, and, not timed, of a loop that looks for faces at the scale of
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def cpu_seconds() -> float:
     return time.process_time()
 
 
-def speed(video: str, model: str, repeats: int) -> dict:
-    """Frames per CPU second of both ways, the best of several runs, and how far they agree."""
+def speed(video: str, model: str, repeats: int, with_fer: bool) -> dict:
+    """Frames per CPU second of all ways, in turn, the best of several runs, and how far the loop agrees."""
     import av
     import cv2
     import torch
@@ -43,22 +44,24 @@ def speed(video: str, model: str, repeats: int) -> dict:
     with av.open(video) as container:
         num_frames = sum(1 for _ in container.decode(video=0))
     analyzer = VideoAnalyzer(model, device="cpu")
-    timeline = analyzer.analyze(video)  # warms up
-    ours, loop = [], []
+    ways = {"hdf predict": lambda: analyzer.analyze(video), "loop": lambda: straightforward(video, analyzer)}
+    if with_fer:
+        ways["fer"] = fer_on(video)
+    analyzer.analyze(video)  # warms up
+    seconds, results = {name: [] for name in ways}, {}
     for _ in range(repeats):
-        start = cpu_seconds()
-        timeline = analyzer.analyze(video)
-        ours.append(cpu_seconds() - start)
-        start = cpu_seconds()
-        rows = straightforward(video, analyzer)
-        loop.append(cpu_seconds() - start)
+        for name, way in ways.items():
+            start = cpu_seconds()
+            results[name] = way()
+            seconds[name].append(cpu_seconds() - start)
+    timeline, rows = results["hdf predict"], results["loop"]
+    best = {name: min(each) for name, each in seconds.items()}
     expected = [row for row in timeline.rows if row.person == 1]
     same_scale = straightforward(video, analyzer, analyzer.detector.max_side)
     return {
         "frames": num_frames,
-        "hdf predict, frames per CPU second": num_frames / min(ours),
-        "loop, frames per CPU second": num_frames / min(loop),
-        "times faster": min(loop) / min(ours),
+        **{f"{name}, frames per CPU second": num_frames / each for name, each in best.items()},
+        **{f"times faster than {name}": best[name] / best["hdf predict"] for name in list(ways)[1:]},
         "rows": len(expected),
         "agreement with the loop": agreement(expected, rows),
         "agreement with a loop that looks at the same scale": agreement(expected, same_scale),
@@ -136,22 +139,22 @@ def straightforward(video: str, analyzer, max_side: int | None = None) -> list[L
     return rows
 
 
-def fer_speed(video: str) -> dict:
-    """Frames per CPU second of `FER(mtcnn=False)`, on every frame."""
+def fer_on(video: str) -> Callable[[], None]:
+    """A call that gives every frame to `FER(mtcnn=False)`, after a first one that warms up."""
     import cv2
     from fer.fer import FER
 
-    cv2.setNumThreads(1)
     detector = FER(mtcnn=False)
-    capture = cv2.VideoCapture(video)
-    _, picture = capture.read()
-    detector.detect_emotions(picture)  # warms up
-    start, count = cpu_seconds(), 0
-    while picture is not None:
-        detector.detect_emotions(picture)
-        count += 1
+    detector.detect_emotions(cv2.VideoCapture(video).read()[1])
+
+    def run() -> None:
+        capture = cv2.VideoCapture(video)
         _, picture = capture.read()
-    return {"frames": count, "fer, frames per CPU second": count / (cpu_seconds() - start)}
+        while picture is not None:
+            detector.detect_emotions(picture)
+            _, picture = capture.read()
+
+    return run
 
 
 def memory(video: str, model: str, minutes: list[float], fps: int | None, width: int | None) -> dict:
@@ -227,22 +230,21 @@ def peak(video: str, model: str) -> dict:
 
 def main() -> None:
     from_command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    from_command.add_argument("what", choices=("speed", "memory", "fer", "peak"))
+    from_command.add_argument("what", choices=("speed", "memory", "peak"))
     from_command.add_argument("video")
     from_command.add_argument("--model", default="hdf-small-faces")
     from_command.add_argument("--repeats", type=int, default=3)
+    from_command.add_argument("--fer", action="store_true", help="speed: also of the package fer")
     from_command.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 120])
     from_command.add_argument("--fps", type=int, help="memory: of the repeated video; default: as it is")
     from_command.add_argument("--width", type=int, help="memory: of the repeated video, in pixels; default: as it is")
     options = from_command.parse_args()
     if options.what == "speed":
-        result = speed(options.video, options.model, options.repeats)
+        result = speed(options.video, options.model, options.repeats, options.fer)
     elif options.what == "memory":
         result = memory(options.video, options.model, options.minutes, options.fps, options.width)
-    elif options.what == "peak":
-        result = peak(options.video, options.model)
     else:
-        result = fer_speed(options.video)
+        result = peak(options.video, options.model)
     print(json.dumps(result, indent=2))
 
 

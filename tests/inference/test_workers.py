@@ -43,8 +43,7 @@ def test_processes_give_the_rows_of_one_and_a_killed_one_costs_its_video_alone(v
         remains = output.folder / ".x.hdf-part"
         remains.mkdir()
         with pytest.raises(OutputError, match=r"c.mp4.csv: cannot be written \(Is a directory\)"):
-            progress = lambda *report: reports.append(report)  # noqa: E731
-            for result in analyze_in_processes(videos, 2, TINY, options, output, progress):
+            for result in analyze_in_processes(videos, 2, TINY, options, output, lambda *each: reports.append(each)):
                 results.append(result)
     assert [video for video, _ in results] == videos[:-1]
     killed, first, text, second = (result for _, result in results)
