@@ -179,6 +179,7 @@ class HDFModel(HDFPreTrainedModel):
                     temporal=config.dam_temporal,
                     frequency=config.dam_frequency,
                     reduction=config.dam_reduction,
+                    gate=config.dam_gate,
                 )
                 for number in config.dam_layers
             }
