@@ -328,6 +328,13 @@ def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
         metavar="OWNER/NAME",
         help="also push the page of `hdf demo` for this model, as a Space. It needs the extra `demo`",
     )
+    parser.add_argument(
+        "--benchmark",
+        type=repository_name,
+        metavar="OWNER/DATASET",
+        help="also publish WAR and UAR for the leaderboard of this benchmark of the Hub, whose clips metrics.json "
+        "measured; its tasks are `war` and `uar`",
+    )
     add_push_options(parser)
     parser.add_argument("--message", default="Publish the model", help="commit message")
     parser.add_argument(

@@ -17,6 +17,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
     ships = arguments.folder in SHIPPED
     if repository is None and not (space and ships):
         raise ValueError("Give the repository of the model, owner/name; only a model that ships can do without.")
+    if repository is None and arguments.benchmark:
+        raise ValueError("--benchmark needs the repository of the model, owner/name: the results lie there.")
     if space:
         needs_module("gradio", "demo", "A Space")
     result = {}
@@ -28,7 +30,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _push_model(arguments: argparse.Namespace) -> dict:
-    files = model_release(checkpoint_path(arguments.folder), arguments.repository, arguments.revision)
+    files = model_release(
+        checkpoint_path(arguments.folder), arguments.repository, arguments.revision, benchmark=arguments.benchmark
+    )
     if arguments.dry_run:
         folder = Path(arguments.dry_run, "model") if arguments.space else arguments.dry_run
         print(f"wrote {len(files)} files to {write_files(files, folder)}; nothing was pushed")

@@ -56,7 +56,7 @@ def regular_file(path: str | os.PathLike) -> Path:
 def check_content(name: str, content: Path | bytes) -> None:
     """
     Checks that the content of a file fits its suffix: `.json` a JSON object, `.safetensors`, `.parquet`, `.png`, and
-    UTF-8 text for `.py`, `.md`, `.csv` and `.txt`.
+    UTF-8 text for `.py`, `.md`, `.csv`, `.txt` and `.yaml`.
 
     Args:
         name (`str`): the file's name, for its suffix and the message.
@@ -164,7 +164,7 @@ _CHECKS: dict[str, Callable[[str, BinaryIO], object]] = {
     ".parquet": _check_parquet,
     ".png": _check_png,
     ".safetensors": safetensors_header,
-    **dict.fromkeys((".csv", ".md", ".py", ".txt"), _check_text),
+    **dict.fromkeys((".csv", ".md", ".py", ".txt", ".yaml"), _check_text),
 }
 
 __all__ = ["check_clip", "check_content", "checked_file", "path_inside", "regular_file", "safetensors_header"]

@@ -18,6 +18,7 @@ from ..evaluation.privacy import Find, find_local_path, find_secret, find_secret
 Files = Mapping[str, Path | bytes]
 
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TEXTS = (".csv", ".md", ".py", ".txt", ".yaml")
 # Class names may hold a slash without being a path.
 _CLASS_NAMES = ("id2label", "label2id")
 
@@ -79,7 +80,7 @@ def refuse_private(name: str, content: Path | bytes) -> None:
 
 def refuse_secret(name: str, text: str | bytes) -> None:
     """Raises a `ValueError` if a text, or the bytes of a file, hold a secret; the message gives `name`."""
-    _refuse(name, find_secret(text), has_lines=isinstance(text, str) or name.endswith((".py", ".md", ".csv", ".txt")))
+    _refuse(name, find_secret(text), has_lines=isinstance(text, str) or name.endswith(_TEXTS))
 
 
 def _refuse(name: str, found: Find | None, has_lines: bool = True) -> None:

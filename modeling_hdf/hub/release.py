@@ -1,6 +1,7 @@
 """Publishing a model folder: selects the files to publish, and checks that they belong together."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..evaluation.weights import SHARD, WEIGHTS_INDEX, weight_names, weights_sha
 from ..inference.classifier import check_finite
 from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
+from .benchmark import BENCHMARK_RESULTS, benchmark_results
 from .cards import model_card
 from .client import check_repository, push_files
 from .gate import Files, check_files, refuse_private
@@ -27,7 +29,9 @@ CONFIG, PROCESSOR = "config.json", "video_preprocessor_config.json"
 PICTURES = ("confusion_matrix.png", "training_curves.png")
 _DAMAGED = "Save the model again."
 # Files of an earlier push that this push must delete or replace.
-REPLACES = rf"model\.safetensors(\.index\.json)?|{SHARD}|metrics\.json|confusion_matrix\.png|training_curves\.png"
+REPLACES = "|".join(
+    [r"model\.safetensors(\.index\.json)?", SHARD, *map(re.escape, (METRICS, *PICTURES, BENCHMARK_RESULTS))]
+)
 
 
 # ---- the files of a model ----
@@ -147,7 +151,12 @@ def _read_config(folder: Path) -> HDFConfig:
 
 
 def model_release(
-    folder: str | os.PathLike, repo_id: str | None = None, revision: str | None = None, *, may_be_stale: bool = False
+    folder: str | os.PathLike,
+    repo_id: str | None = None,
+    revision: str | None = None,
+    *,
+    benchmark: str | None = None,
+    may_be_stale: bool = False,
 ) -> Files:
     """
     All files to publish from a model folder: model, numbers and pictures of its evaluation, and card.
@@ -158,12 +167,15 @@ def model_release(
         folder (`str` or `Path`): folder that `examples/train.py` or the Trainer wrote.
         repo_id (`str`, *optional*): repository, for the card.
         revision (`str`, *optional*): branch, for the card.
+        benchmark (`str`, *optional*): benchmark on the Hub whose clips `metrics.json` measured, `"owner/name"`; its
+            leaderboard then reads WAR and UAR. It needs `repo_id`. See [`benchmark_results`].
         may_be_stale (`bool`, *optional*, defaults to `False`): leave out a `metrics.json` that belongs to other
             weights instead of raising an error; during training it may come from an earlier run.
 
     Raises:
         FileNotFoundError, ValueError: see [`model_files`].
-        ValueError: if `metrics.json` belongs to other weights, is damaged, or lacks a field of the card.
+        ValueError: if `metrics.json` belongs to other weights, is damaged, or lacks a field of the card; for a
+            `benchmark` without `metrics.json`.
     """
     folder = Path(folder)
     if repo_id is not None:
@@ -184,10 +196,13 @@ def model_release(
         if missing:
             raise FileNotFoundError(f"{folder}: {', '.join(missing)} of the evaluation in {METRICS} is missing.")
         files |= evaluation
-    card = model_card(_read_config(folder), results, repo_id, revision)
-    card_file = {"README.md": str(card).encode("utf-8")}
-    check_files(card_file)
-    return files | card_file
+    written = {"README.md": str(model_card(_read_config(folder), results, repo_id, revision)).encode("utf-8")}
+    if benchmark is not None:
+        if results is None:
+            raise ValueError(f"{folder}: has no {METRICS}, so there is no result for the leaderboard of {benchmark}.")
+        written[BENCHMARK_RESULTS] = benchmark_results(results, benchmark, repo_id, revision)
+    check_files(written)
+    return files | written
 
 
 def write_model_card(folder: str | os.PathLike) -> Path:
@@ -210,12 +225,13 @@ def push_model(
     revision: str | None = None,
     message: str = "Publish the model",
     token: str | None = None,
+    benchmark: str | None = None,
     may_be_stale: bool = False,
 ) -> CommitInfo:
     """
     Pushes a model folder in one commit, after all checks. See [`model_release`] and [`push_files`].
     """
-    files = model_release(folder, repo_id, revision, may_be_stale=may_be_stale)
+    files = model_release(folder, repo_id, revision, benchmark=benchmark, may_be_stale=may_be_stale)
     return push_files(
         files, repo_id, replaces=REPLACES, message=message, private=private, revision=revision, token=token
     )

@@ -25,6 +25,7 @@ def folder(tmp_path):
     (folder / "deep").mkdir(parents=True)
     (folder / "a.json").write_text('{"a": 1}')
     (folder / "a.py").write_text("a = 1\n")
+    (folder / "a.yaml").write_text("a: 1\n")
     Image.new("RGB", (4, 4)).save(folder / "a.png")
     pq.write_table(pa.table({"a": [1]}), folder / "a.parquet")
     save_file({"a": np.ones(3, dtype=np.float32)}, folder / "a.safetensors", metadata={"format": "pt"})
@@ -32,7 +33,7 @@ def folder(tmp_path):
     return folder
 
 
-NAMES = ("a.json", "a.py", "a.png", "a.parquet", "a.safetensors")
+NAMES = ("a.json", "a.py", "a.yaml", "a.png", "a.parquet", "a.safetensors")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,7 +86,7 @@ def test_pipes_devices_and_folders_are_refused_unopened(folder):
     "name, content",
     [
         *((name, b"\x00\x01\xfe\xff") for name in NAMES),
-        *((name, b"") for name in NAMES if name != "a.py"),
+        *((name, b"") for name in NAMES if name not in ("a.py", "a.yaml")),
         ("a.json", b"[1]"),
         ("a.json", b"hf_x"),
         ("a.py", "ü".encode("latin-1")),
