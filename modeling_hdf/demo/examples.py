@@ -21,14 +21,19 @@ def write_examples(folder: Path) -> dict[str, Path]:
     """Renders the examples as MP4 files; returns the path of each by its name."""
     paths = {}
     for index, (name, factors) in enumerate(EXAMPLES.items()):
-        face = render_clip(factors, _FACE, 0, (9, index))  # (F, 224, 224, 3)
-        frames = np.empty((len(face), *_FRAME, 3), np.uint8)
-        frames[:] = face[0, 0, 0]  # the grey of the background
-        top, left = ((size - _FACE) // 2 for size in _FRAME)
-        frames[:, top : top + _FACE, left : left + _FACE] = face
         paths[name] = folder / f"{factors.label}.mp4"
-        write_bytes(paths[name], encode_mp4(frames, _FPS, 20.0))
+        write_bytes(paths[name], rendered_video(factors, (9, index)))
     return paths
 
 
-__all__ = ["EXAMPLES", "write_examples"]
+def rendered_video(factors: ClipFactors, clip_seed: tuple[int, ...] = (0,), frame: tuple[int, int] = _FRAME) -> bytes:
+    """An MP4 file of a rendered face of 224 pixels in the middle of a grey frame, `(height, width)`."""
+    face = render_clip(factors, _FACE, 0, clip_seed)  # (F, 224, 224, 3)
+    frames = np.empty((len(face), *frame, 3), np.uint8)
+    frames[:] = face[0, 0, 0]  # the grey of the background
+    top, left = ((size - _FACE) // 2 for size in frame)
+    frames[:, top : top + _FACE, left : left + _FACE] = face
+    return encode_mp4(frames, factors.fps, 20.0)
+
+
+__all__ = ["EXAMPLES", "rendered_video", "write_examples"]

@@ -1,5 +1,6 @@
 """The timing in turn, and the tables of speed that stand in the documentation."""
 
+import json
 import re
 import time
 from types import SimpleNamespace
@@ -49,6 +50,20 @@ def test_every_checkpoint_that_ships_has_its_speed(capsys):
         assert float(row[1]) > 0 and float(row[3]) > 0
     assert rows[0][2].startswith("1.00 (1.00 to 1.00)")
     assert torch.get_num_threads() == 1
+
+
+def test_the_answer_of_the_web_page_is_timed_per_second_of_video(capsys):
+    pytest.importorskip("gradio")
+    pytest.importorskip("cv2")
+    import demo_answer
+
+    options = ["--model", "hdf-tiny-synthetic", "--seconds", "2.5", "--size", "360", "480", "--repeats", "1"]
+    demo_answer.main(options)
+    result = json.loads(capsys.readouterr().out)
+    (answer,) = result["answers"]
+    assert result["rows"] == 5 and answer["wall seconds"] > 0  # 2.5 seconds in steps of half a second
+    share = answer["CPU seconds"] / 2.5
+    assert result["CPU seconds per second of video, median"] == pytest.approx(share) and share > 0
 
 
 @pytest.mark.usefixtures("threads")
