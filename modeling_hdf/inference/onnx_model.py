@@ -15,8 +15,8 @@ CONFIG, PROCESSOR = "config.json", "video_preprocessor_config.json"
 
 class OnnxClassifier(nn.Module):
     """
-    Runs an ONNX file of [`export_model`] on the CPU, with the interface of [`HDFForVideoClassification`] that inference
-    and evaluation need. It has no weights in torch.
+    Runs an ONNX file of [`export_model`] on the CPU, with the interface of [`HDFForVideoClassification`] that
+    inference and evaluation need. It has no weights in torch.
 
     Args:
         path (`str` or `Path`): the ONNX file.
