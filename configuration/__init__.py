@@ -11,7 +11,7 @@ def configuration_path(kind: str, name: str) -> Path:
 
     Args:
         kind (`str`): `"model"` (presets for `HDFConfig.from_pretrained`), `"train"` or `"pretrain"` (recipes of
-            `examples/train.py` and `examples/pretrain.py`), or `"accelerate"` (for `accelerate launch --config_file`).
+            `hdf train` and `hdf pretrain`), or `"accelerate"` (launch configurations, for `--accelerate_config`).
         name (`str`): name of the file without its suffix, such as `"tiny"`; or the path of your own file.
 
     Raises:

@@ -81,8 +81,7 @@ def planned_model_card(dataset: str) -> ModelCard:
         temporal_sampling=recipe["temporal_sampling"],
         num_views=recipe["num_views"],
         recall=dict.fromkeys(config.id2label.values()),
-        command=f"accelerate launch examples/train.py --recipe {dataset} --data-dir {PUBLISHED_DATASETS[dataset][0]}"
-        + fold_option,
+        command=f"hdf train --recipe {dataset} --data-dir {PUBLISHED_DATASETS[dataset][0]}{fold_option}",
     )
     name = f"hdf-{dataset}"
     return _fill(config, plan, state="not trained", name=name, repository=f"owner/{name}")
@@ -103,29 +102,15 @@ def _fill(
     shipped: bool = False,
 ) -> ModelCard:
     """Fills the template; ignores the results of a model that was not evaluated."""
-    dataset, base_model = results.dataset, results.base_model
     backbone = BACKBONES[config.backbone_config.model_type].title
-    is_free = _is_free(dataset, base_model)
-    names = (dataset or "").split(",")
+    names = (results.dataset or "").split(",")
     published = {name: PUBLISHED_DATASETS[name] for name in names if name in PUBLISHED_DATASETS}
-    data = ModelCardData(
-        license="apache-2.0" if is_free else "other",
-        license_name=None if is_free else _LICENSE_NAME,
-        base_model=base_model if base_model is not None and is_hub_id(base_model) else None,
-        datasets=list(published) or None,
-        library_name="transformers",
-        pipeline_tag="video-classification",
-        tags=["hdf", backbone.lower(), "facial-expression-recognition", "dynamic-facial-expression-recognition"],
-        model_name=name,
-        metrics=["accuracy", "recall"] if state == "evaluated" else None,
-        eval_results=_eval_results(results) if state == "evaluated" else None,
-    )
     is_evaluated = state != "not evaluated"
     fields = {name: getattr(results, name) for name in _FIELDS} if is_evaluated else {}
     template = resources.files("modeling_hdf.hub_cards") / "model_card.md"
     with resources.as_file(template) as path:
         return ModelCard.from_template(
-            data,
+            _metadata(results, state == "evaluated", name, backbone.lower(), list(published)),
             template_path=str(path),
             state=state,
             model_name=name,
@@ -143,7 +128,7 @@ def _fill(
             titles=[title for title, _ in published.values()],
             notices=[terms.notice for _, terms in published.values()],
             is_partly_own=bool(set(names) - set(published) - {"synthetic"}),
-            is_free=is_free,
+            is_free=_is_free(results),
             local_prefix=LOCAL_PREFIX,
             evaluation=results.title if is_evaluated else None,
             controls=results.controls,
@@ -154,9 +139,26 @@ def _fill(
         )
 
 
-def _is_free(dataset: str | None, base_model: str | None) -> bool:
+def _metadata(results: Results, has_numbers: bool, name: str, backbone: str, published: list[str]) -> ModelCardData:
+    """What the Hub reads of a card; `published` are the published datasets that the model was trained on."""
+    is_free, base_model = _is_free(results), results.base_model
+    return ModelCardData(
+        license="apache-2.0" if is_free else "other",
+        license_name=None if is_free else _LICENSE_NAME,
+        base_model=base_model if base_model is not None and is_hub_id(base_model) else None,
+        datasets=published or None,
+        library_name="transformers",
+        pipeline_tag="video-classification",
+        tags=["hdf", backbone, "facial-expression-recognition", "dynamic-facial-expression-recognition"],
+        model_name=name,
+        metrics=["accuracy", "recall"] if has_numbers else None,
+        eval_results=_eval_results(results) if has_numbers else None,
+    )
+
+
+def _is_free(results: Results) -> bool:
     """Whether the weights come only from our own Apache-2.0 code and CC0 faces."""
-    return base_model is None and dataset == "synthetic"
+    return results.base_model is None and results.dataset == "synthetic"
 
 
 def _eval_results(results: Results) -> list[EvalResult]:

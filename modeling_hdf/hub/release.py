@@ -164,7 +164,7 @@ def model_release(
     The card is written from `config.json` and `metrics.json`; a `README.md` in the folder is not published.
 
     Args:
-        folder (`str` or `Path`): folder that `examples/train.py` or the Trainer wrote.
+        folder (`str` or `Path`): folder that `hdf train` or the Trainer wrote.
         repo_id (`str`, *optional*): repository, for the card.
         revision (`str`, *optional*): branch, for the card.
         benchmark (`str`, *optional*): benchmark on the Hub whose clips `metrics.json` measured, `"owner/name"`; its

@@ -1,6 +1,6 @@
 """Masked autoencoding of clips without labels (VideoMAE, https://arxiv.org/abs/2203.12602): model, masks and trainer.
 
-`examples/pretrain.py` puts the parts together. It saves a checkpoint of transformers' VideoMAE, which
+`hdf pretrain` puts the parts together. It saves a checkpoint of transformers' VideoMAE, which
 [`HDFForVideoClassification.from_backbone_pretrained`] loads.
 """
 
