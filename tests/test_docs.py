@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from modeling_hdf.cli import pretrain, train
+from modeling_hdf.cli import train
 from modeling_hdf.cli.commands import TRAINING_COMMANDS, build_parser
-from modeling_hdf.cli.parser import common_options
-from modeling_hdf.cli.training import _LAUNCH_OPTIONS
+from modeling_hdf.cli.training import whole_parser
 from modeling_hdf.pretrained import SHIPPED
 from modeling_hdf.training.recipes import parse_with_recipe
 
@@ -116,23 +115,12 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return found[0] if found else {}
 
 
-def training_parser(name: str) -> argparse.ArgumentParser:
-    """All options of `hdf train` or `hdf pretrain`, which the commands themselves read in three steps."""
-    parser = {"train": train, "pretrain": pretrain}[name].training_parser()
-    for option in ("accelerate_config", *_LAUNCH_OPTIONS):
-        parser.add_argument(f"--{option}")
-    for action in common_options()._actions:
-        if action.option_strings[0] not in parser._option_string_actions:
-            parser.add_argument(*action.option_strings, action="store_true")
-    return parser
-
-
 def find_parser(words: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
     """The parser of a command line after `hdf`, and the rest of the line."""
     parser = build_parser()
     while words and words[0] in subcommands(parser):
         name, words = words[0], words[1:]
-        parser = training_parser(name) if name in TRAINING_COMMANDS else subcommands(parser)[name]
+        parser = whole_parser(name) if name in TRAINING_COMMANDS else subcommands(parser)[name]
     return parser, words
 
 

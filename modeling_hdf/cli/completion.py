@@ -5,6 +5,7 @@ import argparse
 from ..data.extras import needs_module
 from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
+from .training import whole_parser
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
@@ -18,11 +19,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 def _whole_parser() -> argparse.ArgumentParser:
     """The parser of all commands, with the training options; listing these imports torch."""
-    from .pretrain import training_parser as pretraining_parser
-    from .train import training_parser
-
     parser = build_parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    for name, build in zip(TRAINING_COMMANDS, (training_parser, pretraining_parser), strict=True):
-        commands.choices[name] = build()
+    commands.choices.update({name: whole_parser(name) for name in TRAINING_COMMANDS})
     return parser

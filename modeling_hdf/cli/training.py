@@ -18,7 +18,7 @@ from pathlib import Path
 from .. import register_auto_classes
 from ..configuration import configuration_path
 from .outcome import Outcome
-from .parser import existing_folder, near_names, print_error, take_common_options
+from .parser import common_options, existing_folder, near_names, print_error, take_common_options
 
 _DEFINED_IN = {
     "train": {
@@ -52,8 +52,7 @@ def prepare_training(name: str, arguments: list[str]) -> tuple[argparse.Namespac
     """
     prog = f"hdf {name}"
     launch = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    for option in ("accelerate_config", *_LAUNCH_OPTIONS):
-        launch.add_argument(f"--{option}", f"--{option.replace('_', '-')}")
+    _add_launch_options(launch)
     launch_options, rest = launch.parse_known_args(arguments)
     common, own = take_common_options(rest)
     usage = f"{prog} [--recipe RECIPE] [--ARGUMENT VALUE ...]  (--help lists them)"
@@ -96,6 +95,21 @@ def field_names(name: str) -> set[str]:
     return fields
 
 
+def whole_parser(name: str) -> argparse.ArgumentParser:
+    """All options of `hdf train` or `hdf pretrain`, which the command itself reads in three steps. Imports torch."""
+    parser = import_module(f".{name}", __package__).training_parser()
+    _add_launch_options(parser)
+    for action in common_options()._actions:
+        if action.option_strings[0] not in parser._option_string_actions:  # transformers has its own --debug
+            parser.add_argument(*action.option_strings, action="store_true", help=action.help)
+    return parser
+
+
+def _add_launch_options(parser: argparse.ArgumentParser) -> None:
+    for option in ("accelerate_config", *_LAUNCH_OPTIONS):
+        parser.add_argument(f"--{option}", f"--{option.replace('_', '-')}")
+
+
 def _train(name: str, arguments: list[str]) -> Outcome:
     register_auto_classes()
     return import_module(f".{name}", __package__).run(arguments)
@@ -106,4 +120,4 @@ def _launch(arguments: list[str]) -> Outcome:
     return Outcome(code=subprocess.run(command).returncode)
 
 
-__all__ = ["prepare_training"]
+__all__ = ["prepare_training", "whole_parser"]

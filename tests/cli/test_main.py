@@ -167,7 +167,7 @@ def test_completion_knows_commands_and_the_options_of_training(capsys):
     pytest.importorskip("shtab", reason="the extra `completion` is not installed")
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
-    for word in ("calibrate", "--group-by", "--sam_rho", "--mask_ratio"):
+    for word in ("calibrate", "--group-by", "--sam_rho", "--mask_ratio", "--accelerate_config", "--machine-rank"):
         assert word in script
 
 
