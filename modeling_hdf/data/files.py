@@ -182,15 +182,6 @@ def refuse_filled(folder: str | os.PathLike) -> None:
         raise FileExistsError(f"{folder}: is not empty; give a folder that does not exist yet.")
 
 
-def remove_outputs(paths: Iterable[Path]) -> None:
-    """Removes files and folders, and ignores missing paths."""
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def remove_parts(folder: Path) -> int:
     """Removes the hidden folders of killed processes under `folder` and returns their number."""
     return sum(map(_remove_part, list(folder.rglob(f".*{_PART}"))))
@@ -233,7 +224,6 @@ __all__ = [
     "parse_json",
     "read_json",
     "refuse_filled",
-    "remove_outputs",
     "remove_parts",
     "remove_parts_of",
     "whole_or_absent",

@@ -9,7 +9,7 @@
 and `seconds` say which part of the clip the crop shows; `frame_files` lists the files of outputs that are folders.
 
 A run removes and replaces only files that the journal lists. A user may have edited the journal or copied it from
-elsewhere: a run reports a line that does not fit and ignores it.
+elsewhere: a run names a line that does not fit and ignores it.
 """
 
 import filecmp

@@ -213,17 +213,6 @@ def increasing(times: np.ndarray) -> np.ndarray:
     return times + 1e-6 * np.arange(len(times))
 
 
-def main_track(tracks: list[FaceTrack]) -> FaceTrack:
-    """The largest and longest track.
-
-    Raises:
-        ValueError: if there is no track.
-    """
-    if not tracks:
-        raise ValueError("There is no track to choose from: no face was found.")
-    return max(tracks, key=lambda track: track.prominence)
-
-
 def has_angle(faces: np.ndarray) -> np.ndarray:
     """Whether the eyes of each face are far enough apart to give an angle, `(N,)`; see [`eye_angles`]."""
     return np.hypot(*(faces[:, 6:8] - faces[:, 4:6]).T) >= MIN_EYE_DISTANCE * faces[:, 2]
@@ -272,7 +261,6 @@ __all__ = [
     "has_angle",
     "increasing",
     "link",
-    "main_track",
     "match_boxes",
     "smooth",
 ]

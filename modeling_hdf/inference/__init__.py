@@ -29,6 +29,10 @@ def __getattr__(name: str):
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 __all__ = [
     "Person",
     "Row",

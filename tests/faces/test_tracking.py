@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modeling_hdf.faces.tracking import box_iou, build_tracks, crop_squares, main_track, match_boxes, smooth
+from modeling_hdf.faces.tracking import box_iou, build_tracks, crop_squares, match_boxes, smooth
 
 FPS = 25
 
@@ -160,11 +160,8 @@ def test_the_main_face_is_large_and_long():
     frames = [large_short(i) + small_long(i) + large_long(i) for i in range(30)]
     tracks = build_tracks(looks(*frames), times(30))
     assert [track.id for track in tracks] == [0, 1, 2]
-    assert main_track(tracks[::-1]) is tracks[0]
     assert tracks[0].boxes[:, 2].mean() == pytest.approx(80)
     assert tracks[1].boxes[:, 2].mean() == pytest.approx(50)
-    with pytest.raises(ValueError, match="no face"):
-        main_track([])
 
 
 def test_smoothing_follows_constant_motion_and_removes_jitter():
