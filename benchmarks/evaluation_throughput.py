@@ -80,9 +80,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="at least 2 (default 5)")
     parser.add_argument("--json", type=Path, help="file to write the result to")
     arguments = parser.parse_args()
-
     set_seed(0)
     logging.disable_progress_bar()
+    text = json.dumps(measure(arguments), indent=2)
+    print(text)
+    if arguments.json is not None:
+        arguments.json.write_text(text + "\n")
+
+
+def measure(arguments: argparse.Namespace) -> dict:
+    """Settings and result of a comparison."""
     config = HDFConfig.from_pretrained(configuration_path("model", arguments.preset))
     size = {"height": config.image_size, "width": config.image_size}
     processor = HDFVideoProcessor(
@@ -100,7 +107,7 @@ def main() -> None:
             disable_tqdm=True,
         )
         clips = ClipDataset(rows, processor)
-        result = {
+        return {
             "preset": arguments.preset,
             "clips": len(rows),
             "clip_size": arguments.size,
@@ -116,10 +123,6 @@ def main() -> None:
                 arguments.rounds,
             ),
         }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.json is not None:
-        arguments.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

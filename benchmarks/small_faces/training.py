@@ -273,7 +273,6 @@ def train_stage(
     Raises:
         TimeoutError: if the minutes are over before the stage is.
     """
-    num_frames = model.config.num_frames
     finished, unfinished = folder / f"{stage.name}.safetensors", folder / f"{stage.name}.unfinished.pt"
     started = time.monotonic()
     if stage.clips:
@@ -298,7 +297,7 @@ def train_stage(
         losses.append(take_step(model, optimizer, next(batch), teacher, stage.taught))
         average.update_parameters(model)
         if step % save_every == 0 or step == stage.steps:
-            found = validate(average.module, data, num_frames, with_clips=stage.clips > 0)
+            found = validate(average.module, data, model.config.num_frames, with_clips=stage.clips > 0)
             elapsed = time.monotonic() - started
             about = {"stage": stage.name, "step": step, "device": device_name(batches.device)}
             about["pictures"] = step * (stage.stills + stage.moving + stage.clips)
@@ -306,10 +305,7 @@ def train_stage(
             losses = []
             print({k: round(v, 4) if isinstance(v, float) else v for k, v in curve[-1].items()}, flush=True)
             if step < stage.steps:
-                generators = [generator.get_state() for generator in batches.generators]
-                state = {name: part.state_dict() for name, part in parts.items()}
-                state |= {"stage": asdict(stage), "generators": generators, "done": step, "curve": curve}
-                torch.save(state, unfinished)
+                _save(unfinished, stage, parts, batches, curve)
                 if elapsed > 60 * minutes:
                     raise TimeoutError(f"stopped after step {step}; run the command again to go on")
     model.load_state_dict(average.module.state_dict())
@@ -329,6 +325,13 @@ def load_stage(model: nn.Module, name: str, folder: Path) -> bool:
     if finished.exists():
         model.load_state_dict(load_file(finished))
     return finished.exists()
+
+
+def _save(file: Path, stage: Stage, parts: dict, batches: Batches, curve: list[dict]) -> None:
+    """Saves the state of an unfinished run after the last step of its learning curve."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    generators = [generator.get_state() for generator in batches.generators]
+    torch.save(state | {"stage": asdict(stage), "generators": generators, "done": batches.drawn, "curve": curve}, file)
 
 
 def _restore(file: Path, stage: Stage, parts: dict, batches: Batches) -> tuple[int, list[dict]]:

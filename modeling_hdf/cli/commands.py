@@ -89,15 +89,7 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument(
         "--labels", type=existing_file, metavar="FILE", help="JSON object that gives classes new names"
     )
-    parser.add_argument(
-        "--output", metavar="DIR", help="folder for a table per video and summary.csv; done videos stay"
-    )
-    parser.add_argument("--format", choices=("csv", "parquet", "jsonl"), default="csv", help="of tables; default csv")
-    parser.add_argument("--subtitles", choices=("vtt", "srt"), help="write subtitles into the output folder")
-    parser.add_argument(
-        "--annotate", action="store_true", help="write videos with boxes, numbers and labels, with sound"
-    )
-    parser.add_argument("--plot", action="store_true", help="write curves over time as PNG, and a page with pictures")
+    _add_outputs(parser)
     parser.add_argument("--whole", action="store_true", help="take clips as they are: each shows one face, cropped")
     parser.add_argument("--top", type=at_least(1), default=3, metavar="N", help="--whole: classes to print; default 3")
     parser.add_argument("--batch-size", type=at_least(1), default=8, help="windows per batch; default 8")
@@ -111,6 +103,19 @@ def _add_predict(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default: as saved")
     parser.set_defaults(module="predict")
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """What `hdf predict` writes."""
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder for a table per video and summary.csv; done videos stay"
+    )
+    parser.add_argument("--format", choices=("csv", "parquet", "jsonl"), default="csv", help="of tables; default csv")
+    parser.add_argument("--subtitles", choices=("vtt", "srt"), help="write subtitles into the output folder")
+    parser.add_argument(
+        "--annotate", action="store_true", help="write videos with boxes, numbers and labels, with sound"
+    )
+    parser.add_argument("--plot", action="store_true", help="write curves over time as PNG, and a page with pictures")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:

@@ -22,7 +22,7 @@ from .timeline import Timeline
 
 Result = Timeline | OSError | ValueError
 
-_REPORT_SECONDS = 0.25  # from one report of a process to the next
+_STATE_SECONDS = 0.25  # from one state that a process sends to the next
 
 
 def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Result:
@@ -75,58 +75,88 @@ def analyze_in_processes(
     """
     count = min(workers, len(videos))
     arguments = (max(1, usable_cores() // count), model, dict(options), output)
-    waiting, done = deque(range(len(videos))), {}
-    running = [_Worker(arguments) for _ in range(count)]
+    pool = _Pool(videos, count, arguments, output, progress)
     try:
         for number, video in enumerate(videos):
-            while number not in done:
-                for worker in running:
-                    if worker.number is None and waiting:
-                        worker.give(waiting.popleft(), videos)
-                busy = {worker.connection: worker for worker in running if worker.number is not None}
-                for connection in wait(list(busy)):
-                    worker = busy[connection]
-                    finished, result = worker.number, worker.take(videos)
-                    if isinstance(result, _Report):
-                        if progress:
-                            progress(videos[finished].video, result.seconds, result.length)
-                        continue
-                    done[finished] = result
-                    if isinstance(done[finished], OutputError | RuntimeError):
-                        waiting.clear()  # those before it come first
-                    if worker.is_dead:
-                        running.remove(worker)
-                        if waiting:
-                            running.append(_Worker(arguments))
-                        if output is not None:
-                            output.remove_remains()
-            result = done.pop(number)
+            result = pool.result(number)
             if isinstance(result, OutputError | RuntimeError):
                 raise result
             yield video, result
     finally:
-        for worker in running:
+        pool.kill()
+
+
+class _Pool:
+    """Processes that take the videos in order, and the results that are not asked for yet, by the number of the video.
+
+    Args:
+        videos, output, progress: as for [`analyze_in_processes`].
+        count: number of processes.
+        arguments: of a process.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Input],
+        count: int,
+        arguments: tuple,
+        output: OutputFolder | None,
+        progress: Progress | None,
+    ):
+        self.videos, self.arguments, self.output, self.progress = videos, arguments, output, progress
+        self.waiting, self.done = deque(range(len(videos))), {}
+        self.running = [_Worker(arguments) for _ in range(count)]
+
+    def result(self, number: int) -> Result | OutputError | RuntimeError:
+        """The result of a video, or what stops the run; waits for it."""
+        while number not in self.done:
+            for worker in self.running:
+                if worker.number is None and self.waiting:
+                    worker.give(self.waiting.popleft(), self.videos)
+            busy = {worker.connection: worker for worker in self.running if worker.number is not None}
+            for connection in wait(list(busy)):
+                self._take(busy[connection])
+        return self.done.pop(number)
+
+    def _take(self, worker: "_Worker") -> None:
+        number, result = worker.number, worker.take(self.videos)
+        if isinstance(result, _State):
+            if self.progress:
+                self.progress(self.videos[number].video, result.seconds, result.length)
+            return
+        self.done[number] = result
+        if isinstance(result, OutputError | RuntimeError):
+            self.waiting.clear()  # those before it come first
+        if worker.is_dead:
+            self.running.remove(worker)
+            if self.waiting:
+                self.running.append(_Worker(self.arguments))
+            if self.output is not None:
+                self.output.remove_remains()
+
+    def kill(self) -> None:
+        for worker in self.running:
             worker.process.kill()
 
 
 @dataclass(frozen=True)
-class _Report:
+class _State:
     """How many seconds of its video a process has done, and the length that the file declares."""
 
     seconds: float
     length: float | None
 
 
-class _Reporter:
-    """The [`Progress`] of a process: sends a report now and then."""
+class _StateSender:
+    """The [`Progress`] of a process: sends its state now and then."""
 
     def __init__(self, connection: Connection):
-        self.connection, self.last = connection, -_REPORT_SECONDS
+        self.connection, self.last = connection, -_STATE_SECONDS
 
     def __call__(self, video: Any, seconds: float, length: float | None) -> None:
-        if monotonic() - self.last >= _REPORT_SECONDS:
+        if monotonic() - self.last >= _STATE_SECONDS:
             self.last = monotonic()
-            self.connection.send(_Report(seconds, length))
+            self.connection.send(_State(seconds, length))
 
 
 class _Worker:
@@ -152,12 +182,12 @@ class _Worker:
         with suppress(BrokenPipeError):  # it is dead, as `take` will find
             self.connection.send(videos[number])
 
-    def take(self, videos: Sequence[Input]) -> Result | _Report | OutputError | RuntimeError:
-        """A report, the result of its video, or what stops the run."""
+    def take(self, videos: Sequence[Input]) -> Result | _State | OutputError | RuntimeError:
+        """Its state, the result of its video, or what stops the run."""
         video = videos[self.number]
         try:
             result = self.connection.recv()
-            if not isinstance(result, _Report):
+            if not isinstance(result, _State):
                 self.number = None
             return result
         except (EOFError, ConnectionResetError):
@@ -180,7 +210,7 @@ def _work(connection: Connection, threads: int, model: str, options: dict[str, A
         analyzer = VideoAnalyzer(model, **options)
         while True:
             video = connection.recv()
-            ((_, result),) = analyzer.analyze_all([video.video], progress=_Reporter(connection))
+            ((_, result),) = analyzer.analyze_all([video.video], progress=_StateSender(connection))
             result = keep_result(video, result, output)
             if isinstance(result, Timeline):
                 result.thumbnails = []

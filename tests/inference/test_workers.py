@@ -13,7 +13,7 @@ from modeling_hdf.data.files import OutputError
 from modeling_hdf.inference import Timeline, VideoAnalyzer, workers
 from modeling_hdf.inference.inputs import Input
 from modeling_hdf.inference.output_folder import OutputFolder, OutputSettings
-from modeling_hdf.inference.workers import _Reporter, analyze_in_processes
+from modeling_hdf.inference.workers import _StateSender, analyze_in_processes
 
 TINY = "hdf-tiny-synthetic"
 
@@ -36,22 +36,22 @@ def videos(tmp_path) -> list[Input]:
 def test_processes_give_the_rows_of_one_and_a_killed_one_costs_its_video_alone(videos, tmp_path):
     analyzer, options = VideoAnalyzer(TINY, device="cpu"), {"device": "cpu", "labels": {}}
     output = OutputFolder(tmp_path / "out", OutputSettings(TINY, 2.0, 0.5, False, analyzer.labels))
-    results, reports = [], []
+    results, states = [], []
     with output.lock():
         output.prepare()
         output.table(videos[-1]).mkdir()  # in the way
         remains = output.folder / ".x.hdf-part"
         remains.mkdir()
         with pytest.raises(OutputError, match=r"c.mp4.csv: cannot be written \(Is a directory\)"):
-            for result in analyze_in_processes(videos, 2, TINY, options, output, lambda *each: reports.append(each)):
+            for result in analyze_in_processes(videos, 2, TINY, options, output, lambda *each: states.append(each)):
                 results.append(result)
     assert [video for video, _ in results] == videos[:-1]
     killed, first, text, second = (result for _, result in results)
     assert isinstance(killed, ValueError) and "deadly: the process that analysed it was killed" in str(killed)
     assert isinstance(text, ValueError) and "it is a text file or playlist" in str(text)
     assert not remains.exists()
-    assert {path for path, *_ in reports} == {videos[number].video for number in (1, 3, 4)}  # those that are decoded
-    for _, seconds, length in reports:
+    assert {path for path, *_ in states} == {videos[number].video for number in (1, 3, 4)}  # those that are decoded
+    for _, seconds, length in states:
         assert 0.0 < seconds <= length + 1e-6 and length == pytest.approx(20 / FPS)
     for video, timeline in zip((videos[1], videos[3]), (first, second), strict=True):
         assert isinstance(timeline, Timeline) and timeline.video == video.name
@@ -63,10 +63,10 @@ def test_processes_give_the_rows_of_one_and_a_killed_one_costs_its_video_alone(v
             np.testing.assert_allclose(table[numbers], expected[numbers], atol=1e-5)
 
 
-def test_a_process_reports_now_and_then(monkeypatch):
+def test_a_process_sends_its_state_now_and_then(monkeypatch):
     sent, clock = [], iter([10.0, 10.0, 10.1, 10.2, 10.3, 10.3, 10.4])
     monkeypatch.setattr(workers, "monotonic", lambda: next(clock))
-    report = _Reporter(SimpleNamespace(send=sent.append))
+    send = _StateSender(SimpleNamespace(send=sent.append))
     for seconds in (1.0, 2.0, 3.0, 4.0, 5.0):
-        report("a.mp4", seconds, 60.0)
+        send("a.mp4", seconds, 60.0)
     assert [(each.seconds, each.length) for each in sent] == [(1.0, 60.0), (4.0, 60.0)]
