@@ -30,7 +30,7 @@ def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset |
         return None
     if "," in results.dataset:
         raise ValueError(
-            f"{arguments.folder} holds the results on {results.dataset} together, whose clips are not read again. "
+            f"{arguments.folder} holds the results on {results.dataset} together; a report reads the clips of one. "
             f"Give the folder of one in it, such as {results.dataset.partition(',')[0]}, with --data-dir and --model."
         )
     # The peer protocol changes only the validation split and leaves it without clips to measure.

@@ -50,7 +50,7 @@ def label_fields(num_labels: int, labels: Sequence[str] | None) -> dict:
     if len(labels) != num_labels:
         raise ValueError(f"--labels has {len(labels)} names, but the classifier has {num_labels} classes.")
     if len(set(labels)) < num_labels or not all(labels):
-        raise ValueError(f"--labels must name each class differently, and none by nothing; got {list(labels)}.")
+        raise ValueError(f"--labels must give each class a name of its own, which is not empty; got {list(labels)}.")
     return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.serialization import safe_globals
 from transformers import PreTrainedModel
 
+_NOT_READABLE = "{}: cannot be read as a PyTorch checkpoint; it is damaged, or of another kind."
 _NESTING = ("model", "module", "state_dict", "model_state")
 _PREFIXES = ("module.", "backbone.")
 
@@ -55,14 +56,14 @@ def read_pth(path: str | os.PathLike) -> Any:
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is None:
-            raise ValueError(f"{path}: cannot be read as a PyTorch checkpoint; it is damaged, or none.") from error
+            raise ValueError(_NOT_READABLE.format(path)) from error
         raise ValueError(
             f"{path}: holds an object of {found[1]} beside its weights. Reading it means unpickling, which can run "
             "any code that the file contains, so it was not read. Where you trust the file, save its weights alone "
             "with the code that it came with, torch.save(model.state_dict(), 'weights.pth'), and convert that."
         ) from error
     except Exception as error:  # a damaged file makes PyTorch raise almost anything
-        raise ValueError(f"{path}: cannot be read as a PyTorch checkpoint; it is damaged, or none.") from error
+        raise ValueError(_NOT_READABLE.format(path)) from error
 
 
 def weights_of(checkpoint: Any) -> tuple[dict[str, torch.Tensor], argparse.Namespace]:

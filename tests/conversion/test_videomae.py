@@ -260,8 +260,8 @@ def test_what_cannot_be_converted_is_named_and_nothing_is_written(tmp_path, caps
         (("--heads", 0), "--heads is 0, but"),
         (("--heads", 3, "--image-size", -16), "--image-size is -16, but"),
         (("--heads", 3, "--num-frames", 0), "--num-frames is 0, but"),
-        ((*SIZES, "--labels", "a,a,b,c,d"), "--labels must name each class differently"),
-        ((*SIZES, "--labels", "a,,b,c,d"), "and none by nothing; got ['a', '', 'b', 'c', 'd']"),
+        ((*SIZES, "--labels", "a,a,b,c,d"), "--labels must give each class a name of its own"),
+        ((*SIZES, "--labels", "a,,b,c,d"), "which is not empty; got ['a', '', 'b', 'c', 'd']"),
     ],
 )
 def test_options_that_contradict_the_weights_are_refused(tmp_path, capsys, sizes, message):

@@ -33,7 +33,7 @@ def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[tuple[str
             for row in reader:
                 place = f"{path}, line {reader.line_num}"
                 if None in row or None in row.values():
-                    raise ValueError(f"{place}: has not as many cells as the first line names columns.")
+                    raise ValueError(f"{place}: has more or fewer cells than the first line.")
                 yield place, {name: cell.strip() for name, cell in row.items()}
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}, line {reader.line_num + 1}: cannot be read as CSV ({error}).") from error
@@ -89,7 +89,7 @@ def read_crowd_votes(path: str | os.PathLike, labels: Sequence[str], voted_on: s
         if number // _ROWS_OF_A_KIND != kind:
             continue
         if votes.setdefault(row["fileName"], counts) is not counts:
-            raise ValueError(f"{place}: clip {row['fileName']!r} has votes on the {voted_on} in a row before.")
+            raise ValueError(f"{place}: clip {row['fileName']!r} has votes on the {voted_on} in an earlier row too.")
     return votes
 
 

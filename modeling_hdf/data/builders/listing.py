@@ -157,10 +157,8 @@ def cut_split(
 
 def _cut_classes(labels: np.ndarray, name: str, fraction: float, seed: int) -> np.ndarray:
     """Indices of the clips to hold out: the share of each class, and at least one clip of a rare class."""
-    generator, held_out = (
-        np.random.RandomState(seed),
-        [],
-    )  # shared: classes of equal size get different cuts
+    generator = np.random.RandomState(seed)  # shared: classes of equal size get different cuts
+    held_out = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)

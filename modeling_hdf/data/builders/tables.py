@@ -150,8 +150,8 @@ def _named(path: str | os.PathLike, columns: list[str], rows: list[tuple[int, li
             cells = cells[:-1]
         if len(cells) != width:
             raise ValueError(
-                f"{path}, line {number}: has not as many cells as the first line names columns: {len(cells)} and "
-                f"{width} ({', '.join(columns)}), separated by a {_DELIMITERS[delimiter]}."
+                f"{path}, line {number}: has {len(cells)} cells, but the first line names {width} columns "
+                f"({', '.join(columns)}), separated by a {_DELIMITERS[delimiter]}."
             )
         even.append((number, cells))
     return Table(columns, even, _DELIMITERS[delimiter], is_named=True)

@@ -42,7 +42,7 @@ def read_votes(path: str | os.PathLike, labels: Sequence[str]) -> dict[int, list
             raise ValueError(f"{path}, row {number}: expected a clip's number and its votes, got {tuple(cells)}.")
         order, *counts = numbers
         if votes.setdefault(order, counts) != counts:
-            raise ValueError(f"{path}, row {number}: gives clip {order} other votes than a row before.")
+            raise ValueError(f"{path}, row {number}: gives clip {order} other votes than an earlier row.")
     return votes
 
 
@@ -74,8 +74,8 @@ def _read_sheets(path: str | os.PathLike) -> dict[str, list[tuple]]:
         raise
     except Exception as error:  # openpyxl passes on any error of its parsers
         raise ValueError(
-            f"{path}: is no Excel workbook (.xlsx) that can be read ({type(error).__name__}: {error}); get the file "
-            "anew, or remove it to go on without votes."
+            f"{path}: is no Excel workbook (.xlsx) that can be read ({type(error).__name__}: {error}); download it "
+            "again, or remove it to go on without votes."
         ) from error
 
 

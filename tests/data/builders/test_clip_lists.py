@@ -222,7 +222,7 @@ def test_columns_read_and_not_read_are_told(root):
         (b"where;label\na;fear\n", r"`path` is missing: of the columns where, label .*semicolon"),
         (b"path,label\nclips/a.mp4, \n", r"line 2: `label` is missing"),
         (b"clips/a.mp4,happy\nclips/f.mp4,sad,x\n", r"line 2: expected a clip and a label, separated by a comma"),
-        (b"path,label\nclips/a.mp4,happy\nclips/f.mp4\n", r"line 3: has not as many cells"),
+        (b"path,label\nclips/a.mp4,happy\nclips/f.mp4\n", r"line 3: has 1 cells, but the first line names 2"),
         (b"path,label,fold\nclips/a.mp4,happy,\xc2\xb2\n", r"line 2: `fold` must be a number"),
         (b"path,label\nclips/a.mp4,\xc2\xb2\nclips/f.mp4,1\n", r"labels are numbers"),
         (b"\n\n", "lists no clip"),

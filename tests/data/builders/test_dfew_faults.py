@@ -114,7 +114,7 @@ def test_short_clips_are_used_and_reported(root):
         ("test", "3,1", r"'3' is listed for train \(.*\) and for test"),
         ("train", "3,happy", r"line 23: label 'happy' among labels like '1'"),
         ("train", "abc,1", r"line 23: 'abc' is not the number of a clip"),
-        ("train", "3", r"line 23: has not as many cells as the first line names columns: 1 and 2"),
+        ("train", "3", r"line 23: has 1 cells, but the first line names 2 columns"),
     ],
 )
 def test_a_bad_line_is_refused_with_its_place(root, split, line, message):

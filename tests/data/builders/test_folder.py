@@ -229,7 +229,7 @@ def test_numbers_of_no_base_are_refused(root, labels):
         ("path,label\n", "lists no clip"),
         ("where,label\na,happy\n", "`path` is missing: of the columns where, label"),
         ("path,label\nclips/0,\n", "line 2: `label` is missing"),
-        ("path,label\nclips/0,happy,extra\n", "line 2: has not as many cells"),
+        ("path,label\nclips/0,happy,extra\n", "line 2: has 3 cells, but the first line names 2"),
         ("path,label,split\nclips/0,happy,train\nclips/1,sad,\n", "line 3: `split` is ''"),
         ("path,label,split\nclips/0,happy,exam\n", "line 2: `split` is 'exam'"),
         ("path,label,fold\nclips/0,happy,one\n", "line 2: `fold` must be a number"),

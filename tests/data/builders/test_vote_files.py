@@ -79,5 +79,5 @@ def test_a_file_that_is_no_workbook_is_named(path, damage):
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
-    with pytest.raises(ValueError, match="annotation.xlsx: is no Excel workbook .*get the file anew"):
+    with pytest.raises(ValueError, match="annotation.xlsx: is no Excel workbook .*download it again"):
         read_votes(path, OURS)
