@@ -119,8 +119,14 @@ def test_the_uar_is_the_balanced_accuracy_and_its_weights_repeat_people():
 
 
 def test_holm_is_that_of_a_hand_calculation():
-    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([0.01, 0.04, 0.03, 0.5], 4) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.4, 0.9], 2) == pytest.approx([0.8, 0.9])
+
+
+def test_missing_tests_of_the_family_count_as_p_1():
+    whole = holm([0.01, 0.002, 1.0, 0.03, 1.0, 1.0, 1.0, 1.0], 8)
+    assert holm([0.01, 0.002, 0.03], 8) == pytest.approx([whole[0], whole[1], whole[3]])
+    assert whole[:2] == pytest.approx([0.07, 0.016])
 
 
 def test_a_contrast_finds_a_large_difference_and_no_difference():
@@ -162,7 +168,12 @@ def test_the_table_chooses_dam_on_validation_and_corrects_one_family():
     assert chosen_dam(arms) == "normalized"
     assert contrasts_of("normalized")["DAM - static"] == ("normalized", "static")
     table = results_table(records, 200)
-    assert "DAM is normalized." in table and table.count("| x3d: ") == 4
+    assert "DAM is normalized." in table
+    assert "4 of the 8 tests" in table
+    tests = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| x3d: ")]
+    raw = [float(cells[2]) for cells in tests]
+    assert [float(cells[3]) for cells in tests] == pytest.approx(holm(raw, 8), abs=1e-3)
+    assert holm(raw, 8) != pytest.approx(holm(raw, 4), abs=1e-2)
     assert "| DAM + DSM - none | 3 | +" in table and "| none | 3 |" in table and "| 25.0 |" in table
 
 
