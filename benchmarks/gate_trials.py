@@ -3,8 +3,8 @@
     python benchmarks/gate_trials.py               # every run with every seed; run it again to continue
     python benchmarks/gate_trials.py --table       # the results as Markdown, and what the rule says
 
-X3D tiny of `controlled_ablation.py` for 20 epochs, half of those of its table, with its tuning seeds. The arms are
-none, normalized (free gates) and suppress (normalized, with gates that may only suppress). In the plain condition,
+The small X3D of `controlled_ablation.py` for 20 epochs, half of those of its table, with its tuning seeds. The arms
+are none, normalized (free gates) and suppress (normalized, with gates that may only suppress). In the plain condition,
 none and normalized are trials that chose the epochs of that ablation; they are read, not repeated. With foreign frames
 in training, two seeds are run, and measured also on all validation clips under the corruption *foreign*.
 

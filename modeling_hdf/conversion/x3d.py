@@ -53,6 +53,9 @@ def build_converted(weights: dict[str, torch.Tensor], options: ConversionOptions
     for name, value in weights.items():
         new_name = converted_name(name, config.num_hidden_layers)
         converted[new_name] = _without_axes(value, expected.get(new_name)), name
+    for name in expected.keys() - converted.keys():
+        if name.endswith(".num_batches_tracked"):  # a count that our norms only keep; older PyTorch wrote none
+            converted[name] = torch.zeros_like(expected[name]), name
     check_names_and_shapes(converted, model, weights)
     model.load_state_dict({name: value for name, (value, _) in converted.items()})
     return model

@@ -74,6 +74,18 @@ def test_labels_and_half_precision_are_kept(tmp_path):
     assert model.dtype == torch.float16 and list(model.config.id2label.values()) == ["a", "b", "c", "d", "e"]
 
 
+def test_counts_of_batches_that_old_checkpoints_lack_are_zero(tmp_path):
+    original = reference(**SMALL)
+    weights = {name: value for name, value in original.state_dict().items() if "num_batches_tracked" not in name}
+    code, out = convert(tmp_path, weights)
+    assert code == 0
+    model = X3DForVideoClassification.from_pretrained(out)
+    counts = [value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert len(counts) == len(original.state_dict()) - len(weights) > 0 and not any(map(bool, counts))
+    clips = torch.randn(3, 4, 3, 32, 32)
+    torch.testing.assert_close(model(clips).logits, original(clips.transpose(1, 2)), rtol=0, atol=1e-5)
+
+
 BLOCK = "blocks.1.res_blocks.0.branch2"
 
 
