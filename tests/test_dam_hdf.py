@@ -10,7 +10,8 @@ from released_dam import convert_release_state_dict
 from safetensors import safe_open
 from tiny_models import randomize
 
-from modeling_hdf.dam_hdf import DAM, dct_bank
+from modeling_hdf.dam_frequency_hdf import dct_bank
+from modeling_hdf.dam_hdf import DAM
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -9,7 +9,7 @@ from tiny_models import move_dam_weights, tiny_config
 from torch import nn
 
 from modeling_hdf import HDFForVideoClassification, HDFModel
-from modeling_hdf.dam_hdf import dct_bank
+from modeling_hdf.dam_frequency_hdf import dct_bank
 
 # Parameters of a DAM of each variant.
 NUM_PARAMETERS = {"temporal": 22, "release": 22, "normalized": 25, "static": 4}

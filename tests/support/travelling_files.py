@@ -5,6 +5,7 @@ TRAVELLING_FILES = {
     "batch_norm_hdf.py",
     "clip_reading_hdf.py",
     "configuration_hdf.py",
+    "dam_frequency_hdf.py",
     "dam_hdf.py",
     "dam_normalized_hdf.py",
     "display_hdf.py",
