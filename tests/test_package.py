@@ -104,4 +104,4 @@ def test_the_source_distribution_holds_what_git_does(tmp_path):
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as sdist:
         held = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {name for name in files - held if not name.startswith("benchmarks/results/")} == set()
+    assert files - held == set()
