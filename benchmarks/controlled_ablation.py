@@ -87,7 +87,7 @@ def do_run(run: dict, cache: Path) -> None:
         **run["about"],
         "settings": run["settings"],
         **provenance(),
-        **train_and_measure(run["settings"], run["about"]["seed"], run["splits"], cache, run.get("corrupted")),
+        **train_and_measure(run["settings"], run["about"]["seed"], run["splits"], cache),
     }
     write_whole(run["path"], lambda part: part.write_text(json.dumps(record, indent=1) + "\n"))
     whole, training = record["seconds_with_measuring"], record["seconds"]

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -63,34 +62,29 @@ def digits(classes) -> str:
     return "".join(str(int(label)) for label in classes)
 
 
-def corrupted_clips(
-    data: dict,
-    cache: Path,
-    split: str = "test",
-    names: Sequence[str] | None = None,
-    num_clips: int = CORRUPTED_CLIPS,
-) -> tuple[list[tuple[str, int]], Path]:
+def corrupted_clips(data: dict, cache: Path) -> tuple[list[tuple[str, int]], Path]:
     """
-    The first clips of a split under every corruption, or under those named, made once for all runs.
+    The first test clips under every corruption, made once for all runs.
 
     Returns:
         Corruptions with their severities, and a file with the uint8 tensor `clips`
         `(num_clips, conditions, num_frames, 3, height, width)`.
     """
-    conditions = [each for each in all_conditions(names, CORRUPTED_SEVERITIES) if each != CLEAN]
-    named = "corrupted" if split == "test" else f"corrupted_{split}"
-    path = cache / f"{named}_{digest([data, conditions, num_clips])}.safetensors"
+    conditions = [each for each in all_conditions(severities=CORRUPTED_SEVERITIES) if each != CLEAN]
+    path = cache / f"corrupted_{digest([data, conditions, CORRUPTED_CLIPS])}.safetensors"
     if not path.exists():
-        rows = build_rows(data, split)
-        clips = CorruptedClips(rows.select(range(min(num_clips, len(rows)))), build_processor(data), conditions, 0)
+        rows = build_rows(data, "test")
+        clips = CorruptedClips(
+            rows.select(range(min(CORRUPTED_CLIPS, len(rows)))), build_processor(data), conditions, 0
+        )
         made = torch.stack([torch.as_tensor(clips[index][1]) for index in range(len(clips))])
         write_whole(path, lambda part: save_file({"clips": made}, part))
     return conditions, path
 
 
-def corrupted_answers(model: HDFForVideoClassification, data: dict, cache: Path, **which) -> dict[str, str]:
-    """Predicted classes of [`corrupted_clips`], by `"NAME SEVERITY"`; `which` names their split and corruptions."""
-    conditions, path = corrupted_clips(data, cache, **which)
+def corrupted_answers(model: HDFForVideoClassification, data: dict, cache: Path) -> dict[str, str]:
+    """Predicted classes of [`corrupted_clips`], by `"NAME SEVERITY"`."""
+    conditions, path = corrupted_clips(data, cache)
     processor = build_processor(data)
     with safe_open(path, "pt") as file:
         clips = file.get_slice("clips")
@@ -112,13 +106,8 @@ def clips_of_splits(data: dict, splits: tuple[str, ...]) -> dict[str, dict]:
     }
 
 
-def train_and_measure(
-    settings: dict, seed: int, splits: tuple[str, ...], cache: Path, corrupted: dict | None = None
-) -> dict:
-    """
-    One run: its predictions, the liveness of its gates, the losses, and the seconds of the processor. `corrupted` are
-    arguments of [`corrupted_clips`]; without them, the test clips are corrupted if the test split is measured.
-    """
+def train_and_measure(settings: dict, seed: int, splits: tuple[str, ...], cache: Path) -> dict:
+    """One run: its predictions, the liveness of its gates, the losses, and the seconds of the processor."""
     begin = time.process_time()
     data, model = settings["data"], build_model(settings, seed, cache)
     validation = build_clips(data, "validation", cache)
@@ -137,11 +126,10 @@ def train_and_measure(
         answers = {
             split: digits(trainer.predict(build_clips(data, split, cache)).predictions.argmax(-1)) for split in splits
         }
-    if corrupted is None and "test" in splits:
-        corrupted = {}
+    corrupted = corrupted_answers(model.eval(), data, cache) if "test" in splits else {}
     return {
         "answers": answers,
-        "corrupted": {} if corrupted is None else corrupted_answers(model.eval(), data, cache, **corrupted),
+        "corrupted": corrupted,
         "liveness": live,
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
         "seconds": round(seconds, 1),

@@ -68,9 +68,6 @@ class HDFConfig(PreTrainedConfig):
         dam_reduction (`int`, *optional*, defaults to 1):
             Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution, and the only value for
             `dam_variant="static"`, which has no convolution.
-        dam_gate (`"free"` or `"suppress"`, *optional*, defaults to `"free"`):
-            `"suppress"` lets DAM reduce frames and places, to no less than one half, but amplify none; only with
-            `dam_variant="normalized"`.
         classifier_dropout (`float`, *optional*, defaults to 0.0):
             Dropout probability before the classifier, 0 to 1.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
@@ -114,7 +111,6 @@ class HDFConfig(PreTrainedConfig):
     dam_temporal: bool = True
     dam_frequency: bool = True
     dam_reduction: int = 1
-    dam_gate: Literal["free", "suppress"] = "free"
     classifier_dropout: float | int = 0.0
     drop_path_rate: float | int = 0.0
     calibration_temperature: float | int = 1.0  # plain `temperature` is a generation parameter to transformers
@@ -212,11 +208,6 @@ class HDFConfig(PreTrainedConfig):
             raise ValueError(
                 f'`dam_reduction` is {self.dam_reduction}, but `dam_variant="static"` has no attention to reduce; '
                 "leave it at 1."
-            )
-        if self.dam_gate == "suppress" and self.dam_variant != "normalized":
-            raise ValueError(
-                f'`dam_gate="suppress"` is an option of `dam_variant="normalized"`, but `dam_variant` is '
-                f'"{self.dam_variant}"; leave it at "free".'
             )
         for name in ("classifier_dropout", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:

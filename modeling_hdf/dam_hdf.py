@@ -19,7 +19,6 @@ from .dam_normalized_hdf import DAMNormalizedTemporalBranch, DAMProjection, gate
 
 VARIANTS = ("temporal", "release", "normalized", "static")
 INITS = ("identity", "paper")
-GATES = ("free", "suppress")
 
 
 class DAMTemporalBranch(nn.Module):
@@ -153,11 +152,6 @@ class DAM(nn.Module):
     - `"static"`: two [`DAMStaticBranch`], free parameters that are the same for every clip. This is a control: what
       another variant gains over it, that variant gains by looking at the clip. It is also a cheap alternative.
 
-    With `gate="suppress"` no gate can amplify, and there are no scalars:
-    `y = x * (f(g_t)[b, t] + f(g_s)[b, h, w]) / 2` with `f(g) = (1 + g / max g) / 2`, the maximum over the frames of
-    the clip, or the places of its map. The most trusted frame has a factor of 1, and none falls below one half. At the
-    identity start all gates are equal and every factor is 1, but they can learn: a gate of 1/2 is not saturated.
-
     Args:
         num_steps (`int`): time steps T of the feature map, at least 1.
         num_channels (`int`, *optional*): channels C of the feature map. Needed by `"normalized"`; the others take any.
@@ -166,9 +160,8 @@ class DAM(nn.Module):
         init (`"identity"` or `"paper"`): `"identity"` starts as `y = x`; `"paper"` with w_t 0.8 and w_s 0.3.
         temporal (`bool`): whether to build the temporal branch g_t.
         frequency (`bool`): whether to build the frequency branch g_s. With one branch alone,
-            `y = x * w * (1 + g)`, or `y = x * f(g)`.
+            `y = x * w * (1 + g)`.
         reduction (`int`): channel reduction of the frequency attention, 1 to 49; `"static"` has none.
-        gate (`"free"` or `"suppress"`): whether a gate may amplify; `"suppress"` only with `"normalized"`.
 
     Raises:
         ValueError: for arguments outside these ranges, and in `forward` for a map of another shape.
@@ -196,7 +189,6 @@ class DAM(nn.Module):
         temporal: bool = True,
         frequency: bool = True,
         reduction: int = 1,
-        gate: str = "free",
     ):
         super().__init__()
         if num_steps < 1:
@@ -215,15 +207,8 @@ class DAM(nn.Module):
             raise ValueError("`temporal` and `frequency` are both off; turn on at least one branch.")
         if not 1 <= reduction <= NUM_FILTERS:
             raise ValueError(f"`reduction` is {reduction}; it must be between 1 and {NUM_FILTERS}.")
-        if gate not in GATES:
-            raise ValueError(f"`gate` is {gate!r}; choose one of {GATES}.")
-        if gate == "suppress" and variant != "normalized":
-            raise ValueError(
-                f"`gate='suppress'` is an option of `variant='normalized'`, but `variant` is {variant!r}."
-            )
         self.num_steps = num_steps
         self.variant = variant
-        self.gate = gate
         self.num_channels = num_channels if variant == "normalized" else None
         self.map_size = tuple(map_size) if variant == "static" else None
         self.init = init
@@ -231,9 +216,9 @@ class DAM(nn.Module):
         self.projected = [int(frequency), num_steps * temporal]
         self.projection = DAMProjection(num_channels, sum(self.projected)) if variant == "normalized" else None
         self.temporal = self._temporal_branch() if temporal else None
-        self.temporal_weight = nn.Parameter(torch.empty(())) if temporal and gate == "free" else None
+        self.temporal_weight = nn.Parameter(torch.empty(())) if temporal else None
         self.frequency = self._frequency_branch(reduction) if frequency else None
-        self.frequency_weight = nn.Parameter(torch.empty(())) if frequency and gate == "free" else None
+        self.frequency_weight = nn.Parameter(torch.empty(())) if frequency else None
         self.reset_parameters()
 
     def _temporal_branch(self) -> nn.Module:
@@ -270,12 +255,6 @@ class DAM(nn.Module):
                 None if self.frequency is None else self.frequency(for_frequency),
             )
 
-    def _factor(self, gate: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        """What a branch multiplies the map by: of the shape of its gate, `(B, T)` or `(B, h, w)`."""
-        if self.gate == "free":
-            return weight * (1 + gate)
-        return (1 + gate / gate.amax(tuple(range(1, gate.ndim)), keepdim=True)) / 2
-
     def _check_shape(self, x: torch.Tensor) -> None:
         fits = x.ndim == 5 and x.shape[1] in (1, self.num_steps)
         if fits and self.map_size is not None:
@@ -292,20 +271,20 @@ class DAM(nn.Module):
     def forward(self, x: torch.Tensor, step: torch.Tensor | None = None) -> torch.Tensor:
         """
         Feature map `(B, T, h, w, C)` to a feature map of the same shape and dtype. Any B; any h, w and C but those
-        that the variant fixes. A map of one step is that of a still, as if T such steps followed each other: its
-        factor is the mean of theirs or, with `step` `(B,)` from 0 to T - 1, the factor of this one.
+        that the variant fixes. A map of one step is that of a still, as if T such steps followed each other: g_t is
+        the mean of their gates or, with `step` `(B,)` from 0 to T - 1, the gate of this one.
         """
         self._check_shape(x)
         temporal_gate, frequency_gate = self.gates(x)
+        if temporal_gate is not None and x.shape[1] == 1:
+            temporal_gate = (
+                temporal_gate.mean(1, keepdim=True) if step is None else temporal_gate.gather(1, step[:, None])
+            )
         scales = []
         if temporal_gate is not None:
-            factor = self._factor(temporal_gate, self.temporal_weight)
-            if x.shape[1] == 1:
-                factor = factor.mean(1, keepdim=True) if step is None else factor.gather(1, step[:, None])
-            scales.append(factor[:, :, None, None, None])  # (B, T, 1, 1, 1)
+            scales.append((self.temporal_weight * (1 + temporal_gate))[:, :, None, None, None])  # (B, T, 1, 1, 1)
         if frequency_gate is not None:
-            factor = self._factor(frequency_gate, self.frequency_weight)
-            scales.append(factor[:, None, :, :, None])  # (B, 1, h, w, 1)
+            scales.append((self.frequency_weight * (1 + frequency_gate))[:, None, :, :, None])  # (B, 1, h, w, 1)
         # Summing the small gates first leaves the product as the only full-size tensor.
         return x * (sum(scales) / len(scales)).to(x.dtype)
 

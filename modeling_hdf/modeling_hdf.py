@@ -179,7 +179,6 @@ class HDFModel(HDFPreTrainedModel):
                     temporal=config.dam_temporal,
                     frequency=config.dam_frequency,
                     reduction=config.dam_reduction,
-                    gate=config.dam_gate,
                 )
                 for number in config.dam_layers
             }

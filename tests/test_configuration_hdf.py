@@ -213,7 +213,7 @@ def test_a_model_refuses_a_problem_that_it_does_not_solve(problem, tmp_path):
         HDFForVideoClassification.from_pretrained(tmp_path, problem_type=problem)
 
 
-@pytest.mark.parametrize("name", ["dam_layer", "dam_gates", "dam_"])
+@pytest.mark.parametrize("name", ["dam_layer", "dam_gate", "dam_"])
 def test_unknown_dam_fields_are_named(name):
     with pytest.raises(ValueError, match=rf"Unknown fields \['{name}'\] in HDFConfig; the DAM fields are"):
         HDFConfig(**{name: 1})

@@ -17,8 +17,7 @@ class DAMGates:
     Gates of one DAM layer for a batch of clips.
 
     Args:
-        temporal_weight, frequency_weight (`float` or `None`): the learned w_t and w_s; None for a branch that is off,
-            and for gates that may only suppress.
+        temporal_weight, frequency_weight (`float` or `None`): the learned w_t and w_s; None for a branch that is off.
         temporal (`torch.Tensor` of shape `(B, T)`, *optional*): g_t, 0 to 1; None before the first forward pass.
         frequency (`torch.Tensor` of shape `(B, h, w)`, *optional*): g_s, 0 to 1; None before the first forward pass.
     """

@@ -203,9 +203,9 @@ def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool =
     rows = [("frames", None, clip.frames)] if show_frames else []
     for number, gates in clip.gates.items():
         if gates.frequency is not None:
-            rows.append((_gate_label(number, "s", gates.frequency_weight), gates.frequency[0], grey))
+            rows.append((f"layer {number}: $g_s$\n$w_s$ = {gates.frequency_weight:.2f}", gates.frequency[0], grey))
         if gates.temporal is not None:
-            rows.append((_gate_label(number, "t", gates.temporal_weight), gates.temporal[0], None))
+            rows.append((f"layer {number}: $g_t$\n$w_t$ = {gates.temporal_weight:.2f}", gates.temporal[0], None))
     figure = sheet.figure([images is not None for _, _, images in rows])
     for (label, gate, images), axes in zip(rows, figure.axes, strict=True):
         if images is None:
@@ -225,11 +225,6 @@ def plot_gates(clip: GatedClip, path: str | Path | BinaryIO, show_frames: bool =
     figure.axes[-1].set_xlabel("frame, in the order of time")
     sheet.finish(figure, f"{clip.clip_id}: true {clip.label}, predicted {clip.predicted} ({clip.probability:.0%})")
     figure.savefig(path, dpi=90)
-
-
-def _gate_label(number: int, branch: str, weight: float | None) -> str:
-    """Label of a row; gates that may only suppress have no w."""
-    return f"layer {number}: $g_{branch}$" + ("" if weight is None else f"\n$w_{branch}$ = {weight:.2f}")
 
 
 def _draw_temporal(axes: Axes, gate: np.ndarray, num_frames: int) -> None:

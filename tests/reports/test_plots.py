@@ -187,13 +187,6 @@ def test_a_branch_that_is_off_is_not_drawn(drawn, branch, images, bars):
     assert (len(drawn["imshow"]), len(drawn["bar"])) == (images, bars)
 
 
-def test_gates_without_a_weight_are_drawn(drawn):
-    clip = gated_clip(temporal=torch.rand(1, 3), frequency=torch.rand(1, 2, 2))
-    clip.gates[3].temporal_weight = clip.gates[3].frequency_weight = None
-    plot_gates(clip, BytesIO())
-    assert (len(drawn["imshow"]), len(drawn["bar"])) == (18, 1)
-
-
 _DRAW_IN_A_NOTEBOOK = """
 import io
 import matplotlib

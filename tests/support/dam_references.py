@@ -162,23 +162,12 @@ def reference_gates(x, parameters, variant):
     )
 
 
-def reference_factor(gate):
-    """The factor of a branch that may only suppress: gate (B, ...) -> (B, ...)."""
-    factor = np.zeros_like(gate)
-    for clip in range(len(gate)):
-        for place in np.ndindex(*gate.shape[1:]):
-            factor[clip][place] = 0.5 + 0.5 * gate[clip][place] / max(gate[clip].ravel())
-    return factor
-
-
-def reference_dam(x, parameters, variant, suppress=False):
+def reference_dam(x, parameters, variant):
     """DAM on a float64 array x (B, T, h, w, C), from its parameters by name."""
     temporal, frequency = reference_gates(x, parameters, variant)
     scales = []
     if temporal is not None:
-        factor = reference_factor(temporal) if suppress else parameters["temporal_weight"] * (1 + temporal)
-        scales.append(factor[:, :, None, None, None])
+        scales.append(parameters["temporal_weight"] * (1 + temporal)[:, :, None, None, None])
     if frequency is not None:
-        factor = reference_factor(frequency) if suppress else parameters["frequency_weight"] * (1 + frequency)
-        scales.append(factor[:, None, :, :, None])
+        scales.append(parameters["frequency_weight"] * (1 + frequency)[:, None, :, :, None])
     return x * sum(scales) / len(scales)
