@@ -4,11 +4,13 @@ Needs the extras `demo` and `face`, playwright, and Chromium (`apt-get install c
 `HDF_SCREENSHOTS=docs/images` takes the pictures of the documentation.
 """
 
+import io
 import os
 import re
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 
 pytest.importorskip("gradio")
@@ -18,6 +20,7 @@ if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 
 from modeling_hdf.demo import serve  # noqa: E402
+from modeling_hdf.demo.examples import EXAMPLES, rendered_video  # noqa: E402
 from modeling_hdf.inference import analyze  # noqa: E402
 from modeling_hdf.pretrained import RAW_VIDEO_MODEL  # noqa: E402
 
@@ -33,12 +36,26 @@ def demo():
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(tmp_path_factory):
+    """Chromium, whose webcam shows a rendered face."""
+    face = tmp_path_factory.mktemp("webcam") / "face.mjpeg"
+    face.write_bytes(webcam_video())
     arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    arguments.append(f"--use-file-for-fake-video-capture={face}")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
         chromium.close()
+
+
+def webcam_video() -> bytes:
+    """A rendered face in a frame of 640x480, as MJPEG."""
+    with av.open(io.BytesIO(rendered_video(EXAMPLES["Rendered face 1"], frame=(480, 640)))) as video:
+        pictures = [frame.to_image() for frame in video.decode(video=0)]
+    with io.BytesIO() as file:
+        for picture in pictures:
+            picture.save(file, "JPEG", quality=90)
+        return file.getvalue()
 
 
 @pytest.fixture
@@ -107,6 +124,21 @@ def test_a_file_that_is_too_large_gets_a_message(visit, tmp_path):
     expect(page.get_by_text(re.compile("exceed the maximum allowed size", re.I)).first).to_be_visible()
 
 
+def test_a_recording_of_the_webcam_gets_an_answer_and_leaves_no_file(visit, demo):
+    page = visit()
+    box = page.locator("#upload")
+    box.get_by_role("button", name="Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    record = box.get_by_role("button", name="start recording")
+    record.click()
+    page.wait_for_timeout(3000)
+    record.click()  # stops
+    expect(box.get_by_role("button", name="Clear")).to_be_visible()
+    page.click("#start")
+    expect(page.locator("#people li")).to_have_count(1)
+    assert [path for path in Path(demo.GRADIO_CACHE).rglob("*") if path.is_file()] == []
+
+
 def test_nothing_chosen_gets_a_message(visit):
     page = visit()
     page.click("#start")
@@ -121,6 +153,13 @@ def test_two_visitors_at_once_get_their_own_answers(visit):
         expect(page.locator("#people li")).to_have_count(1)
     videos = [page.locator("#annotated video").get_attribute("src") for page in (one, other)]
     assert videos[0] != videos[1]
+
+
+def test_a_visitor_too_many_is_asked_to_come_back(visit, demo, monkeypatch):
+    monkeypatch.setattr(demo._queue, "max_size", 0)
+    page = visit()
+    page.get_by_role("button", name="Rendered face 1").click()
+    expect(page.get_by_text("currently busy. Please try again")).to_be_visible()
 
 
 def test_keys_alone_reach_an_answer(visit):
@@ -150,5 +189,6 @@ def test_the_live_tab_answers_a_webcam_and_leaves_no_file(visit, demo):
     page.get_by_role("tab", name="Live").click()
     page.get_by_text("Click to Access Webcam").click()
     page.locator("#camera").get_by_role("button", name="capture photo").click()
-    expect(page.locator("#live-line")).to_contain_text("No face in the last two seconds.")  # a test picture
+    expect(page.locator("#live-line")).to_contain_text(re.compile(r"The last \d\.\d seconds\."))
+    expect(page.locator("#live-label")).to_contain_text("%")
     assert [path for path in Path(demo.GRADIO_CACHE).rglob("*") if path.is_file()] == []
