@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from modeling_hdf.data import EXPRESSIONS, SyntheticFaces
 from modeling_hdf.evaluation.results import read_results
 from modeling_hdf.hub.cards import model_card
 from modeling_hdf.inference.classifier import load_classifier
-from modeling_hdf.pretrained import checkpoint_path
+from modeling_hdf.pretrained import SHIPPED, checkpoint_path
 
 FOLDER = Path(TINY_SYNTHETIC)
 TINY = "hdf-tiny-synthetic"
@@ -122,30 +123,46 @@ def test_the_example_answers_without_a_download():
     assert run.stdout.startswith(f"{video}: surprise ")
 
 
-def test_training_starts_from_it_by_name(tmp_path):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_training_starts_from_it_by_name_and_hands_on_its_terms(tmp_path, name):
     small = {"num_train": 7, "num_validation": 7, "num_test": 7}
     options = ("--max_steps", 1, "--learning_rate", 0, "--use_cpu", "true", "--frame_controls", "false")
-    arguments = ("--model_name_or_path", TINY, "--dataset_overrides", json.dumps(small), "--output_dir", tmp_path)
+    arguments = ("--model_name_or_path", name, "--dataset_overrides", json.dumps(small), "--output_dir", tmp_path)
     script = ROOT / "examples" / "train.py"
     subprocess.run([sys.executable, str(script), *map(str, arguments + options)], check=True, timeout=300)
-    start, end = load_file(FOLDER / "model.safetensors"), load_file(tmp_path / "model.safetensors")
-    assert start.keys() == end.keys() and all(start[name].equal(end[name]) for name in start)
-    assert json.loads((tmp_path / "metrics.json").read_text())["base_model"] == f"local:{TINY}"
+    start, end = (load_file(Path(folder) / "model.safetensors") for folder in (SHIPPED[name], tmp_path))
+    assert start.keys() == end.keys()
+    assert all(start[each].equal(end[each]) for each in start if "running" not in each and "num_batches" not in each)
+    results = read_results(tmp_path)
+    assert results.base_model == f"shipped:{name}"
+    assert results.trainings == [
+        {"base_model": f"shipped:{name}", "dataset": "synthetic"},
+        *read_results(SHIPPED[name]).known_trainings,
+    ]
+    card = (tmp_path / "README.md").read_text()
+    assert f"from `{name}`, which ships with `hdf-dfer`" in card
+    assert ("state no licence" in card) == ("license: other" in card) == (name == "hdf-small-faces")
+    assert ("Weights and code: Apache-2.0" in card) == ("Synthetic data only" in card) == (name == TINY)
 
 
-@pytest.mark.parametrize("name", [TINY, TINY_SYNTHETIC])
+@pytest.mark.parametrize("name", [*SHIPPED, TINY_SYNTHETIC])
 def test_its_release_loads_where_the_package_is_not(name, tmp_path):
-    out, video = tmp_path / "release", ROOT / "examples" / "face.mp4"
+    folder, out, video = Path(checkpoint_path(name)), tmp_path / "release", ROOT / "examples" / "face.mp4"
     assert main(["push", name, "ann/hdf-tiny", "--dry-run", str(out)]) == 0
     assert {path.name for path in out.glob("*.py")} == TRAVELLING_FILES
+    assert {path.name for path in out.iterdir()} - TRAVELLING_FILES == {path.name for path in folder.iterdir()}
+    card = (out / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", card) + re.findall(r"`([\w./-]+\.md)`", card):
+        assert link.startswith("https://") or (out / link).is_file(), link
+    assert ("license_link: LICENSE.md" in card) == (folder / "LICENSE.md").exists()
     (tmp_path / "elsewhere").mkdir()
     remote = load_without_package(out, video, tmp_path / "resaved", tmp_path / "elsewhere")
     assert all(module.startswith("transformers_modules.") for module, _ in remote["classes"])
-    model, processor = load_classifier(TINY)
+    model, processor = load_classifier(name)
     with torch.no_grad():
         logits = model(**processor(str(video), return_tensors="pt")).logits
     torch.testing.assert_close(torch.tensor(remote["logits"]), logits.flatten(), rtol=1e-4, atol=1e-4)
-    assert (out / "model.safetensors").read_bytes() == (FOLDER / "model.safetensors").read_bytes()
+    assert (out / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
 def test_its_name_is_known_where_models_are_loaded():

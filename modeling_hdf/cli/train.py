@@ -29,6 +29,7 @@ from ..configuration_hdf import HDFConfig
 from ..data.arguments import DataArguments
 from ..data.files import whole_or_absent
 from ..data.mixtures import MixedClips
+from ..evaluation.provenance import trainings_from
 from ..evaluation.results import Results
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
@@ -120,9 +121,12 @@ def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
+    # In the record, so that a run whose start was replaced meanwhile is not tested as one of the new start.
+    record["trainings"] = trainings_from(script.model_name_or_path or None, ",".join(data.names))
     with output_dir_of(training.output_dir, record, "hdf train"):
         trainer, parts = _trained(script, data, training, record)
-        return _tested(script, data, trainer, parts, command)
+        told = {"start": script.model_name_or_path or None, "command": command, "trainings": record["trainings"]}
+        return _tested(script, data, trainer, parts, told)
 
 
 def _trained(
@@ -155,13 +159,13 @@ def _trained(
 
 
 def _tested(
-    script: ScriptArguments, data: DataArguments, trainer: HDFTrainer, parts: dict[str, Part], command: list[str]
+    script: ScriptArguments, data: DataArguments, trainer: HDFTrainer, parts: dict[str, Part], told: dict
 ) -> Outcome:
-    """Tests the model, and writes and pushes what belongs beside the weights."""
+    """Tests the model, and writes and pushes what belongs beside the weights. `told` are arguments of
+    [`training_results`]."""
     measured = {name: measure(trainer, part, script.frame_controls) for name, part in parts.items()}
     results, folder = None, Path(trainer.args.output_dir)
     if trainer.is_world_process_zero():
-        told = {"start": script.model_name_or_path or None, "command": command}
         if data.is_mixture:
             described = data.described(as_fields("dataset_overrides", data.dataset_overrides))
             results = write_mixture(folder, trainer, measured, described, **told)

@@ -141,4 +141,9 @@ def liveness_on_rows(
     )
 
 
-__all__ = ["MAX_CLIPS", "gate_liveness", "liveness_on_rows", "replaced_gates"]
+def spread_text(spread: float) -> str:
+    """A spread of [`gate_liveness`] in percent, with two digits or as a whole number."""
+    return f"{100 * spread:.0f} %" if spread >= 0.995 else f"{100 * spread:.2g} %"
+
+
+__all__ = ["MAX_CLIPS", "gate_liveness", "liveness_on_rows", "replaced_gates", "spread_text"]

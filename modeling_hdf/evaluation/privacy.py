@@ -9,8 +9,12 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+from ..pretrained import shipped_name
+
 # Prefix for a training that started from a local folder; no Hub repository has such a name.
 LOCAL_PREFIX = "local:"
+# Prefix for a training that started from a checkpoint of this package.
+SHIPPED_PREFIX = "shipped:"
 # Start of an absolute path, a file URL, a path in the home folder, or a path that leaves the working directory.
 _LOCAL_PATH = re.compile(
     r"""(?:^|(?<=[\s"'=,\[({]))"""
@@ -54,7 +58,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def public_start(start: str | None) -> str | None:
-    """The checkpoint that a training started from: the name of a repository, or only the last part of a folder."""
+    """The checkpoint that a training started from: the name of a repository or of a shipped checkpoint, or only the
+    last part of a folder."""
+    if start is not None and (shipped := shipped_name(start)) is not None:
+        return SHIPPED_PREFIX + shipped
     if start is not None and (os.path.exists(start) or not is_hub_id(start)):
         return LOCAL_PREFIX + os.path.basename(os.path.abspath(start))
     return start
@@ -140,6 +147,7 @@ def find_local_path(text: str, is_name: bool = False) -> str | None:
 
 __all__ = [
     "LOCAL_PREFIX",
+    "SHIPPED_PREFIX",
     "Find",
     "find_local_path",
     "find_secret",

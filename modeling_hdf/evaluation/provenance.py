@@ -1,4 +1,5 @@
-"""Reads the record of a model's training, to keep training clips out of evaluation and calibration."""
+"""Reads the record of a model's training: to keep training clips out of evaluation and calibration, and to hand on
+what its weights were trained on."""
 
 import json
 import re
@@ -9,6 +10,7 @@ from transformers.utils import cached_file
 
 from ..data.arguments import BUILDERS, DataArguments, has_folds
 from ..pretrained import checkpoint_path
+from .privacy import public_start
 from .results import METRICS, Results, frames_text, read_results
 
 # Default sampling and views.
@@ -33,6 +35,27 @@ def recorded_training(model: str, dataset: str) -> Results:
     Raises:
         ValueError: if the file is damaged.
     """
+    return _part_of(_record_of(model), dataset)
+
+
+def trainings_from(start: str | None, dataset: str) -> list[dict[str, str | None]]:
+    """
+    The `trainings` of [`Results`] for a training on `dataset` that starts from a checkpoint: this one, and those that
+    are recorded beside the checkpoint.
+
+    Args:
+        start (`str`, *optional*): a model as [`recorded_training`] takes it; None for random weights.
+        dataset (`str`): names of the datasets, with commas.
+
+    Raises:
+        ValueError: if the record beside the checkpoint is damaged.
+    """
+    earlier = [] if start is None else _record_of(start).known_trainings
+    return [{"base_model": public_start(start), "dataset": dataset}, *earlier]
+
+
+def _record_of(model: str) -> Results:
+    """The record that training wrote beside a model; empty as [`recorded_training`] says."""
     folder = Path(model).parent if model.endswith(".onnx") else Path(checkpoint_path(model))
     if folder.is_dir():
         path = folder / METRICS
@@ -45,7 +68,7 @@ def recorded_training(model: str, dataset: str) -> Results:
     if path is None or not path.is_file():
         return Results()
     results = read_results(path.parent)
-    return Results() if results.model is not None else _part_of(results, dataset)
+    return Results() if results.model is not None else results
 
 
 def _part_of(trained: Results, dataset: str) -> Results:
@@ -131,4 +154,4 @@ def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     return chosen, f"frames: {frames_text(**chosen)} ({source})"
 
 
-__all__ = ["PROTOCOL", "check_unseen", "chosen_protocol", "recorded_training"]
+__all__ = ["PROTOCOL", "check_unseen", "chosen_protocol", "recorded_training", "trainings_from"]

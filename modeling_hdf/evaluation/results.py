@@ -21,6 +21,7 @@ _GROUP = schema.record(
 _BINS = schema.list_of(schema.or_null(schema.share))
 _CHECKS: dict[str, schema.Check] = {
     "base_model": schema.text,
+    "trainings": schema.list_of(schema.record(base_model=schema.or_null(schema.text), dataset=schema.text)),
     "model": schema.text,
     "dataset": schema.text,
     "fold": schema.positive_count,
@@ -103,7 +104,11 @@ class Results:
 
     Args:
         base_model (`str`, *optional*): checkpoint that a training run started from: `"owner/name"` on the Hub, or
-            `"local:"` and the name of a folder; None for random weights.
+            `"local:"` and the name of a folder, or `"shipped:"` and the name of a checkpoint of this package; None for
+            random weights.
+        trainings (`list[dict]`, *optional*): the trainings that the weights come from, the last one first: its
+            `dataset` (names with commas) and its `base_model`, whose own trainings follow. If a `base_model` is last,
+            its trainings are not recorded.
         model (`str`, *optional*): the model argument of `hdf evaluate`. Training does not write it.
         dataset (`str`, *optional*): a name of [`BUILDERS`].
         fold (`int`, *optional*): number of the fold, from 1; None for a dataset without folds.
@@ -146,6 +151,7 @@ class Results:
     """
 
     base_model: str | None = None
+    trainings: list[dict[str, str | None]] | None = None
     model: str | None = None
     dataset: str | None = None
     fold: int | None = None
@@ -251,6 +257,15 @@ class Results:
         missing = [name for name in names if name not in said]
         if missing:
             raise ValueError(f"{self.source} has no {', '.join(missing)}; {_AGAIN}.")
+
+    @property
+    def known_trainings(self) -> list[dict[str, str | None]]:
+        """`trainings`, or what other fields tell of them; empty if the file is of no training."""
+        if self.trainings is not None:
+            return self.trainings
+        if self.dataset is None or self.model is not None:
+            return []
+        return [{"base_model": self.base_model, "dataset": self.dataset}]
 
     @property
     def title(self) -> str:

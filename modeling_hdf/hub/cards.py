@@ -9,12 +9,15 @@ from ..backbone_hdf import as_pair
 from ..configuration import configuration_path
 from ..configuration_hdf import BACKBONES, HDFConfig
 from ..data.arguments import PUBLISHED_DATASETS
-from ..evaluation.privacy import LOCAL_PREFIX, is_hub_id
+from ..evaluation.liveness import spread_text
+from ..evaluation.privacy import is_hub_id
 from ..evaluation.results import Results
 from .markdown import code_block, code_span, plain_text
+from .origin import Origin
 
 # `license_name` of weights that no licence of the Hub fits: a section of the card gives their terms.
 _LICENSE_NAME = "see-model-card"
+LICENSE = "LICENSE.md"  # terms of the weights, beside them
 # Fields of the results that a card shows.
 _FIELDS = (
     *("base_model", "dataset", "fold", "split", "peer_protocol", "temporal_sampling", "num_views", "num_clips"),
@@ -29,6 +32,7 @@ def model_card(
     revision: str | None = None,
     *,
     shipped: str | None = None,
+    has_license: bool = False,
 ) -> ModelCard:
     """
     The card of a trained model.
@@ -40,12 +44,17 @@ def model_card(
         repository (`str`, *optional*): repository of the card, `"owner/name"`; used in its title and example.
         revision (`str`, *optional*): branch of the card, if not the main one.
         shipped (`str`, *optional*): name of the model, if it is one that ships with the package.
+        has_license (`bool`, *optional*, defaults to `False`): whether a `LICENSE.md` with the terms of the weights
+            lies beside the card.
 
     Raises:
         ValueError: if the results lack a field, or their classes are not those of the model.
     """
     if results is None:
-        return _fill(config, Results(), state="not evaluated", name=_title(repository, "hdf"), repository=repository)
+        name = _title(repository, "hdf")
+        return _fill(
+            config, Results(), state="not evaluated", name=name, repository=repository, has_license=has_license
+        )
     labels = list(config.id2label.values())
     results.require(_FIELDS)
     if list(results.recall) != labels:
@@ -58,6 +67,7 @@ def model_card(
         repository=repository,
         revision=revision,
         shipped=shipped is not None,
+        has_license=has_license,
     )
 
 
@@ -100,17 +110,17 @@ def _fill(
     repository: str | None,
     revision: str | None = None,
     shipped: bool = False,
+    has_license: bool = False,
 ) -> ModelCard:
     """Fills the template; ignores the results of a model that was not evaluated."""
+    origin, titled = Origin.of(results), (results.dataset or "").split(",")
     backbone = BACKBONES[config.backbone_config.model_type].title
-    names = (results.dataset or "").split(",")
-    published = {name: PUBLISHED_DATASETS[name] for name in names if name in PUBLISHED_DATASETS}
     is_evaluated = state != "not evaluated"
     fields = {name: getattr(results, name) for name in _FIELDS} if is_evaluated else {}
     template = resources.files("modeling_hdf.hub_cards") / "model_card.md"
     with resources.as_file(template) as path:
         return ModelCard.from_template(
-            _metadata(results, state == "evaluated", name, backbone.lower(), list(published)),
+            _metadata(results, state == "evaluated", name, backbone.lower(), origin, has_license),
             template_path=str(path),
             state=state,
             model_name=name,
@@ -121,15 +131,17 @@ def _fill(
             labels=list(config.id2label.values()),
             classes=", ".join(map(plain_text, config.id2label.values())),
             plain_text=plain_text,
+            spread_text=spread_text,
             code_span=code_span,
             code_block=code_block,
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),
-            titles=[title for title, _ in published.values()],
-            notices=[terms.notice for _, terms in published.values()],
-            is_partly_own=bool(set(names) - set(published) - {"synthetic"}),
-            is_free=_is_free(results),
-            local_prefix=LOCAL_PREFIX,
+            titles=[PUBLISHED_DATASETS[name][0] for name in origin.published],
+            measured_titles=[PUBLISHED_DATASETS[name][0] for name in titled if name in PUBLISHED_DATASETS],
+            notices=[PUBLISHED_DATASETS[name][1].notice for name in origin.published],
+            origin=origin,
+            is_free=_is_free(origin, has_license),
+            license_file=LICENSE if has_license else None,
             evaluation=results.title if is_evaluated else None,
             controls=results.controls,
             liveness=results.gate_liveness,
@@ -139,14 +151,17 @@ def _fill(
         )
 
 
-def _metadata(results: Results, has_numbers: bool, name: str, backbone: str, published: list[str]) -> ModelCardData:
-    """What the Hub reads of a card; `published` are the published datasets that the model was trained on."""
-    is_free, base_model = _is_free(results), results.base_model
+def _metadata(
+    results: Results, has_numbers: bool, name: str, backbone: str, origin: Origin, has_license: bool
+) -> ModelCardData:
+    """What the Hub reads of a card."""
+    is_free, base_model = _is_free(origin, has_license), results.base_model
     return ModelCardData(
         license="apache-2.0" if is_free else "other",
         license_name=None if is_free else _LICENSE_NAME,
+        license_link=LICENSE if has_license else None,
         base_model=base_model if base_model is not None and is_hub_id(base_model) else None,
-        datasets=published or None,
+        datasets=origin.published or None,
         library_name="transformers",
         pipeline_tag="video-classification",
         tags=["hdf", backbone, "facial-expression-recognition", "dynamic-facial-expression-recognition"],
@@ -156,9 +171,9 @@ def _metadata(results: Results, has_numbers: bool, name: str, backbone: str, pub
     )
 
 
-def _is_free(results: Results) -> bool:
-    """Whether the weights come only from our own Apache-2.0 code and CC0 faces."""
-    return results.base_model is None and results.dataset == "synthetic"
+def _is_free(origin: Origin, has_license: bool) -> bool:
+    """Whether the weights are under the licence of the code."""
+    return origin.is_rendered and not has_license
 
 
 def _eval_results(results: Results) -> list[EvalResult]:
@@ -182,4 +197,4 @@ def _eval_results(results: Results) -> list[EvalResult]:
     ]
 
 
-__all__ = ["model_card", "planned_model_card"]
+__all__ = ["LICENSE", "model_card", "planned_model_card"]

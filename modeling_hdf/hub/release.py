@@ -19,9 +19,10 @@ from ..evaluation.results import METRICS, read_results
 from ..evaluation.weights import SHARD, WEIGHTS_INDEX, weight_names, weights_sha256
 from ..inference.classifier import check_finite
 from ..modeling_hdf import HDFForVideoClassification
+from ..pretrained import shipped_name
 from ..video_processing_hdf import HDFVideoProcessor
 from .benchmark import BENCHMARK_RESULTS, benchmark_results
-from .cards import model_card
+from .cards import LICENSE, model_card
 from .client import check_repository, push_files
 from .gate import Files, check_files, refuse_private
 
@@ -159,13 +160,15 @@ def model_release(
     may_be_stale: bool = False,
 ) -> Files:
     """
-    All files to publish from a model folder: model, numbers and pictures of its evaluation, and card.
+    All files to publish from a model folder: model, numbers and pictures of its evaluation, the terms of the weights
+    (`LICENSE.md`, if there is one), and card.
 
     The card is written from `config.json` and `metrics.json`; a `README.md` in the folder is not published.
 
     Args:
         folder (`str` or `Path`): folder that `hdf train` or the Trainer wrote.
-        repo_id (`str`, *optional*): repository, for the card.
+        repo_id (`str`, *optional*): repository, for the card. Without it, the card of a shipped checkpoint is the one
+            that ships.
         revision (`str`, *optional*): branch, for the card.
         benchmark (`str`, *optional*): benchmark on the Hub whose clips `metrics.json` measured, `"owner/name"`; its
             leaderboard then reads WAR and UAR. It needs `repo_id`. See [`benchmark_results`].
@@ -196,13 +199,16 @@ def model_release(
         if missing:
             raise FileNotFoundError(f"{folder}: {', '.join(missing)} of the evaluation in {METRICS} is missing.")
         files |= evaluation
-    written = {"README.md": str(model_card(_read_config(folder), results, repo_id, revision)).encode("utf-8")}
+    terms = _pass_gate(folder, (LICENSE,))
+    shipped = shipped_name(os.fspath(folder)) if repo_id is None else None
+    card = model_card(_read_config(folder), results, repo_id, revision, shipped=shipped, has_license=bool(terms))
+    written = {"README.md": str(card).encode("utf-8")}
     if benchmark is not None:
         if results is None:
             raise ValueError(f"{folder}: has no {METRICS}, so there is no result for the leaderboard of {benchmark}.")
         written[BENCHMARK_RESULTS] = benchmark_results(results, benchmark, repo_id, revision)
     check_files(written)
-    return files | written
+    return files | terms | written
 
 
 def write_model_card(folder: str | os.PathLike) -> Path:

@@ -17,4 +17,10 @@ def checkpoint_path(name_or_path: str) -> str:
     return SHIPPED.get(name_or_path, name_or_path)
 
 
-__all__ = ["RAW_VIDEO_MODEL", "SHIPPED", "SMALL_FACES", "TINY_SYNTHETIC", "checkpoint_path"]
+def shipped_name(name_or_path: str) -> str | None:
+    """The name of a shipped checkpoint for its name or folder; None for all else."""
+    path = Path(checkpoint_path(name_or_path)).resolve()
+    return next((name for name, folder in SHIPPED.items() if path == Path(folder).resolve()), None)
+
+
+__all__ = ["RAW_VIDEO_MODEL", "SHIPPED", "SMALL_FACES", "TINY_SYNTHETIC", "checkpoint_path", "shipped_name"]

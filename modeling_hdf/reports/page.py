@@ -16,6 +16,7 @@ from ..configuration_hdf import HDFConfig
 from ..data.arguments import PUBLISHED_DATASETS
 from ..data.files import read_json, write_text
 from ..data.frame_sampling import TemporalSampling
+from ..evaluation.liveness import spread_text
 from ..evaluation.metrics import expected_calibration_error, reliability
 from ..evaluation.predictions import (
     FILES,
@@ -126,6 +127,7 @@ def write_report(
         **_feature_context(view, model),
         **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
         liveness=metrics.gate_liveness,
+        spread_text=spread_text,
         **_robustness_context(folders),
         version=version("hdf-dfer"),
     )

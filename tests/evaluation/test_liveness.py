@@ -7,6 +7,7 @@ from tiny_models import move_dam_weights, tiny_config
 
 from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.evaluation import gate_liveness, recorded_gates
+from modeling_hdf.evaluation.liveness import spread_text
 
 
 def answering_model(**fields) -> HDFForVideoClassification:
@@ -14,6 +15,11 @@ def answering_model(**fields) -> HDFForVideoClassification:
     model = move_dam_weights(HDFForVideoClassification(tiny_config(**fields))).eval()
     torch.nn.init.normal_(model.classifier.weight)
     return model
+
+
+def test_a_spread_is_told_with_two_digits_or_as_a_whole_number():
+    spreads = (0.00021, 0.0123, 0.25, 0.994, 0.996, 1.384)
+    assert [spread_text(each) for each in spreads] == ["0.021 %", "1.2 %", "25 %", "99 %", "100 %", "138 %"]
 
 
 @pytest.mark.parametrize("switches", [{}, {"dam_temporal": False}, {"dam_frequency": False}], ids=str)

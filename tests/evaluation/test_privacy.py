@@ -12,6 +12,7 @@ from modeling_hdf.evaluation.privacy import (
     public_start,
     shorten_paths,
 )
+from modeling_hdf.pretrained import SHIPPED
 
 TOKEN = "hf_" + "aB3" * 11 + "x"
 
@@ -69,6 +70,8 @@ def test_a_token_anywhere_in_a_command_is_masked():
 
 def test_a_start_is_told_by_its_repository_or_its_folder_alone(tmp_path, monkeypatch):
     assert public_start(None) is None
+    for name, path in SHIPPED.items():
+        assert public_start(name) == public_start(path) == public_start(path + "/") == f"shipped:{name}"
     assert public_start("MCG-NJU/videomae-base") == "MCG-NJU/videomae-base"
     assert public_start(str(tmp_path / "secret" / "first")) == "local:first"
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from evaluated_models import assert_error, own_dataset_cache, run, save_model  #
 from trees import OURS, write_dfew, write_video
 
 from modeling_hdf.data import DataArguments
-from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, recorded_training
+from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, recorded_training, trainings_from
 from modeling_hdf.evaluation.results import Results
 
 RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
@@ -41,6 +41,31 @@ def own_videos(root: Path, splits: tuple[str, ...], per_class: int = 1) -> Path:
             for index in range(per_class):
                 write_video(root / split / name / f"{index}.mp4", number)
     return root
+
+
+# ---- What the weights come from ----
+
+
+def test_the_trainings_of_a_start_follow_its_own(tmp_path):
+    assert trainings_from(None, "ravdess") == [{"base_model": None, "dataset": "ravdess"}]
+    unknown = tmp_path / "unknown"
+    unknown.mkdir()
+    assert trainings_from(str(unknown), "dfew") == [{"base_model": "local:unknown", "dataset": "dfew"}]
+
+    faces = trainings_from("hdf-small-faces", "ravdess,cremad")
+    assert faces[0] == {"base_model": "shipped:hdf-small-faces", "dataset": "ravdess,cremad"}
+    assert [each["base_model"] for each in faces[1:]] == [None] and "fer2013" in faces[1]["dataset"].split(",")
+    first, second = tmp_path / "first", tmp_path / "second" / "checkpoint-5"
+    first.mkdir()
+    second.mkdir(parents=True)
+    record(first, base_model="shipped:hdf-small-faces", seed=0, trainings=faces)
+    third = trainings_from(str(first), "dfew")
+    assert third == [{"base_model": "local:first", "dataset": "dfew"}, *faces]
+    # Of a record without the field, and of a checkpoint within a run.
+    record(second.parent, base_model="org/videomae", seed=0)
+    assert trainings_from(str(second), "folder")[1:] == [{"base_model": "org/videomae", "dataset": "dfew"}]
+    record(first, model="org/other")  # what `hdf evaluate` writes
+    assert trainings_from(str(first), "dfew") == [{"base_model": "local:first", "dataset": "dfew"}]
 
 
 # ---- Clips that were trained on ----

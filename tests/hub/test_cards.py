@@ -74,10 +74,10 @@ def test_card_of_a_model_from_rendered_faces_says_so(dataset, synthetic):
 
 def test_liveness_appears_only_if_measured():
     assert "DAM gates" not in card_of().text
-    layers = {"3": {"temporal": 0.0123}, "12": {"temporal": 0.5, "frequency": 0.25}}
+    layers = {"3": {"temporal": 0.0123}, "12": {"temporal": 0.5, "frequency": 1.384}}
     text = card_of(gate_liveness={"num_clips": 40, "layers": layers, "flipped": 0.125}).text
     assert "mean over 40 clips, 12.5 % of the answers change" in text
-    assert "| 3 | 1.2 % | off |\n| 12 | 50 % | 25 % |" in text and "\n\n\n" not in text
+    assert "| 3 | 1.2 % | off |\n| 12 | 50 % | 138 % |" in text and "\n\n\n" not in text
 
 
 def test_controls_appear_only_if_measured():
@@ -121,6 +121,65 @@ def test_a_local_folder_is_no_base_model_of_the_hub():
     card = card_of(base_model="local:videomae")
     assert card.data.license == "other" and card.data.base_model is None
     assert "a checkpoint of the publisher's, `videomae`" in card.text and "local:" not in card.content
+
+
+SMALL_FACES = {"base_model": None, "dataset": "fer2013,synthetic"}
+
+
+@pytest.mark.parametrize("dataset", ["synthetic", "folder"])
+@pytest.mark.parametrize("between", [[], [{"base_model": "shipped:hdf-small-faces", "dataset": "ravdess"}]])
+def test_terms_of_what_the_start_was_trained_on_bind_the_weights(dataset, between):
+    start = "local:second" if between else "shipped:hdf-small-faces"
+    card = card_of(
+        dataset=dataset,
+        base_model=start,
+        trainings=[{"base_model": start, "dataset": dataset}, *between, SMALL_FACES],
+    )
+    titles = "RAVDESS and FER2013" if between else "FER2013"
+    assert card.data.license == "other" and card.data.datasets == (["ravdess"] if between else []) + ["fer2013"]
+    assert "Its authors state no licence: take what is trained on it for research" in card.text
+    assert f"trained on {titles}, whose terms are above: take the weights to be for research" in card.text
+    assert f"holds no clip of {titles}." in card.text
+    assert "from `hdf-small-faces`, which ships with `hdf-dfer`" in card.text
+    assert "That checkpoint was trained on FER2013 and rendered faces." in card.text
+    assert ("a checkpoint of the publisher's" in card.text) == bool(between)
+    assert "Synthetic data only" not in card.text and "does not carry over" not in card.text
+    assert ("Tested on rendered faces alone" in card.text) == (dataset == "synthetic")
+    assert "Apache-2.0." in card.text and "Weights and code: Apache-2.0" not in card.text
+    assert "\n\n\n" not in card.text
+
+
+def test_a_start_from_rendered_faces_alone_leaves_the_weights_free():
+    start = {"base_model": "shipped:hdf-tiny-synthetic", "dataset": "synthetic"}
+    card = card_of(base_model=start["base_model"], trainings=[start, {"base_model": None, "dataset": "synthetic"}])
+    assert card.data.license == "apache-2.0" and "Weights and code: Apache-2.0" in card.text
+    assert "Synthetic data only" in card.text and "from `hdf-tiny-synthetic`, which ships" in card.text
+
+
+@pytest.mark.parametrize("base_model", ["org/videomae", "local:videomae"])
+def test_a_card_says_if_the_data_of_the_start_are_not_recorded(base_model):
+    card = card_of(base_model=base_model)
+    assert "What that was trained on is not recorded here" in card.text
+    assert ("see its own card" in card.text) == (base_model == "org/videomae")
+    assert "Synthetic data only" not in card.text and "Tested on rendered faces alone" in card.text
+
+
+def test_figures_of_one_fold_are_compared_with_those_of_the_measured_dataset_alone():
+    start = {"base_model": "shipped:hdf-small-faces", "dataset": "dfew"}
+    card = card_of(dataset="dfew", fold=1, base_model=start["base_model"], trainings=[start, SMALL_FACES])
+    assert "what the literature gives for DFEW is the mean over five folds" in card.text
+
+
+def test_a_licence_beside_the_card_is_linked():
+    plain = card_of()
+    assert plain.data.license_link is None and "LICENSE.md" not in plain.content
+    for changes in ({}, {"dataset": "fer2013"}):
+        results = Results.from_dict(METRICS | changes)
+        card = ModelCard(str(model_card(CONFIG, results, has_license=True)))
+        assert (card.data.license, card.data.license_link) == ("other", "LICENSE.md")
+        assert "[`LICENSE.md`](LICENSE.md) holds the terms of the weights." in card.text
+        assert "Weights and code: Apache-2.0" not in card.text
+    assert ModelCard(str(model_card(CONFIG, None, has_license=True))).data.license_link == "LICENSE.md"
 
 
 @pytest.mark.parametrize("dataset, name", [("dfew", "DFEW"), ("ferv39k", "FERV39k"), ("mafw", "MAFW")])

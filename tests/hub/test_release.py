@@ -226,6 +226,17 @@ def test_a_file_with_a_token_is_refused(folder, name, fields):
     assert TOKEN not in str(error.value)
 
 
+def test_the_terms_of_the_weights_travel_with_them(folder):
+    assert "LICENSE.md" not in model_release(folder, "org/name")
+    (folder / "LICENSE.md").write_text("For research alone.")
+    files = model_release(folder, "org/name")
+    assert files["LICENSE.md"].read_text() == "For research alone."
+    assert "license_link: LICENSE.md" in files["README.md"].decode()
+    (folder / "LICENSE.md").write_text(f"Mail {TOKEN}")
+    with pytest.raises(ValueError, match="LICENSE.md, line 1: holds a token"):
+        model_release(folder, "org/name")
+
+
 def test_names_that_only_look_like_a_token_are_published(folder):
     change(folder / "metrics.json", base_model="org/hf_videomae")
     assert model_release(folder)

@@ -1,0 +1,88 @@
+"""What the weights of a model come from: datasets and checkpoints, and whether their terms bind the weights."""
+
+from dataclasses import dataclass
+
+from ..data.arguments import PUBLISHED_DATASETS
+from ..evaluation.privacy import LOCAL_PREFIX, SHIPPED_PREFIX
+from ..evaluation.results import Results
+
+_RENDERED = "synthetic"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checkpoint that a training started from.
+
+    Attributes:
+        kind: `"shipped"` with this package, `"local"` (a folder of the publisher's) or `"hub"`.
+        name: its name, without the prefix of its kind.
+    """
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, base_model: str) -> "Start":
+        """From `base_model` of [`Results`]."""
+        for kind, prefix in (("shipped", SHIPPED_PREFIX), ("local", LOCAL_PREFIX)):
+            if base_model.startswith(prefix):
+                return cls(kind, base_model.removeprefix(prefix))
+        return cls("hub", base_model)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trainings of a model, the last one first.
+
+    Attributes:
+        datasets: names of the datasets of each training.
+        starts: the checkpoint that each training started from. If the last is not None, its trainings are unknown.
+    """
+
+    datasets: list[list[str]]
+    starts: list[Start | None]
+
+    @classmethod
+    def of(cls, results: Results) -> "Origin":
+        """From `trainings` of [`Results`]."""
+        known = results.known_trainings
+        starts = [None if each["base_model"] is None else Start.of(each["base_model"]) for each in known]
+        return cls([each["dataset"].split(",") for each in known], starts)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all datasets."""
+        return list(dict.fromkeys(name for names in self.datasets for name in names))
+
+    @property
+    def published(self) -> list[str]:
+        """Names of the datasets of others."""
+        return [name for name in self.names if name in PUBLISHED_DATASETS]
+
+    @property
+    def has_rendered(self) -> bool:
+        """Whether rendered faces are among the datasets."""
+        return _RENDERED in self.names
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether nothing but our own code and rendered faces, which are CC0, is in the weights."""
+        return self.names == [_RENDERED] and self.starts[-1] is None
+
+    @property
+    def is_partly_own(self) -> bool:
+        """Whether videos of the publisher's own are among the datasets."""
+        return bool(set(self.names) - set(self.published) - {_RENDERED})
+
+    def clips(self, training: int) -> list[str]:
+        """What the datasets of a training hold, in words."""
+        return [_clips(name) for name in self.datasets[training]]
+
+
+def _clips(name: str) -> str:
+    if name in PUBLISHED_DATASETS:
+        return PUBLISHED_DATASETS[name][0]
+    return "rendered faces" if name == _RENDERED else "videos of the publisher's own"
+
+
+__all__ = ["Origin", "Start"]
