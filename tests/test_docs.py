@@ -21,7 +21,7 @@ from modeling_hdf.pretrained import SHIPPED
 from modeling_hdf.training.recipes import parse_with_recipe
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README, REAL_FACES = ROOT / "README.md", ROOT / "docs" / "real-faces.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FOLDERS = ("docs", "configuration", "modeling_hdf", "examples", "benchmarks", "hub_cards", "tests", r"\.ci")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
@@ -61,6 +61,57 @@ def test_the_row_of_a_checkpoint_holds_the_figures_beside_its_weights(page, name
     for key in ("war", "uar"):
         low, high = metrics["intervals"][key]
         assert f"{100 * metrics[key]:.1f} ({100 * low:.1f} to {100 * high:.1f})" in row, key
+
+
+def cell(value: float, interval: list[float]) -> str:
+    low, high = interval
+    return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def test_the_figures_of_real_faces_are_those_beside_the_weights():
+    metrics = json.loads((Path(SHIPPED["hdf-small-faces"]) / "metrics.json").read_text())
+    intervals, lines = metrics["intervals"], REAL_FACES.read_text().splitlines()
+    figures = {key.upper(): (metrics[key], intervals[key]) for key in ("war", "uar")}
+    figures |= {f"recall of {n}": (value, intervals["recall"][n]) for n, value in metrics["recall"].items()}
+    first = lines.index("| 2,800 held-out stills | %, 95 % interval |") + 2
+    expected = [f"| {name} | {cell(*figure)} |" for name, figure in figures.items()]
+    assert lines[first : first + len(expected) + 1] == [*expected, ""] and metrics["num_clips"] == 2800
+    text = " ".join(REAL_FACES.read_text().split())
+    low, high = intervals["ece"]
+    assert f"calibration error is {100 * metrics['ece']:.1f} % ({100 * low:.1f} to {100 * high:.1f})" in text
+    assert f"a temperature of {metrics['calibration_temperature']:.2f}" in text
+    spreads = [each["temporal"] for each in metrics["gate_liveness"]["layers"].values()]
+    assert f"{100 * min(spreads):.2f} to {100 * max(spreads):.2f} % of their mean" in text
+    assert f"{100 * metrics['gate_liveness']['flipped']:.1f} % of the answers change" in text
+
+
+def test_the_tables_of_real_faces_are_those_of_the_recorded_runs():
+    record = json.loads((ROOT / "benchmarks/results/small_faces/robust.json").read_text())
+    metrics = json.loads((Path(SHIPPED["hdf-small-faces"]) / "metrics.json").read_text())
+    assert record["weights_sha256"] == metrics["weights_sha256"]
+    command = [sys.executable, "benchmarks/small_faces/robust.py", "--table"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tables = [part.strip() for part in shown.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 2 and all(f"\n\n{table}\n\n" in REAL_FACES.read_text() for table in tables)
+
+    groups = json.loads((ROOT / "benchmarks/results/small_faces/groups.json").read_text())
+    assert groups["war"] == pytest.approx(record["rendered"]["shown"]["war"]["value"])
+    for name, factor in groups["groups"].items():
+        worst = factor["groups"][factor["worst"]]
+        row = f"| {name} | {factor['worst']} ({worst['num_clips']} clips) | "
+        row += f"{cell(worst['war'], worst['intervals']['war'])} | {100 * groups['war']:.1f} |"
+        assert row in REAL_FACES.read_text().splitlines()
+    low, high = groups["intervals"]["ece"]
+    text = " ".join(REAL_FACES.read_text().split())
+    assert f"it is {100 * groups['ece']:.1f} % ({100 * low:.1f} to {100 * high:.1f})" in text
+
+
+def test_the_spread_of_the_gates_is_that_of_the_checkpoint():
+    layers = json.loads((Path(SHIPPED["hdf-tiny-synthetic"]) / "metrics.json").read_text())["gate_liveness"]["layers"]
+    text = " ".join((ROOT / "docs" / "evaluate.md").read_text().split())
+    for branch, form in (("temporal", ".2g"), ("frequency", ".0f")):
+        spreads = [100 * each[branch] for each in layers.values()]
+        assert f"by {min(spreads):{form}} to {max(spreads):{form}} %" in text
 
 
 # ---- links, files and Python code ----

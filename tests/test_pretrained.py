@@ -64,7 +64,8 @@ def test_that_of_real_faces_is_whole_with_terms_of_its_own():
     assert results.weights_sha256 == {"model.safetensors": digest}
     assert results.dataset == "fer2013" and min(results.recall.values()) > 0.35  # chance is 0.14
     card = (FACES / "README.md").read_text()
-    assert card == str(model_card(HDFConfig.from_pretrained(FACES), results, shipped="hdf-small-faces"))
+    config = HDFConfig.from_pretrained(FACES)
+    assert card == str(model_card(config, results, shipped="hdf-small-faces", has_license=True))
     for text in (
         "license: other",
         "state no licence",
@@ -84,6 +85,21 @@ def test_that_of_real_faces_is_its_preset():
     for name in ("stem_channels", "stage_channels", "stage_depths", "stage_strides", "head_channels"):
         assert getattr(shipped.backbone_config, name) == getattr(preset.backbone_config, name), name
     assert shipped.calibration_temperature != 1
+
+
+def test_that_of_real_faces_reads_luminance_alone():
+    model, processor = load_classifier(SMALL_FACES)
+    colours = torch.rand(3, 8, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 255
+    luminance = (colours * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
+    red = colours.clone()
+    red[:, :, 0] += 20
+    with torch.no_grad():
+        coloured, grey, other = (
+            model(**processor(list(clips), return_tensors="pt")).logits
+            for clips in (colours, luminance.expand(-1, -1, 3, -1, -1), red)
+        )
+    torch.testing.assert_close(coloured, grey, rtol=1e-4, atol=1e-4)
+    assert (coloured - other).abs().max() > 0.01
 
 
 def test_it_is_the_tiny_preset():

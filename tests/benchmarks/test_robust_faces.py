@@ -109,4 +109,23 @@ def test_every_change_is_measured_through_the_processor_and_the_model(robust, tm
     )
     text = capsys.readouterr().out
     assert "3 of 12 stills have no found face. Largest loss: " in text
-    assert (tmp_path / "out" / "robust.md").read_text() in text
+
+    # Some changes of the stills alone: what the record has of the same weights stays.
+    file = tmp_path / "out" / "robust.json"
+    marked = found | {"searched": 99}
+    marked["stills"]["mirrored"]["num_clips"] = 98
+    file.write_text(json.dumps(marked | {"stills": {k: v for k, v in marked["stills"].items() if k != "24 pixels"}}))
+    robust.main([*arguments, "--changes", "24 pixels"])
+    again = json.loads(file.read_text())
+    small = stills.reshape(12, 24, 2, 24, 2).mean((2, 4))
+    assert again["stills"]["24 pixels"]["war"]["value"] == pytest.approx(right(np.rint(small).astype(np.uint8)))
+    assert list(again["stills"]) == list(found["stills"]) and again["stills"]["mirrored"]["num_clips"] == 98
+    assert again["searched"] == 99 and again["rendered"] == found["rendered"]
+    robust.main(["--table", "--output", str(tmp_path / "out")])
+    assert "\n| mirrored | 98 | " in capsys.readouterr().out
+
+    # Of other weights nothing stays.
+    file.write_text(json.dumps(again | {"weights_sha256": {"model.safetensors": "other"}}))
+    robust.main([*arguments, "--changes", "400 pixels"])
+    other = json.loads(file.read_text())
+    assert list(other["stills"]) == ["as they are", "400 pixels"] and "rendered" not in other
