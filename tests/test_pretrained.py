@@ -161,7 +161,7 @@ def test_training_starts_from_it_by_name_and_hands_on_its_terms(tmp_path, name):
     assert ("Weights and code: Apache-2.0" in card) == ("Synthetic data only" in card) == (name == TINY)
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, TINY_SYNTHETIC])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_its_release_loads_where_the_package_is_not(name, tmp_path):
     folder, out, video = Path(checkpoint_path(name)), tmp_path / "release", ROOT / "examples" / "face.mp4"
     assert main(["push", name, "ann/hdf-tiny", "--dry-run", str(out)]) == 0
