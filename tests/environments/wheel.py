@@ -1,15 +1,19 @@
-"""The wheel, in an environment and a folder without the source: every command of the main job runs.
+"""The wheel, in an environment and a folder without the source: every command of the main job runs, and the web page.
 
     python tests/environments/wheel.py [ENVIRONMENT]
 
 Builds the wheel, installs it with what it needs into a fresh virtual environment (or into the one that is given), and
 there trains, predicts, evaluates, writes a report, and trains again by `accelerate launch -m modeling_hdf`, on a
-handful of the embedded faces. Needs the package registry.
+handful of the embedded faces. Then it does what the Dockerfile does: it installs the extras, runs the command, and
+asks for the page. Needs the package registry.
 """
 
 import argparse
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +21,10 @@ import time
 import venv
 from pathlib import Path
 
+from page import wait_for_page
+
 ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 CLIPS = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
 TRAIN = (
     "--dataset_overrides",
@@ -46,13 +53,15 @@ def main() -> None:
         subprocess.run([environment / "bin" / "pip", "install", "-q", wheel], check=True)
         print(f"installed the wheel in {time.monotonic() - started:.0f} s")
         check(environment / "bin", work / "elsewhere")
+        extras = re.search(r"\.whl\)(\[.*?\])", DOCKERFILE)[1]
+        subprocess.run([environment / "bin" / "pip", "install", "-q", f"{wheel}{extras}"], check=True)
+        check_page(environment / "bin", work / "elsewhere")
 
 
 def check(bin_folder: Path, folder: Path) -> None:
     """Runs the commands in `folder`."""
     folder.mkdir()
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    variables |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    variables = environment_variables(folder)
 
     def run(program: str, *arguments: str) -> str:
         print("$", program, *arguments, flush=True)
@@ -78,6 +87,26 @@ def check(bin_folder: Path, folder: Path) -> None:
     run("accelerate", *launch, *TRAIN, "--output_dir", "again")
     assert (folder / "again" / "metrics.json").is_file()
     print("the wheel works")
+
+
+def environment_variables(folder: Path) -> dict[str, str]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return variables | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def check_page(bin_folder: Path, folder: Path) -> None:
+    """The default command of the Dockerfile serves the page."""
+    program, *arguments = json.loads(re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    command = [bin_folder / program, *arguments, "--port", str(port)]
+    print("$", *command, flush=True)
+    server = subprocess.Popen(command, cwd=folder, env=environment_variables(folder))
+    try:
+        wait_for_page(f"http://127.0.0.1:{port}")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
 
 
 if __name__ == "__main__":
