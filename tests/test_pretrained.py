@@ -155,6 +155,8 @@ def test_training_starts_from_it_by_name_and_hands_on_its_terms(tmp_path, name):
         {"base_model": f"shipped:{name}", "dataset": "synthetic"},
         *read_results(SHIPPED[name]).known_trainings,
     ]
+    # So the folder is refused to the same command if the start has another record by then.
+    assert json.loads((tmp_path / "_training_run.json").read_text())["trainings"] == results.trainings
     card = (tmp_path / "README.md").read_text()
     assert f"from `{name}`, which ships with `hdf-dfer`" in card
     assert ("state no licence" in card) == ("license: other" in card) == (name == "hdf-small-faces")

@@ -172,8 +172,8 @@ def _metadata(
 
 
 def _is_free(origin: Origin, has_license: bool) -> bool:
-    """Whether the weights are under the licence of the code."""
-    return origin.is_rendered and not has_license
+    """Whether the weights are under the licence of the code: nobody else could have put them under another."""
+    return origin.is_rendered and origin.is_of_package and not has_license
 
 
 def _eval_results(results: Results) -> list[EvalResult]:

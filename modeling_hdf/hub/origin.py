@@ -70,6 +70,11 @@ class Origin:
         return self.names == [_RENDERED] and self.starts[-1] is None
 
     @property
+    def is_of_package(self) -> bool:
+        """Whether every start ships with this package."""
+        return all(start is None or start.kind == "shipped" for start in self.starts)
+
+    @property
     def is_partly_own(self) -> bool:
         """Whether videos of the publisher's own are among the datasets."""
         return bool(set(self.names) - set(self.published) - {_RENDERED})

@@ -156,6 +156,14 @@ def test_a_start_from_rendered_faces_alone_leaves_the_weights_free():
     assert "Synthetic data only" in card.text and "from `hdf-tiny-synthetic`, which ships" in card.text
 
 
+@pytest.mark.parametrize("base_model", ["org/hdf", "local:hdf"])
+def test_who_published_a_start_from_rendered_faces_may_have_chosen_another_licence(base_model):
+    start = {"base_model": base_model, "dataset": "synthetic"}
+    card = card_of(base_model=base_model, trainings=[start, {"base_model": None, "dataset": "synthetic"}])
+    assert card.data.license == "other" and "`hdf`, whose licence applies" in card.text.replace("org/", "")
+    assert "Synthetic data only" in card.text and "Weights and code: Apache-2.0" not in card.text
+
+
 @pytest.mark.parametrize("base_model", ["org/videomae", "local:videomae"])
 def test_a_card_says_if_the_data_of_the_start_are_not_recorded(base_model):
     card = card_of(base_model=base_model)
