@@ -13,10 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modeling_hdf.cli import train
 from modeling_hdf.cli.commands import TRAINING_COMMANDS, build_parser
 from modeling_hdf.cli.training import whole_parser
+from modeling_hdf.data.arguments import has_folds
 from modeling_hdf.pretrained import SHIPPED
 from modeling_hdf.training.recipes import parse_with_recipe
 
@@ -187,6 +189,19 @@ def commands(page: Path) -> list[str]:
 PLACES = ("existing_file", "existing_folder", "model_folder", "model_name")
 
 
+def lacks_its_fold(given: argparse.Namespace) -> bool:
+    """Whether a command that reads one fold of a dataset with folds names none. `hdf data check` takes all of them,
+    and `hdf evaluate` every clip."""
+    options = vars(given)
+    if "fold" not in options or options["fold"] is not None:
+        return False
+    if options.get("module") == "check" or options.get("split") == "all":
+        return False
+    recipe = ROOT / "configuration" / "train" / f"{options.get('recipe')}.yaml"
+    dataset = yaml.safe_load(recipe.read_text())["dataset"] if recipe.exists() else options["dataset"]
+    return any(map(has_folds, dataset.split(",") if dataset else ()))
+
+
 @pages
 def test_commands_of_the_shell_blocks_parse(page, capsys):
     for line in commands(page):
@@ -196,9 +211,11 @@ def test_commands_of_the_shell_blocks_parse(page, capsys):
             if getattr(action.type, "__name__", "") in PLACES:
                 action.type = str
         try:
-            parser.parse_args(words)
+            given = parser.parse_args(words)
         except SystemExit as end:
             assert end.code == 0, f"hdf {line}: {capsys.readouterr().err}"
+        else:
+            assert not lacks_its_fold(given), f"hdf {line}: names no fold"
 
 
 @pages

@@ -134,8 +134,8 @@ def _add_evaluate(commands: argparse._SubParsersAction, common: list) -> None:
         "--split",
         default="test",
         choices=("train", "validation", "test", "all"),
-        help="default test; of a folder without splits that is a random fifth. all: every clip, of a folder alone. "
-        "A folder may also hold nothing but test/<class>/",
+        help="default test; of a folder without splits that is a random fifth. all: every clip, without --fold, by a "
+        "model that was not trained on the dataset. A folder may also hold nothing but test/<class>/",
     )
     parser.add_argument(
         "--num-views",

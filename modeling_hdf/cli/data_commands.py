@@ -76,6 +76,9 @@ def _add_faces(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument(
         "--single-images", action="store_true", help="images in one folder are independent pictures, not one clip"
     )
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="crop only clips whose name fits, such as '01-*'; default: all"
+    )
     parser.add_argument("--workers", type=at_least(1), help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="do all clips again")
     parser.set_defaults(module="faces")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datasets
 
-from ..data.arguments import DataArguments
+from ..data.arguments import DataArguments, has_folds
 from ..data.files import whole_or_absent
 from ..data.frame_sampling import TemporalSampling
 from ..data.locks import folder_lock
@@ -38,13 +38,14 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
-    if arguments.split == "all" and arguments.dataset != "folder":
-        raise ValueError(f"`--split all` is for a folder of videos; of {arguments.dataset}, measure its test split.")
+    _check_split(arguments)
     model, processor = load_classifier(arguments.model)
     trained = recorded_training(arguments.model, arguments.dataset)
     data = chosen_data(arguments, trained, arguments.split)
-    builder = prepared_builder(data, arguments.overrides, arguments.split)
+    builder = prepared_builder(arguments, trained, data, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
+    if arguments.split == "all" and has_folds(data.dataset):
+        rows = rows.remove_columns("fold")  # the clips are of all folds
     may_be_seen = arguments.split == "all" and trained.dataset == "folder"
     print(_measured_line(data, builder, arguments.split, may_be_seen))
     check_factors(known_of_clips(rows), arguments.group_by or [])  # before the work, not after it
@@ -52,7 +53,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         trainer = evaluation_trainer(model, processor, unused, **trainer_arguments(arguments))
         table, across = predict_rows(trainer, rows, processor, data)
     scores = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
-    described = data.described(arguments.overrides)
+    described = data.described(arguments.overrides) | {"fold": arguments.fold}
     # Whether training selected the model on clips that this command measures.
     is_selected = arguments.split in ("test", "all") and trained.dataset == data.dataset
     described["peer_protocol"] = is_selected and bool(trained.peer_protocol)
@@ -76,6 +77,22 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         results.write(output)  # last: a folder with this file is complete
         print(f"results in {output}")
     return Outcome(results.to_dict(), code=missing_code("hdf evaluate", data, builder, len(results.unreadable)))
+
+
+def _check_split(arguments: argparse.Namespace) -> None:
+    if arguments.split != "all":
+        if arguments.fold is None and has_folds(arguments.dataset):
+            raise ValueError(
+                f"{arguments.dataset} has folds: give the --fold to measure, or `--split all` to measure every clip "
+                "by a model that was not trained on this dataset."
+            )
+    elif arguments.dataset == "synthetic":
+        raise ValueError(
+            "`--split all` is for real clips; the test split of the synthetic faces takes any size, such as "
+            """--overrides '{"num_test": 2100}'."""
+        )
+    elif arguments.fold is not None:
+        raise ValueError("`--split all` measures the clips of all folds: leave --fold out.")
 
 
 def _liveness(

@@ -34,8 +34,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _split(arguments: argparse.Namespace) -> tuple:
-    data = chosen_data(arguments, recorded_training(arguments.model, arguments.dataset), arguments.split)
-    return data, prepared_builder(data, arguments.overrides, arguments.split).as_dataset(split=arguments.split)
+    trained = recorded_training(arguments.model, arguments.dataset)
+    data = chosen_data(arguments, trained, arguments.split)
+    return data, prepared_builder(arguments, trained, data, arguments.split).as_dataset(split=arguments.split)
 
 
 def _quantized(arguments: argparse.Namespace, model: torch.nn.Module, processor, split: tuple) -> dict:

@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         settings,
         workers=arguments.workers,
         single_images=arguments.single_images,
+        only=arguments.only,
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
     )

@@ -4,8 +4,9 @@ import argparse
 
 import datasets
 
-from ..data.arguments import DataArguments
-from ..evaluation.provenance import PROTOCOL, check_unseen, chosen_protocol
+from ..data.arguments import DataArguments, fold_of_all_clips
+from ..data.builders.base import ExpressionBuilder
+from ..evaluation.provenance import PROTOCOL, check_same_cut, check_unseen, chosen_protocol
 from ..evaluation.results import Results
 from .parser import print_error
 
@@ -13,16 +14,25 @@ from .parser import print_error
 def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> DataArguments:
     """The chosen data, prepared as in training; refuses clips that the model was trained on."""
     protocol, line = chosen_protocol({name: getattr(arguments, name) for name in PROTOCOL}, trained)
-    names = ("dataset", "data_dir", "fold")
-    fields = {name: getattr(arguments, name) for name in names} | {"max_missing": str(arguments.max_missing)}
-    data = DataArguments(**fields, **protocol)
+    data = DataArguments(
+        dataset=arguments.dataset,
+        data_dir=arguments.data_dir,
+        fold=fold_of_all_clips(arguments.dataset) if split == "all" else arguments.fold,
+        max_missing=str(arguments.max_missing),
+        **protocol,
+    )
     check_unseen(arguments.model, trained, data, arguments.overrides, split)
     print(line)
     return data
 
 
-def prepared_builder(data: DataArguments, overrides: dict, split: str) -> datasets.DatasetBuilder:
-    builder = data.builder(overrides, training=False, split=split)
+def prepared_builder(
+    arguments: argparse.Namespace, trained: Results, data: DataArguments, split: str
+) -> datasets.DatasetBuilder:
+    """The prepared builder of `chosen_data`; refuses a split that is cut from clips that the model was trained on."""
+    builder = data.builder(arguments.overrides, training=False, split=split)
+    if isinstance(builder, ExpressionBuilder):
+        check_same_cut(arguments.model, trained, builder.config, data.dataset, split)
     builder.download_and_prepare()
     return builder
 

@@ -4,7 +4,7 @@ import argparse
 
 import datasets
 
-from ..data.arguments import DataArguments
+from ..data.arguments import DataArguments, fold_of_all_clips
 from ..evaluation.results import Results, read_results
 from ..reports.page import NEEDED, write_report
 from .outcome import Outcome
@@ -36,7 +36,7 @@ def _rows(results: Results, arguments: argparse.Namespace) -> datasets.Dataset |
     # The peer protocol changes only the validation split and leaves it without clips to measure.
     data = DataArguments(
         dataset=results.dataset,
-        fold=results.fold,
+        fold=fold_of_all_clips(results.dataset) if results.split == "all" else results.fold,
         data_dir=arguments.data_dir,
         max_missing=arguments.max_missing,
     )

@@ -46,7 +46,7 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
     for name, value in PROTOCOL.items():  # one uniform view, the same for every model
         setattr(arguments, name, value)
     data = chosen_data(arguments, trained, arguments.split)
-    builder = prepared_builder(data, arguments.overrides, arguments.split)
+    builder = prepared_builder(arguments, trained, data, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
     if arguments.max_clips is not None:
         chosen = np.random.default_rng(arguments.seed).permutation(len(rows))[: arguments.max_clips]

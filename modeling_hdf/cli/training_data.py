@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset, DatasetBuilder
 
 from ..data.arguments import DataArguments, class_count_lines
+from ..data.builders.base import ExpressionBuilder
 from ..data.builders.checks import class_counts
 from ..data.clips import ClipDataset
 from ..data.mixtures import united_classes, with_classes
@@ -36,6 +37,11 @@ class Part:
     rows: dict[str, Dataset]
     clips: dict[str, ClipDataset] = field(default_factory=dict)
     num_left_out: int = 0
+
+    @property
+    def cut_splits(self) -> dict[str, str]:
+        """The splits that were cut from the training clips, see [`ExpressionConfig.cut_digests`]."""
+        return self.builder.config.cut_digests() if isinstance(self.builder, ExpressionBuilder) else {}
 
     @property
     def names(self) -> list[str]:

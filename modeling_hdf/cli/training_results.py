@@ -84,6 +84,7 @@ def write_test(folder: Path, trainer: HDFTrainer, measured: Measured, **told) ->
     part, clips = measured.part, measured.part.clips["test"]
     rows = clips.rows.select(measured.readable())
     told |= part.data.described(part.overrides) | {
+        "cut_splits": {part.data.dataset: part.cut_splits},
         "controls": measured.controls,
         "gate_liveness": liveness_on_rows(trainer.model, trainer.processing_class, rows, clips.sampling),
         "across_datasets": measured.classes.described(),
@@ -104,7 +105,8 @@ def write_mixture(folder: Path, trainer: HDFTrainer, parts: dict[str, Measured],
         results = write_test(folder / name, trainer, measured, **told)
         print(results.title, *total_lines(results), sep="\n")
     pooled = pooled_predictions({name: measured.table_of_all_classes() for name, measured in parts.items()})
-    return _write(folder, trainer, pooled, described | told)
+    cut_splits = {name: measured.part.cut_splits for name, measured in parts.items()}
+    return _write(folder, trainer, pooled, described | told | {"cut_splits": cut_splits})
 
 
 def _write(folder: Path, trainer: HDFTrainer, table: pd.DataFrame, told: dict) -> Results:

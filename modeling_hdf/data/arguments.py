@@ -142,12 +142,12 @@ class DataArguments:
         if self.data_dir is None:
             raise ValueError(f"`data_dir` is missing; set it to the unpacked folder of {self.dataset}.")
         folds = self.config_class.folds
-        names = folds if "fold1" in folds else ("None",)
-        if (f"fold{self.fold}" if self.fold is not None else "None") not in names:
-            choices = (
-                "has folds 1 to " + str(len(folds)) if "fold1" in folds else "has a single split: leave `fold` out"
-            )
-            raise ValueError(f"`fold` is {self.fold}; {self.dataset} {choices}.")
+        if not has_folds(self.dataset):
+            if self.fold is not None:
+                raise ValueError(f"`fold` is {self.fold}; {self.dataset} has a single split: leave `fold` out.")
+        elif f"fold{self.fold}" not in folds:
+            told = "missing" if self.fold is None else self.fold
+            raise ValueError(f"`fold` is {told}; {self.dataset} has folds 1 to {len(folds)}: give one, such as 1.")
 
     def _check_mixture(self) -> None:
         if len(set(self.names)) < len(self.names):
@@ -341,6 +341,12 @@ def has_folds(name: str) -> bool:
     return issubclass(config, ExpressionConfig) and "fold1" in config.folds
 
 
+def fold_of_all_clips(name: str) -> int | None:
+    """A fold to read every clip of a dataset of `BUILDERS` with: each fold lists all of them, in its splits together.
+    `None` for a dataset without folds."""
+    return 1 if has_folds(name) else None
+
+
 def _has_votes(name: str) -> bool:
     config = BUILDERS[name].BUILDER_CONFIG_CLASS
     return issubclass(config, ExpressionConfig) and config.has_votes
@@ -391,4 +397,4 @@ def class_count_lines(counts: dict[str, dict[str, int]], peer_protocol: bool = F
     return lines
 
 
-__all__ = ["BUILDERS", "PUBLISHED_DATASETS", "DataArguments", "class_count_lines", "has_folds"]
+__all__ = ["BUILDERS", "PUBLISHED_DATASETS", "DataArguments", "class_count_lines", "fold_of_all_clips", "has_folds"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers.utils import cached_file
 
 from ..data.arguments import BUILDERS, DataArguments, has_folds
+from ..data.builders.base import ExpressionConfig
 from ..pretrained import checkpoint_path
 from .privacy import public_start
 from .results import METRICS, Results, frames_text, read_results
@@ -94,11 +95,15 @@ def check_unseen(model: str, trained: Results, data: DataArguments, overrides: d
         split (`str`): `"train"`, `"validation"`, `"test"` or `"all"`.
 
     Raises:
-        ValueError: for another fold of the training's dataset, for splits cut in another way, and, if the model was
-            selected on the test split, for any other split of its dataset.
+        ValueError: for another fold or all clips of the training's dataset, for splits cut in another way, and, if the
+            model was selected on the test split, for any other split of its dataset.
     """
     if trained.dataset != data.dataset:
         return
+    if split == "all" and data.dataset != "folder":  # folders of one's own may be different ones
+        raise ValueError(
+            f"{model} was trained on {data.dataset}, so it has seen some of its clips: measure the test split alone."
+        )
     if trained.fold != data.fold:
         raise ValueError(
             f"{model} was trained on fold {trained.fold} of {data.dataset}, so it has seen clips of the {split} split "
@@ -130,6 +135,37 @@ def _check_cut(model: str, then: dict, data: DataArguments, overrides: dict, spl
         )
 
 
+def check_same_cut(model: str, trained: Results, config: ExpressionConfig, dataset: str, split: str) -> None:
+    """
+    Refuses a split that is cut from clips that the data give for training, unless training held out the same clips.
+
+    Args:
+        model (`str`): name of the model, for the message.
+        trained ([`Results`]): result of [`recorded_training`].
+        config ([`ExpressionConfig`]): the data to be measured.
+        dataset (`str`): their name.
+        split (`str`): the split to be measured.
+
+    Raises:
+        ValueError: if training held out other clips, or its record does not tell which.
+    """
+    now = config.cut_digests().get(split)
+    if trained.dataset != dataset or now is None:
+        return
+    then = (trained.cut_splits or {}).get(dataset, {}).get(split)
+    if now != then:
+        told = (
+            f"its metrics.json tells no {split} split that was cut from the training clips"
+            if then is None
+            else f"training held out other clips for {split}"
+        )
+        raise ValueError(
+            f"{config.data_dir} gives no {split} split of its own, so one is cut from its training clips. {model} was "
+            f"trained on {dataset}, and {told}: it may have seen these clips. Give the data and the --overrides of "
+            f"its training, or data with a {split} split of their own."
+        )
+
+
 def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     """
     Sampling and views: the requested values, else the values of the training run's test, else uniform with one view.
@@ -154,4 +190,6 @@ def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     return chosen, f"frames: {frames_text(**chosen)} ({source})"
 
 
-__all__ = ["PROTOCOL", "check_unseen", "chosen_protocol", "recorded_training", "trainings_from"]
+__all__ = [
+    *("PROTOCOL", "check_same_cut", "check_unseen", "chosen_protocol", "recorded_training", "trainings_from"),
+]

@@ -30,6 +30,7 @@ _CHECKS: dict[str, schema.Check] = {
     "sampling_stride": schema.positive_count,
     "num_views": schema.positive_count,
     "dataset_overrides": schema.json_object,
+    "cut_splits": schema.each(schema.each(schema.text)),
     "split": schema.one_of("train", "validation", "test", "all"),
     "may_hold_training_clips": schema.flag,
     "calibration_temperature": schema.positive,
@@ -116,6 +117,8 @@ class Results:
         temporal_sampling (`str`), sampling_stride (`int`), num_views (`int`, *optional*): sampling and views; see
             [`DataArguments`].
         dataset_overrides (`dict`, *optional*): fields of the builder, without paths of this machine.
+        cut_splits (`dict[str, dict[str, str]]`, *optional*): by dataset that trained the model, the splits that were
+            cut from its training clips, each with a hash of its clips: [`ExpressionConfig.cut_digests`].
         split (`str`, *optional*): `"train"`, `"validation"`, `"test"` or `"all"`.
         may_hold_training_clips (`bool`, *optional*): whether the measured clips may include training clips.
         calibration_temperature (`float`, *optional*): the model's temperature at the measurement; above 0.
@@ -160,6 +163,7 @@ class Results:
     sampling_stride: int | None = None
     num_views: int | None = None
     dataset_overrides: dict[str, Any] | None = None
+    cut_splits: dict[str, dict[str, str]] | None = None
     split: str | None = None
     may_hold_training_clips: bool | None = None
     calibration_temperature: float | None = None

@@ -196,6 +196,7 @@ def crop_folder(
     *,
     workers: int | None = None,
     single_images: bool = False,
+    only: str = "*",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Summary:
@@ -207,6 +208,7 @@ def crop_folder(
         settings: the settings of the crops.
         workers: number of processes; by default one per core.
         single_images: whether images are independent pictures and not the frames of a clip.
+        only: pattern, as in a shell, that the name of a clip must fit, such as `"*.flv"`.
         overwrite: whether to crop all clips again.
         progress: whether to show a progress bar on stderr.
 
@@ -217,7 +219,7 @@ def crop_folder(
     Raises:
         ImportError: if the extra `face` is not installed.
         NotADirectoryError: if `source` is no folder.
-        ValueError: if `source` holds no clip, `target` is or contains `source`, or an earlier run filled `target`
+        ValueError: if `source` holds no such clip, `target` is or contains `source`, or an earlier run filled `target`
             with other settings.
         FolderInUseError: if another run works in `target`.
     """
@@ -227,9 +229,10 @@ def crop_folder(
         raise NotADirectoryError(f"{source}: is no folder; pass the folder that holds the videos.")
     if source.resolve().is_relative_to(target.resolve()):
         raise ValueError(f"{target}: the output folder must not be or hold the input folder {source}.")
-    inventory = find_clips(source, target, settings.format, single_images)
+    inventory = find_clips(source, target, settings.format, single_images, only)
     if not inventory.clips and not inventory.unreadable:
-        raise ValueError(f"{source}: holds no video and no image.")
+        named = "" if only == "*" else f" whose name fits {only!r}"
+        raise ValueError(f"{source}: holds no video and no image{named}.")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -182,7 +182,7 @@ def test_each_dataset_has_its_folder_fold_fields_and_sampling(data_dir, tmp_path
         ({"dataset": "fer2013", "dataset_weights": "1"}, {}, ValueError, "`dataset_weights` are for several"),
         ({"dataset": "fer2013,synthetic"}, {}, ValueError, "none of fer2013,synthetic has folds"),
         ({"dataset": "ravdess,fer2013", "vote_labels": True}, {}, ValueError, "`vote_labels` needs the votes"),
-        ({"fold": None}, {}, ValueError, "`fold` is None; cremad has folds 1 to 5"),
+        ({"fold": None}, {}, ValueError, "`fold` is missing; cremad has folds 1 to 5"),
         ({}, {"seed": 3}, ValueError, "`dataset_overrides` has 'seed': 3; with several datasets"),
         ({"dataset": "ravdess,fer2013"}, {}, FileNotFoundError, "holds no folder ravdess"),
         ({"data_dir": None}, {}, ValueError, "`data_dir` is missing"),

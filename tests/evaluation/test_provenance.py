@@ -6,13 +6,24 @@ from pathlib import Path
 
 import pytest
 from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: F401
-from trees import OURS, write_dfew, write_video
+from trees import (
+    CREMAD_LABELS,
+    OURS,
+    fer2013_stills,
+    write_cremad,
+    write_dfew,
+    write_fer2013,
+    write_fer2013_folders,
+    write_video,
+)
 
-from modeling_hdf.data import DataArguments
+from modeling_hdf import SMALL_FACES
+from modeling_hdf.data import DataArguments, DFEWConfig, FER2013Config
 from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, recorded_training, trainings_from
 from modeling_hdf.evaluation.results import Results
 
 RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
+FOLDERS = ("--dataset", "fer2013", "--resamples", 5, "--data-dir")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +40,17 @@ def model(saved, tmp_path) -> Path:
 def dfew(tmp_path) -> Path:
     write_dfew(tmp_path / "dfew")
     return tmp_path / "dfew"
+
+
+@pytest.fixture
+def fer2013(tmp_path) -> Path:
+    """FER2013 as folders, whose validation split is cut from Training."""
+    write_fer2013_folders(tmp_path / "FER2013", fer2013_stills(6))
+    return tmp_path / "FER2013"
+
+
+def held_out(digests: dict[str, str], **fields) -> dict:
+    return {"dataset": "fer2013", "fold": None, "cut_splits": {"fer2013": digests}, **fields}
 
 
 def record(folder: Path, **fields) -> None:
@@ -141,6 +163,91 @@ def test_of_the_peer_protocol_only_the_test_split_is_measured(model, dfew, capsy
     )
 
 
+# ---- Splits that are cut from training clips ----
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_the_shipped_checkpoint_is_not_measured_on_a_cut_of_its_training_stills(fer2013, tmp_path, capsys, command):
+    model = shutil.copytree(SMALL_FACES, tmp_path / "faces")
+    split = ("--split", "validation", "--resamples", 5) if command == "evaluate" else ()
+    assert run(command, model, "--dataset", "fer2013", "--data-dir", fer2013, *split) == 1
+    assert_error(capsys, "FER2013 gives no validation split.*tells no validation split.*data with a validation split")
+    assert not (model / "calibration.json").exists()
+
+
+def test_given_splits_are_measured_and_a_cut_of_training_on_request(fer2013, tmp_path, capsys):
+    assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013) == 0  # test/
+    assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013, "--split", "train") == 0
+    write_fer2013(tmp_path / "table" / "fer2013.csv", fer2013_stills())
+    assert run("evaluate", "hdf-small-faces", *FOLDERS, tmp_path / "table", "--split", "validation") == 0
+    assert "7 of 28 clips (validation split)" in capsys.readouterr().out  # PublicTest
+
+
+def test_a_cut_is_measured_if_training_held_out_the_same_clips(model, fer2013, capsys):
+    validation = ("--split", "validation")
+    config = FER2013Config(data_dir=str(fer2013))
+    record(model, **held_out(config.cut_digests()))
+    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 0
+    Path(next(clip.path for clip in config.listing.clips if clip.split == "validation")).unlink()
+    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 1
+    assert_error(capsys, "training held out other clips for validation")
+    record(model, **held_out({}))  # trained on the table, with PublicTest as validation
+    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 1
+    assert_error(capsys, "tells no validation split")
+
+
+def test_a_digest_depends_on_the_clips_that_are_held_out_and_not_on_their_place(dfew, tmp_path):
+    def digests(root: Path, **fields) -> dict[str, str]:
+        return DFEWConfig(name="fold1", data_dir=str(root), **fields).cut_digests()
+
+    write_dfew(tmp_path / "copy")
+    assert digests(dfew) == digests(tmp_path / "copy") and set(digests(dfew)) == {"validation"}
+    assert digests(dfew) != digests(dfew, seed=7)
+    assert digests(dfew, peer_protocol=True) == {}
+
+
+# ---- Every clip ----
+
+
+@pytest.fixture
+def cremad(tmp_path) -> Path:
+    write_cremad(tmp_path / "CREMA-D", (1001, 1003, 1006))
+    return tmp_path / "CREMA-D"
+
+
+def test_every_clip_of_a_dataset_with_folds(model, cremad, tmp_path, capsys):
+    record(model, dataset="ravdess,fer2013")
+    options = ("--dataset", "cremad", "--data-dir", cremad, "--split", "all", "--resamples", 5)
+    assert run("evaluate", model, *options, "--group-by", "sex", "age", "--output", tmp_path / "out") == 0
+    assert "all 18 clips\n" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["split"], metrics["fold"], metrics["num_clips"]) == ("all", None, 18)
+    assert [sum(row) for row in metrics["confusion_matrix"]] == [3] * len(CREMAD_LABELS)
+    assert metrics["bootstrap"]["num_units"] == 3  # actors
+    header, *rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert "fold" not in header and {row.split("_")[0].strip('"') for row in rows} == {"1001", "1003", "1006"}
+    assert run("report", tmp_path / "out", "--data-dir", cremad, "--model", model, "--clips", 1) == 0
+
+
+@pytest.mark.parametrize("trained", ["cremad", "ravdess,cremad"])
+def test_every_clip_is_refused_to_a_model_that_was_trained_on_the_dataset(model, cremad, capsys, trained):
+    record(model, dataset=trained)
+    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, "--split", "all") == 1
+    assert_error(capsys, "was trained on cremad, so it has seen some of its clips: measure the test split")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "all", "--fold", 1), "all folds: leave --fold out"),
+        ((), "cremad has folds: give the --fold to measure, or `--split all`"),
+    ],
+)
+def test_a_fold_is_given_for_a_split_and_not_for_every_clip(model, cremad, capsys, options, message):
+    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, *options) == 1
+    assert_error(capsys, message)
+
+
 # ---- Where the record lies ----
 
 
@@ -216,7 +323,8 @@ def test_the_protocol_of_the_run_is_the_default(asked, trained, expected, line):
 
 
 def test_both_commands_take_the_protocol_of_the_run(model, dfew, tmp_path, capsys, monkeypatch):
-    record(model, temporal_sampling="segments", sampling_stride=1, num_views=2)
+    cut = {"dfew": DFEWConfig(name="fold1", data_dir=str(dfew)).cut_digests()}
+    record(model, temporal_sampling="segments", sampling_stride=1, num_views=2, cut_splits=cut)
     options = ("--dataset", "dfew", "--data-dir", dfew, "--fold", 1)
     assert run("evaluate", model, *options, "--resamples", 5, "--output", tmp_path / "out") == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -288,9 +396,9 @@ def test_no_split_is_cut_where_it_is_not_measured(model, tmp_path, capsys):
     assert "7 of 14 clips (test split)" in capsys.readouterr().out
 
 
-def test_all_clips_are_of_a_folder_alone(model, dfew, capsys):
-    assert run("evaluate", model, "--dataset", "dfew", "--data-dir", dfew, "--fold", 1, "--split", "all") == 1
-    assert_error(capsys, "`--split all` is for a folder of videos")
+def test_all_clips_are_of_real_data_alone(model, capsys):
+    assert run("evaluate", model, "--dataset", "synthetic", "--split", "all") == 1
+    assert_error(capsys, "`--split all` is for real clips.*num_test")
 
 
 # ---- Bad input ----

@@ -47,6 +47,7 @@ FIELDS = {
     "sampling_stride": 1,
     "num_views": 1,
     "dataset_overrides": {"seed": 3},
+    "cut_splits": {"dfew": {"validation": "0123456789abcdef"}},
     "split": "test",
     "calibration_temperature": 1.5,
     **SCORES,

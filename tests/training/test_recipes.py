@@ -224,9 +224,16 @@ def test_the_open_recipe_runs_with_its_own_preset_and_its_model_is_evaluated_on_
         fold = () if name == "fer2013" else ("--fold", 1)
         evaluate = ("evaluate", run, "--dataset", name, "--data-dir", open_data / folder, *fold)
         assert main([*map(str, evaluate), "--output", str(tmp_path / name)]) == 0
+        if name != "fer2013":  # cut from the training clips, and recorded
+            assert main([*map(str, evaluate), "--split", "validation", "--resamples", "5"]) == 0
         trained, again = read_metrics(run / name), read_metrics(tmp_path / name)
         assert again["num_clips"] == trained["num_clips"]
         assert again["war"] == pytest.approx(trained["war"]), name
+    cut_splits = read_metrics(run)["cut_splits"]
+    assert {name: list(splits) for name, splits in cut_splits.items()} == {
+        "ravdess": ["validation"], "cremad": ["validation"], "fer2013": [],
+    }  # fmt: skip
+    assert read_metrics(run / "cremad")["cut_splits"] == {"cremad": cut_splits["cremad"]}
 
 
 @pytest.mark.parametrize(("name", "folder"), [("ravdess", "RAVDESS"), ("cremad", "CREMA-D")])
@@ -358,7 +365,7 @@ def test_a_recipe_may_write_numbers_and_repeat_parts_as_yaml_does(tmp_path):
     [
         ({"dataset": "imagenet"}, "`dataset` is 'imagenet'; choose one of synthetic, dfew"),
         ({"dataset": "dfew", "fold": 1}, "`data_dir` is missing"),
-        ({"dataset": "dfew", "data_dir": "."}, "`fold` is None; dfew has folds 1 to 5"),
+        ({"dataset": "dfew", "data_dir": "."}, "`fold` is missing; dfew has folds 1 to 5"),
         ({"dataset": "mafw", "data_dir": ".", "fold": 6}, "`fold` is 6; mafw has folds 1 to 5"),
         ({"dataset": "ferv39k", "data_dir": ".", "fold": 1}, "`fold` is 1; ferv39k has a single split"),
         ({"dataset": "synthetic", "peer_protocol": True}, "`peer_protocol` has no meaning"),

@@ -87,6 +87,7 @@ class ExpressionConfig(datasets.BuilderConfig):
         if self.clips_dir is not None:
             self.clips_dir = existing_folder(self.clips_dir, "clips_dir")
         self._listing: Listing | None = None
+        self._cut: set[str] = set()
 
     @property
     def fold(self) -> int | None:
@@ -118,10 +119,16 @@ class ExpressionConfig(datasets.BuilderConfig):
     ) -> list[ListedClip]:
         """The clips with a split cut from the training clips, see [`cut_split`]. Its errors name the file that lists
         the clips, or the folder."""
+        self._cut.add(split)
         try:
             return cut_split(clips, split, fraction, self.seed, has_groups)
         except ValueError as error:
             raise ValueError(f"{listed_in or self.data_dir}: {error}") from error
+
+    def cut_digests(self) -> dict[str, str]:
+        """By split that is cut from the training clips, and not given by the data: see [`Listing.split_digest`]."""
+        listing = self.listing
+        return {split: listing.split_digest(split) for split in sorted(self._cut)}
 
     def read_listing(self) -> Listing:
         """Reads the annotation files and finds the clips."""

@@ -84,6 +84,11 @@ class Listing:
             )
         return state.hexdigest()[:16]
 
+    def split_digest(self, split: str) -> str:
+        """Hash of the names of the clips of a split, in any order."""
+        names = sorted(clip.clip_id for clip in self.clips if clip.split == split)
+        return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
+
 
 def _changed(path: str) -> int | None:
     try:
