@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tqdm import tqdm
@@ -208,8 +209,10 @@ def crop_folder(
         settings: the settings of the crops.
         workers: number of processes; by default one per core.
         single_images: whether images are independent pictures and not the frames of a clip.
-        only: pattern, as in a shell, that the name of a clip must fit, such as `"*.flv"`.
-        overwrite: whether to crop all clips again.
+        only: pattern, as in a shell, that the name of a clip (a file or a frame folder) must fit to be cropped, such
+            as `"*.flv"`; upper and lower case differ. It changes no output's name, and the crops of all other clips
+            stay.
+        overwrite: whether to crop these clips again.
         progress: whether to show a progress bar on stderr.
 
     Returns:
@@ -220,7 +223,7 @@ def crop_folder(
         ImportError: if the extra `face` is not installed.
         NotADirectoryError: if `source` is no folder.
         ValueError: if `source` holds no such clip, `target` is or contains `source`, or an earlier run filled `target`
-            with other settings.
+            with other settings and not all its clips are cropped again.
         FolderInUseError: if another run works in `target`.
     """
     yunet_weights()  # refuses before any file is read
@@ -229,16 +232,22 @@ def crop_folder(
         raise NotADirectoryError(f"{source}: is no folder; pass the folder that holds the videos.")
     if source.resolve().is_relative_to(target.resolve()):
         raise ValueError(f"{target}: the output folder must not be or hold the input folder {source}.")
-    inventory = find_clips(source, target, settings.format, single_images, only)
-    if not inventory.clips and not inventory.unreadable:
+    inventory = find_clips(source, target, settings.format, single_images)
+    if not _chosen(inventory.clips, only) and not inventory.unreadable:
         named = "" if only == "*" else f" whose name fits {only!r}"
         raise ValueError(f"{source}: holds no video and no image{named}.")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return Summary(inventory, stopped=f"{target}: cannot be written ({error.strerror})")
+        chosen = replace(inventory, clips=_chosen(inventory.clips, only))
+        return Summary(chosen, stopped=f"{target}: cannot be written ({error.strerror})")
     with folder_lock(target, "hdf data faces"):
-        return _crop_locked(inventory, source, target, settings, workers or usable_cores(), overwrite, progress)
+        return _crop_locked(inventory, source, target, settings, workers or usable_cores(), only, overwrite, progress)
+
+
+def _chosen(clips: list[Clip], only: str) -> list[Clip]:
+    """The clips whose name fits the pattern."""
+    return [clip for clip in clips if fnmatchcase(clip.path.name, only)]
 
 
 def _crop_locked(
@@ -247,28 +256,31 @@ def _crop_locked(
     target: Path,
     settings: CropSettings,
     workers: int,
+    only: str,
     overwrite: bool,
     progress: bool,
 ) -> Summary:
     journal = Journal(target)
     other = journal.other_settings(settings)
-    if other is not None and not overwrite:
+    if other is not None and (not overwrite or only != "*"):
         changed = [f"{key}={value}" for key, value in other.items() if getattr(settings, key) != value]
+        whole = "--overwrite" if only == "*" else "--overwrite without --only"
         raise ValueError(
-            f"{target}: holds crops made with {', '.join(changed)}; give the same, another folder, or --overwrite."
+            f"{target}: holds crops made with {', '.join(changed)}; give the same, another folder, or {whole}."
         )
 
     found = [(clip.path, clip.kind) for clip in inventory.clips]
     names = {clip.name for clip in inventory.clips}
     # With `overwrite`, crops of clips that no longer exist do not block a place.
     taken = {name: outputs for name, outputs in journal.outputs().items() if name in names or not overwrite}
-    clips = place_clips(found, source, target, settings.format, settings.all_faces, taken)
-    summary = Summary(inventory)
+    placed = place_clips(found, source, target, settings.format, settings.all_faces, taken)
+    clips = _chosen(placed, only)
+    summary = Summary(replace(inventory, clips=clips))
     waiting = [clip for clip in clips if overwrite or not journal.is_done(clip)]
     summary.already_done = len(clips) - len(waiting)
     try:
         if overwrite:
-            _drop_in_the_way(journal, clips, settings.all_faces)
+            _drop_in_the_way(journal, clips, names, settings.all_faces)
         _run(waiting, journal, settings, workers, progress, len(clips))
     except OutputError as error:
         summary.stopped = str(error)
@@ -281,14 +293,13 @@ def _crop_locked(
     return summary
 
 
-def _drop_in_the_way(journal: Journal, clips: list[Clip], all_faces: bool) -> None:
-    """Remove crops of clips that no longer exist if they block the place of a clip. Raises `OutputError`."""
+def _drop_in_the_way(journal: Journal, clips: list[Clip], present: set[str], all_faces: bool) -> None:
+    """Remove crops of clips that are not `present` if they block the place of a clip. Raises `OutputError`."""
     places = Places(all_faces)
     for clip in clips:
         places.add(clip.name, clip.output(0 if all_faces else None))
-    names = {clip.name for clip in clips}
     for name, outputs in journal.outputs().items():
-        if name not in names and any(places.in_the_way(name, journal.folder / output) for output in outputs):
+        if name not in present and any(places.in_the_way(name, journal.folder / output) for output in outputs):
             journal.drop(name)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,7 @@ class Inventory:
     mixed: list[str]
 
 
-def find_clips(
-    source: Path, target: Path, output_format: str = "same", single_images: bool = False, only: str = "*"
-) -> Inventory:
+def find_clips(source: Path, target: Path, output_format: str = "same", single_images: bool = False) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
     Video files and animated pictures are clips. A folder below `source` with two or more images, and no other clip in
@@ -52,8 +49,6 @@ def find_clips(
         target: the output folder.
         output_format: see [`CropSettings`].
         single_images: whether images are independent pictures and not frames.
-        only: pattern, as in a shell, that the name of a clip (a file or a frame folder) must fit; upper and lower case
-            differ.
     """
     unreadable: dict[str, str] = {}
 
@@ -63,7 +58,6 @@ def find_clips(
 
     listed = [(Path(folder), files) for folder, files in walk_files(source, note, leave_out=[target])]
     found, mixed = _sort_out(listed, source, single_images)
-    found = [(path, kind) for path, kind in found if fnmatchcase(path.name, only)]
     clips = place_clips(found, source, target, output_format)
     return Inventory(clips, unreadable, sum(len(files.others) for _, files in listed), mixed)
 

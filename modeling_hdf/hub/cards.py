@@ -12,7 +12,7 @@ from ..data.arguments import PUBLISHED_DATASETS
 from ..evaluation.liveness import spread_text
 from ..evaluation.privacy import is_hub_id
 from ..evaluation.results import Results
-from .markdown import code_block, code_span, plain_text
+from .markdown import code_block, plain_text
 from .origin import Origin
 
 # `license_name` of weights that no licence of the Hub fits: a section of the card gives their terms.
@@ -113,7 +113,7 @@ def _fill(
     has_license: bool = False,
 ) -> ModelCard:
     """Fills the template; ignores the results of a model that was not evaluated."""
-    origin, titled = Origin.of(results), (results.dataset or "").split(",")
+    origin = Origin.of(results)
     backbone = BACKBONES[config.backbone_config.model_type].title
     is_evaluated = state != "not evaluated"
     fields = {name: getattr(results, name) for name in _FIELDS} if is_evaluated else {}
@@ -132,12 +132,10 @@ def _fill(
             classes=", ".join(map(plain_text, config.id2label.values())),
             plain_text=plain_text,
             spread_text=spread_text,
-            code_span=code_span,
             code_block=code_block,
             num_frames=config.num_frames,
             size="x".join(map(str, as_pair(config.image_size))),
             titles=[PUBLISHED_DATASETS[name][0] for name in origin.published],
-            measured_titles=[PUBLISHED_DATASETS[name][0] for name in titled if name in PUBLISHED_DATASETS],
             notices=[PUBLISHED_DATASETS[name][1].notice for name in origin.published],
             origin=origin,
             is_free=_is_free(origin, has_license),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..data.arguments import PUBLISHED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, SHIPPED_PREFIX
 from ..evaluation.results import Results
+from .markdown import code_span
 
 _RENDERED = "synthetic"
 
@@ -14,7 +15,7 @@ class Start:
     """A checkpoint that a training started from.
 
     Attributes:
-        kind: `"shipped"` with this package, `"local"` (a folder of the publisher's) or `"hub"`.
+        kind: `"shipped"` with this package, `"local"` (a folder of whoever trained) or `"hub"`.
         name: its name, without the prefix of its kind.
     """
 
@@ -75,19 +76,32 @@ class Origin:
         return all(start is None or start.kind == "shipped" for start in self.starts)
 
     @property
+    def num_own(self) -> int:
+        """Number of trainings that the publisher ran: others trained the checkpoints that they published."""
+        kinds = [None if start is None else start.kind for start in self.starts]
+        return kinds.index("hub") + 1 if "hub" in kinds else len(kinds)
+
+    @property
     def is_partly_own(self) -> bool:
         """Whether videos of the publisher's own are among the datasets."""
-        return bool(set(self.names) - set(self.published) - {_RENDERED})
+        own = {name for names in self.datasets[: self.num_own] for name in names}
+        return bool(own - set(self.published) - {_RENDERED})
+
+    def start(self, training: int) -> str:
+        """The checkpoint that a training started from, in words; its name is code in Markdown."""
+        start = self.starts[training]
+        name = code_span(start.name)
+        if start.kind == "local":
+            return f"a checkpoint of {self._whose(training)}, {name}"
+        return f"{name}, which ships with `hdf-dfer`" if start.kind == "shipped" else name
 
     def clips(self, training: int) -> list[str]:
         """What the datasets of a training hold, in words."""
-        return [_clips(name) for name in self.datasets[training]]
+        words = {name: PUBLISHED_DATASETS[name][0] for name in self.published} | {_RENDERED: "rendered faces"}
+        return [words.get(name, f"videos of {self._whose(training)}") for name in self.datasets[training]]
 
-
-def _clips(name: str) -> str:
-    if name in PUBLISHED_DATASETS:
-        return PUBLISHED_DATASETS[name][0]
-    return "rendered faces" if name == _RENDERED else "videos of the publisher's own"
+    def _whose(self, training: int) -> str:
+        return "the publisher's own" if training < self.num_own else "its publisher"
 
 
 __all__ = ["Origin", "Start"]

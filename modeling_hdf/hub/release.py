@@ -31,7 +31,7 @@ PICTURES = ("confusion_matrix.png", "training_curves.png")
 _DAMAGED = "Save the model again."
 # Files of an earlier push that this push must delete or replace.
 REPLACES = "|".join(
-    [r"model\.safetensors(\.index\.json)?", SHARD, *map(re.escape, (METRICS, *PICTURES, BENCHMARK_RESULTS))]
+    [r"model\.safetensors(\.index\.json)?", SHARD, *map(re.escape, (METRICS, *PICTURES, BENCHMARK_RESULTS, LICENSE))]
 )
 
 

@@ -168,3 +168,34 @@ def test_frames_that_were_deleted_from_the_output_are_made_again(source, tmp_pat
     hdf(source, out)
     (out / "deep" / "frames" / "5.png").unlink()
     assert hdf(source, out) == 0 and (out / "deep" / "frames" / "5.png").exists()
+
+
+@pytest.fixture
+def alike(tmp_path, clip) -> Path:
+    """A folder with two videos whose names differ in the suffix alone."""
+    folder = tmp_path / "alike"
+    folder.mkdir()
+    for name in ("a.mkv", "a.mov"):
+        write_video(folder / name, list(clip[:4]), rate=FPS)
+    return folder
+
+
+def test_a_pattern_leaves_the_crops_of_other_clips_and_the_names_alone(alike, tmp_path, capsys):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert hdf(alike, out, "--only", "*.mkv") == 0
+    assert "1 clips: 1 cropped" in capsys.readouterr().out
+    first = (out / "a.mkv.mp4").read_bytes()
+    assert hdf(alike, out, "--only", "*.mov", "--overwrite") == 0
+    assert (out / "a.mkv.mp4").read_bytes() == first and list(journal(out)) == ["a.mkv", "a.mov"]
+    hdf(alike, whole)
+    assert set(tree(whole)) == set(tree(out)) == {"a.mkv.mp4", "a.mov.mp4", "faces.jsonl"}
+
+
+def test_a_pattern_with_other_settings_is_refused_because_the_other_crops_would_stay(alike, tmp_path, capsys):
+    out = tmp_path / "out"
+    hdf(alike, out)
+    before = tree(out)
+    assert hdf(alike, out, "--margin", "0.3", "--only", "*.mov", "--overwrite") == 1
+    assert "margin=0.1; give the same, another folder, or --overwrite without --only" in capsys.readouterr().err
+    assert tree(out) == before
+    assert hdf(alike, out, "--only", "*.mov", "--overwrite") == 0

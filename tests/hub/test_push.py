@@ -86,12 +86,14 @@ def test_private_files_never_go_to_a_public_repository(online, folder, capsys):
 
 
 def test_files_of_an_earlier_push_do_not_stay_beside_new_ones(online, folder):
+    (folder / "LICENSE.md").write_text("For research alone.")
     assert push(folder) == 0
+    assert "LICENSE.md" in online.files("org/hdf-dfew")
     HfApi().upload_file(repo_id="org/hdf-dfew", path_or_fileobj=b"mine", path_in_repo="docs/notes.txt")
     model = HDFForVideoClassification.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="20KB")
-    for name in ("metrics.json", "confusion_matrix.png", "training_curves.png"):
+    for name in ("metrics.json", "confusion_matrix.png", "training_curves.png", "LICENSE.md"):
         (folder / name).unlink()
     assert push(folder) == 0
     pushed = set(online.files("org/hdf-dfew"))
