@@ -338,7 +338,7 @@ def _add_push(commands: argparse._SubParsersAction, common: list) -> None:
         type=repository_name,
         metavar="OWNER/DATASET",
         help="also publish WAR and UAR for the leaderboard of this benchmark of the Hub, whose clips metrics.json "
-        "measured; its tasks are `war` and `uar`",
+        "measured; its tasks are `war` and `uar`. A later push without the option removes the result",
     )
     add_push_options(parser)
     parser.add_argument("--message", default="Publish the model", help="commit message")

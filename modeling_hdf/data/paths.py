@@ -18,6 +18,7 @@ from typing import BinaryIO
 from .files import parse_json
 
 _PNG, _PARQUET = b"\x89PNG\r\n\x1a\n", b"PAR1"
+TEXT_SUFFIXES = (".csv", ".md", ".py", ".txt", ".yaml")
 _LONGEST_HEADER = 100_000_000  # bytes of the header of a safetensors file, the limit of the library
 
 
@@ -164,7 +165,15 @@ _CHECKS: dict[str, Callable[[str, BinaryIO], object]] = {
     ".parquet": _check_parquet,
     ".png": _check_png,
     ".safetensors": safetensors_header,
-    **dict.fromkeys((".csv", ".md", ".py", ".txt", ".yaml"), _check_text),
+    **dict.fromkeys(TEXT_SUFFIXES, _check_text),
 }
 
-__all__ = ["check_clip", "check_content", "checked_file", "path_inside", "regular_file", "safetensors_header"]
+__all__ = [
+    "TEXT_SUFFIXES",
+    "check_clip",
+    "check_content",
+    "checked_file",
+    "path_inside",
+    "regular_file",
+    "safetensors_header",
+]

@@ -15,8 +15,8 @@ def benchmark_results(results: Results, benchmark: str, repo_id: str, revision: 
     """
     WAR and UAR in the format of https://huggingface.co/docs/hub/eval-results.
 
-    Each entry names the benchmark and its task, `"war"` or `"uar"`. It holds the metric as a share, 0 to 1, data and
-    split in words, and a link to the `metrics.json` that it comes from.
+    Each entry names the benchmark and its task, `"war"` or `"uar"`. It holds the metric as a share, 0 to 1, data,
+    split and the clips that count in no figure in words, and a link to the `metrics.json` that it comes from.
 
     Args:
         results ([`Results`]): results of the model on the clips of the benchmark.
@@ -30,6 +30,7 @@ def benchmark_results(results: Results, benchmark: str, repo_id: str, revision: 
     check_repository(benchmark)
     check_repository(repo_id)
     results.require((*_TASKS, "dataset", "fold", "split", "num_views", "peer_protocol", "temporal_sampling"))
+    notes = "; ".join([results.title, results.frames, *_left_out(results)])
     entries = [
         EvalResultEntry(
             dataset_id=benchmark,
@@ -37,11 +38,26 @@ def benchmark_results(results: Results, benchmark: str, repo_id: str, revision: 
             value=round(getattr(results, task), 4),
             source_url=hf_hub_url(repo_id, METRICS, revision=revision),
             source_name=METRICS,
-            notes=f"{results.title}; {results.frames}",
+            notes=notes,
         )
         for task in _TASKS
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True).encode("utf-8")
+
+
+def _left_out(results: Results) -> list[str]:
+    """Which clips of the split count in no figure, in words."""
+    told = []
+    if results.unreadable:
+        told.append(f"without {_clips(len(results.unreadable))} that could not be read")
+    left_out = (results.across_datasets or {}).get("left_out", {})
+    if left_out:
+        told.append(f"without {_clips(sum(left_out.values()))} of classes that the model lacks: {', '.join(left_out)}")
+    return told
+
+
+def _clips(number: int) -> str:
+    return f"{number} clip{'s' if number != 1 else ''}"
 
 
 __all__ = ["BENCHMARK_RESULTS", "benchmark_results"]

@@ -11,14 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ..data.paths import check_content, regular_file, safetensors_header
+from ..data.paths import TEXT_SUFFIXES, check_content, regular_file, safetensors_header
 from ..evaluation.privacy import Find, find_local_path, find_secret, find_secret_of_command
 
 # Files to push: maps the path in the repository to the file on disk or to the content itself.
 Files = Mapping[str, Path | bytes]
 
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
-_TEXTS = (".csv", ".md", ".py", ".txt", ".yaml")
 # Class names may hold a slash without being a path.
 _CLASS_NAMES = ("id2label", "label2id")
 
@@ -80,7 +79,7 @@ def refuse_private(name: str, content: Path | bytes) -> None:
 
 def refuse_secret(name: str, text: str | bytes) -> None:
     """Raises a `ValueError` if a text, or the bytes of a file, hold a secret; the message gives `name`."""
-    _refuse(name, find_secret(text), has_lines=isinstance(text, str) or name.endswith(_TEXTS))
+    _refuse(name, find_secret(text), has_lines=isinstance(text, str) or name.endswith(TEXT_SUFFIXES))
 
 
 def _refuse(name: str, found: Find | None, has_lines: bool = True) -> None:

@@ -69,6 +69,7 @@ def test_the_answer_of_the_web_page_is_timed_per_second_of_video(capsys):
 @pytest.mark.usefixtures("threads")
 def test_the_ways_to_run_a_model_are_compared(monkeypatch, capsys):
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
     monkeypatch.setattr(torch, "compile", lambda model: model)  # takes a minute, and is PyTorch's own
     exported.main(["--model", "hdf-tiny-synthetic", "--batch-size", "1", "--rounds", "2"])
     lines = capsys.readouterr().out.splitlines()

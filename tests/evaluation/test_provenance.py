@@ -240,7 +240,7 @@ def test_every_clip_is_refused_to_a_model_that_was_trained_on_the_dataset(model,
     ("options", "message"),
     [
         (("--split", "all", "--fold", 1), "all folds: leave --fold out"),
-        ((), "cremad has folds: give the --fold to measure, or `--split all`"),
+        ((), "`fold` is missing; cremad has folds 1 to 5: give one"),
     ],
 )
 def test_a_fold_is_given_for_a_split_and_not_for_every_clip(model, cremad, capsys, options, message):

@@ -41,6 +41,17 @@ def test_a_model_that_was_selected_on_the_measured_clips_says_so(folder, tmp_pat
     assert all("PEER PROTOCOL" in entry.notes for entry in entries.values())
 
 
+def test_clips_that_count_in_no_figure_are_told(folder, tmp_path):
+    lost = [{"clip_id": "5", "message": "5.mp4: is damaged."}]
+    across = {"shared": ["anger"], "only_in_model": [], "left_out": {"calm": 3, "contempt": 2}}
+    metrics = json.loads((folder / "metrics.json").read_text()) | {"unreadable": lost, "across_datasets": across}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert push(folder, "--benchmark", "org/faces", "--dry-run", tmp_path / "dry") == 0
+    told = "; without 1 clip that could not be read; without 5 clips of classes that the model lacks: calm, contempt"
+    entries = entries_of((tmp_path / "dry" / FILE).read_bytes())
+    assert all(entry.notes.endswith(told) for entry in entries.values())
+
+
 def test_results_of_earlier_weights_do_not_stay_and_those_of_others_do(online, folder):
     assert push(folder) == 0
     assert FILE not in online.files("org/hdf-dfew")

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from tiny_models import move_dam_weights, tiny_config
@@ -18,6 +16,9 @@ from modeling_hdf.configuration import configuration_path
 from modeling_hdf.inference import export, load_classifier, predict_video
 from modeling_hdf.inference.export import check_agreement, export_model, quantize_int8, rendered_clips
 from modeling_hdf.training.recipes import build_processor
+
+pytest.importorskip("onnxscript")  # of the extra `export` alone
+onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
 
 FACE = str(Path(__file__).parents[2] / "examples" / "face.mp4")
 
