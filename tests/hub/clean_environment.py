@@ -30,7 +30,8 @@ def wanted_packages(versions: str) -> list[str]:
     """Requirements of the environment that loads: `"lowest"`, `"newest"` or `"same"`."""
     if versions == "same":
         return [f"{name}=={version(name)}" for name in PACKAGES]
-    bounds = {(bound := Requirement(line)).name: bound.specifier for line in requires("hdf-dfer")}
+    needed = [bound for bound in map(Requirement, requires("hdf-dfer")) if bound.marker is None]  # of no extra
+    bounds = {bound.name: bound.specifier for bound in needed}
     if versions == "newest":
         return [f"{name}{bounds[name]}" for name in PACKAGES]
     lowest = {name: next(part.version for part in bounds[name] if part.operator == ">=") for name in PACKAGES}
