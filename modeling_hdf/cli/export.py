@@ -9,6 +9,7 @@ import torch
 from ..evaluation.metrics import classification_scores
 from ..evaluation.predictions import class_names, class_numbers, class_probabilities, measured_clips
 from ..evaluation.provenance import recorded_training
+from ..evaluation.results import METRICS, Results, read_results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..inference.classifier import load_classifier
 from ..inference.export import FILES, INT8, TOLERANCE, export_model, quantize_int8
@@ -23,14 +24,27 @@ def run(arguments: argparse.Namespace) -> Outcome:
     if arguments.dataset is not None and not arguments.int8:
         raise ValueError("--dataset serves to measure --int8: give both or none.")
     model, processor = load_classifier(arguments.model)
-    rows = _split(arguments) if arguments.int8 else None  # before the work, not after it
+    record = _record(arguments)  # before the work, not after it
+    rows = _split(arguments) if arguments.int8 else None
     difference = export_model(model, processor, arguments.out, arguments.to)
+    if record != Results():
+        record.write(arguments.out)
     path = Path(arguments.out) / FILES[arguments.to]
     print(f"wrote {path}; its logits differ from the model's by at most {difference:.1g} ({TOLERANCE:g} are allowed)")
     result = {"file": str(path), "largest_difference": difference}
     if rows is not None:
         result["int8"] = _quantized(arguments, model, processor, rows)
     return Outcome(result)
+
+
+def _record(arguments: argparse.Namespace) -> Results:
+    """The record of the training, which keeps training clips out of what is measured; it lies beside the exported
+    file too. Refuses a folder that holds another."""
+    record = recorded_training(arguments.model, "")  # of all datasets
+    path = Path(arguments.out) / METRICS
+    if path.exists() and read_results(arguments.out) != record:
+        raise FileExistsError(f"{path} is not the record of {arguments.model}: give another folder.")
+    return record
 
 
 def _split(arguments: argparse.Namespace) -> tuple:

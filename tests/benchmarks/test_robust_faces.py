@@ -2,9 +2,13 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -69,20 +73,35 @@ def save_model(folder: Path, stills: np.ndarray) -> None:
     processor.save_pretrained(folder)
 
 
-def test_every_change_is_measured_through_the_processor_and_the_model(robust, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def measured(robust, tmp_path_factory) -> SimpleNamespace:
+    """The record `found` of a run with `arguments` on a model, the stills and their labels, and what it printed."""
+    folder = tmp_path_factory.mktemp("measured")
     faces = [ClipFactors(label="neutral", identity=index, duration=0.2, fps=10) for index in range(9)]
     rendered = [render_clip(face, 48)[-1].mean(-1).astype(np.uint8) for face in faces]
     stills = np.stack([*rendered, *(np.full((48, 48), level, np.uint8) for level in (50, 90, 130))])
-    saved = tmp_path / "model"
-    save_model(saved, stills)
+    save_model(folder / "model", stills)
     labels = np.arange(12) % 7
     data = {"validation_stills": torch.from_numpy(stills), "validation_stills.labels": torch.from_numpy(labels)}
-    save_file(data, tmp_path / "data.safetensors")
+    save_file(data, folder / "data.safetensors")
     clips = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
-    arguments = [str(tmp_path / "data.safetensors"), "--model", str(saved), "--output", str(tmp_path / "out")]
-    robust.main(arguments, clips)
-    found = json.loads((tmp_path / "out" / "robust.json").read_text())
+    arguments = [str(folder / "data.safetensors"), "--model", str(folder / "model")]
+    printed = StringIO()
+    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        robust.main([*arguments, "--output", str(folder)], clips)
+    found = json.loads((folder / "robust.json").read_text())
+    return SimpleNamespace(
+        arguments=arguments,
+        found=found,
+        stills=stills,
+        right=rights(folder / "model", labels),
+        text=printed.getvalue(),
+    )
 
+
+def rights(saved: Path, labels: np.ndarray):
+    """A function that gives the share of right answers to pictures, each shown as a clip."""
     model = HDFForVideoClassification.from_pretrained(saved).eval()
     processor = HDFVideoProcessor.from_pretrained(saved)
 
@@ -96,6 +115,11 @@ def test_every_change_is_measured_through_the_processor_and_the_model(robust, tm
         assert num_frames == 1 or len(set(answers)) > 2
         return float(np.mean(np.array(answers) == labels))
 
+    return right
+
+
+def test_every_change_is_measured_through_the_processor_and_the_model(measured):
+    found, right, stills = measured.found, measured.right, measured.stills
     assert found["stills"]["as one single frame"]["war"]["value"] == pytest.approx(right(stills, 1))
     as_they_are, mirrored = right(stills), right(stills[:, :, ::-1])
     assert found["stills"]["as they are"]["war"]["value"] == pytest.approx(as_they_are)
@@ -107,25 +131,30 @@ def test_every_change_is_measured_through_the_processor_and_the_model(robust, tm
     assert {name: each["num_clips"] for name, each in found["rendered"].items()} == dict.fromkeys(
         ("shown", "shuffled", "first"), 7
     )
-    text = capsys.readouterr().out
-    assert "3 of 12 stills have no found face. Largest loss: " in text
+    assert "3 of 12 stills have no found face. Largest loss: " in measured.text
 
-    # Some changes of the stills alone: what the record has of the same weights stays.
-    file = tmp_path / "out" / "robust.json"
-    marked = found | {"searched": 99}
+
+def test_some_changes_alone_keep_what_the_record_has_of_the_same_weights(robust, measured, tmp_path, capsys):
+    file, found, stills = tmp_path / "robust.json", measured.found, measured.stills
+    arguments = [*measured.arguments, "--output", str(tmp_path)]
+    marked = json.loads(json.dumps(found | {"searched": 99}))
     marked["stills"]["mirrored"]["num_clips"] = 98
     file.write_text(json.dumps(marked | {"stills": {k: v for k, v in marked["stills"].items() if k != "24 pixels"}}))
     robust.main([*arguments, "--changes", "24 pixels"])
     again = json.loads(file.read_text())
     small = stills.reshape(12, 24, 2, 24, 2).mean((2, 4))
-    assert again["stills"]["24 pixels"]["war"]["value"] == pytest.approx(right(np.rint(small).astype(np.uint8)))
+    assert again["stills"]["24 pixels"]["war"]["value"] == pytest.approx(
+        measured.right(np.rint(small).astype(np.uint8))
+    )
     assert list(again["stills"]) == list(found["stills"]) and again["stills"]["mirrored"]["num_clips"] == 98
     assert again["searched"] == 99 and again["rendered"] == found["rendered"]
-    robust.main(["--table", "--output", str(tmp_path / "out")])
+    robust.main(["--table", "--output", str(tmp_path)])
     assert "\n| mirrored | 98 | " in capsys.readouterr().out
 
-    # Of other weights nothing stays.
-    file.write_text(json.dumps(again | {"weights_sha256": {"model.safetensors": "other"}}))
-    robust.main([*arguments, "--changes", "400 pixels"])
+
+def test_of_other_weights_the_record_keeps_nothing(robust, measured, tmp_path):
+    file = tmp_path / "robust.json"
+    file.write_text(json.dumps(measured.found | {"weights_sha256": {"model.safetensors": "other"}}))
+    robust.main([*measured.arguments, "--output", str(tmp_path), "--changes", "400 pixels"])
     other = json.loads(file.read_text())
     assert list(other["stills"]) == ["as they are", "400 pixels"] and "rendered" not in other

@@ -13,6 +13,7 @@ from tiny_models import move_dam_weights, tiny_config
 from modeling_hdf import TINY_SYNTHETIC, HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.hub.gate import check_files
 from modeling_hdf.inference import export, load_classifier, predict_video
 from modeling_hdf.inference.export import check_agreement, export_model, quantize_int8, rendered_clips
 from modeling_hdf.training.recipes import build_processor
@@ -169,6 +170,26 @@ def test_the_command_prints_the_loss_of_int8(tmp_path, capsys):
     assert result["int8"]["uar"] == pytest.approx(measured["uar"]) and result["int8"]["clips"] == 21
     loss = 100 * (result["int8"]["uar_of_the_model"] - result["int8"]["uar"])
     assert f"a loss of {loss:.1f} points on 21 clips" in captured.err
+
+
+def test_the_record_of_the_training_travels_and_training_clips_are_refused(tiny, tmp_path, capsys):
+    saved, out = tmp_path / "saved", tmp_path / "out"
+    for part in tiny:
+        part.save_pretrained(saved)
+    run = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
+    shipped = json.loads(Path(TINY_SYNTHETIC, "metrics.json").read_text())
+    (saved / "metrics.json").write_text(json.dumps(shipped | run))
+    assert main(["export", str(saved), str(out)]) == 0
+    check_files({"metrics.json": out / "metrics.json"})  # no path of this machine
+    capsys.readouterr()
+    evaluate = ["evaluate", str(out / "model.onnx"), "--dataset", "dfew", "--data-dir", str(tmp_path), "--fold", "2"]
+    assert main(evaluate) == 1
+    assert "fold 1" in capsys.readouterr().err
+
+    (saved / "metrics.json").write_text(json.dumps(shipped | run | {"fold": 3}))
+    assert main(["export", str(saved), str(out), "--to", "torch"]) == 1
+    assert "metrics.json is not the record of" in capsys.readouterr().err
+    assert not (out / "model.pt2").exists() and json.loads((out / "metrics.json").read_text())["fold"] == 1
 
 
 @pytest.mark.parametrize(

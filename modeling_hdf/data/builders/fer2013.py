@@ -12,7 +12,7 @@ import datasets
 
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles, Depth, inspect_clips
-from .folder_files import clips_of_tree
+from .folder_files import SPLIT_NAMES, clips_of_tree
 from .labels import resolve_labels, whole_number
 from .listing import SPLITS, ListedClip, Listing, PublishedCounts
 from .still_tables import read_stills, still_as_png
@@ -83,6 +83,7 @@ class FER2013Config(ExpressionConfig):
         return Listing(clips, self.label_names, [file] if file else [], notes)
 
     def _rows_of_folders(self) -> tuple[list[ListedClip], list[bytes], list[str]]:
+        self._require_split_folders()
         found, _ = clips_of_tree(self.data_dir)
         labels, _ = resolve_labels([clip.label for clip in found], [clip.place for clip in found], self.label_names)
         digests = []
@@ -94,6 +95,16 @@ class FER2013Config(ExpressionConfig):
             for clip, label in zip(found, labels, strict=True)
         ]
         return clips, digests, ["stills: folders by class"]
+
+    def _require_split_folders(self) -> None:
+        """Refuses a folder of something else before its class folders are read."""
+        roots = (self.data_dir, os.path.join(self.data_dir, os.path.basename(self.data_dir)))
+        names = {name.lower() for root in roots if os.path.isdir(root) for name in os.listdir(root)}
+        if not names & SPLIT_NAMES.keys():
+            raise ValueError(
+                f"{self.data_dir}: is no folder of FER2013: it holds neither {' nor '.join(_FILES)}, nor folders of "
+                "pictures such as train/<name>/ and test/<name>/."
+            )
 
     def _with_validation(self, clips: list[ListedClip], digests: list[bytes]) -> list[ListedClip]:
         """The stills with a validation split cut from train, with equal stills in one split. The cut is among one of

@@ -65,6 +65,13 @@ def test_folders_load_with_a_validation_split_cut_from_train(root):
             np.testing.assert_allclose(load_clip(row)[0, 2:20].mean(), index, atol=2)
 
 
+def test_a_folder_of_another_dataset_is_named_with_what_was_looked_for(root):
+    (root / "processedResults").mkdir(parents=True)
+    (root / "VideoFlash").mkdir()
+    with pytest.raises(ValueError, match=r"FER2013: is no folder of FER2013: .* fer2013.csv .* train/<name>/"):
+        FER2013Config(data_dir=str(root)).listing  # noqa: B018
+
+
 def copies(root: Path) -> FER2013Config:
     """Still 0 stands in test and train, still 7 in validation and train, still 14 twice in train."""
     stills = fer2013_stills()
