@@ -25,7 +25,8 @@ from modeling_hdf import SMALL_FACES, HDFForVideoClassification, HDFVideoProcess
 from modeling_hdf.evaluation import evaluate_predictions, gate_liveness
 from modeling_hdf.evaluation.environment import environment
 from modeling_hdf.evaluation.predictions import PREFIX
-from modeling_hdf.evaluation.results import Results, read_results, training_results
+from modeling_hdf.evaluation.results import Results, read_results
+from modeling_hdf.evaluation.trainings import training_results
 from modeling_hdf.hub.release import write_model_card
 from modeling_hdf.inference.classifier import load_classifier
 from modeling_hdf.reports.plots import plot_confusion_matrix, plot_training_curves

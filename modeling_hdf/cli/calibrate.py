@@ -9,8 +9,8 @@ import numpy as np
 from ..data.files import write_json
 from ..evaluation.calibration import calibration_scores, fit_temperature, write_temperature
 from ..evaluation.privacy import unreadable_entries
-from ..evaluation.provenance import recorded_training
 from ..evaluation.running import clip_outputs, evaluation_trainer
+from ..evaluation.trainings import recorded_training
 from ..evaluation.unreadable import unreadable_clips
 from ..inference.classifier import load_classifier
 from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments

@@ -13,10 +13,10 @@ from ..data.locks import folder_lock
 from ..evaluation.environment import environment
 from ..evaluation.liveness import liveness_on_rows
 from ..evaluation.predictions import known_of_clips, write_predictions
-from ..evaluation.provenance import recorded_training
 from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
+from ..evaluation.trainings import recorded_training, trainings_on
 from ..inference.classifier import load_classifier
 from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
@@ -46,7 +46,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     rows = builder.as_dataset(split=arguments.split)
     if arguments.split == "all" and has_folds(data.dataset):
         rows = rows.remove_columns("fold")  # the clips are of all folds
-    may_be_seen = arguments.split == "all" and trained.dataset == "folder"
+    may_be_seen = arguments.split == "all" and any("folder" in each["dataset"] for each in trained.known_trainings)
     print(_measured_line(data, builder, arguments.split, may_be_seen))
     check_factors(known_of_clips(rows), arguments.group_by or [])  # before the work, not after it
     with tempfile.TemporaryDirectory() as unused:
@@ -55,8 +55,8 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     scores = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
     described = data.described(arguments.overrides) | {"fold": arguments.fold}
     # Whether training selected the model on clips that this command measures.
-    is_selected = arguments.split in ("test", "all") and trained.dataset == data.dataset
-    described["peer_protocol"] = is_selected and bool(trained.peer_protocol)
+    is_selected = any(each.peer_protocol for each in trainings_on(trained, data.dataset))
+    described["peer_protocol"] = is_selected and arguments.split in ("test", "all")
     results = Results(
         model=arguments.model,
         **described,

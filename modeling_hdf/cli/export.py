@@ -8,9 +8,9 @@ import torch
 
 from ..evaluation.metrics import classification_scores
 from ..evaluation.predictions import class_names, class_numbers, class_probabilities, measured_clips
-from ..evaluation.provenance import recorded_training
 from ..evaluation.results import METRICS, Results, read_results
 from ..evaluation.running import evaluation_trainer, predict_rows
+from ..evaluation.trainings import recorded_training
 from ..inference.classifier import load_classifier
 from ..inference.export import FILES, INT8, TOLERANCE, export_model, quantize_int8
 from .measuring import chosen_data, prepared_builder, trainer_arguments

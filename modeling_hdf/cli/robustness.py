@@ -10,9 +10,10 @@ from ..data.files import whole_or_absent, write_json
 from ..data.locks import folder_lock
 from ..evaluation.environment import environment
 from ..evaluation.privacy import unreadable_entries
-from ..evaluation.provenance import PROTOCOL, recorded_training
+from ..evaluation.provenance import PROTOCOL
 from ..evaluation.results import evaluation_title
 from ..evaluation.robustness import FILE, KINDS, mean_corruption_error, measure_robustness, read_robustness
+from ..evaluation.trainings import recorded_training
 from ..inference.classifier import load_classifier
 from ..reports.plots import plot_robustness
 from .measuring import chosen_data, missing_code, prepared_builder

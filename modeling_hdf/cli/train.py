@@ -27,10 +27,13 @@ from transformers import AutoConfig, HfArgumentParser, set_seed
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.arguments import DataArguments
+from ..data.builders.base import ExpressionBuilder
 from ..data.files import whole_or_absent
 from ..data.mixtures import MixedClips
-from ..evaluation.provenance import trainings_from
+from ..evaluation.privacy import public_start
+from ..evaluation.provenance import check_same_cut, check_unseen
 from ..evaluation.results import Results
+from ..evaluation.trainings import trainings_from
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
@@ -47,7 +50,7 @@ from ..training.recipes import (
     recipe_parser,
     training_command,
 )
-from ..training.runs import output_dir_of, write_record
+from ..training.runs import earlier_record, output_dir_of, write_record
 from ..training.single_frames import prepare_for_single_frames
 from .measuring import missing_code
 from .outcome import Outcome
@@ -121,12 +124,31 @@ def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
-    # In the record, so that a run whose start was replaced meanwhile is not tested as one of the new start.
-    record["trainings"] = trainings_from(script.model_name_or_path or None, ",".join(data.names))
+    record["trainings"] = _trainings(script.model_name_or_path or None, data, training)
     with output_dir_of(training.output_dir, record, "hdf train"):
         trainer, parts = _trained(script, data, training, record)
         told = {"start": script.model_name_or_path or None, "command": command, "trainings": record["trainings"]}
         return _tested(script, data, trainer, parts, told)
+
+
+def _trainings(start: str | None, data: DataArguments, training: HDFTrainingArguments) -> list[dict]:
+    """The trainings that the weights come from. A run that goes on keeps those of its record: its start may be gone,
+    or out of reach, by now."""
+    recorded = earlier_record(training.output_dir).get("trainings")
+    if recorded and recorded[0] == {"base_model": public_start(start), "dataset": data.dataset}:
+        return recorded
+    return trainings_from(start, data.dataset)
+
+
+def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> None:
+    """Refuses to select or test on clips that the start was trained on."""
+    trained = Results(trainings=trainings)  # without the training that begins
+    for name, part in parts.items():
+        for split in ("test",) if part.data.peer_protocol else ("validation", "test"):
+            if name != "folder":  # the start may have seen another folder
+                check_unseen(start, trained, part.data, part.overrides, split)
+            if isinstance(part.builder, ExpressionBuilder):
+                check_same_cut(start, trained, part.builder.config, name, split)
 
 
 def _trained(
@@ -135,6 +157,7 @@ def _trained(
     """The trainer with the trained model, and the datasets by name."""
     set_seed(training.seed)
     parts = prepare(data, training)
+    _check_start(script.model_name_or_path or "", record["trainings"], parts)
     names = class_names(parts)
     model = build_model(script, names)
     start = checkpoint_path(script.model_name_or_path or "")

@@ -11,9 +11,10 @@ from ..data.files import whole_or_absent
 from ..evaluation.environment import environment
 from ..evaluation.liveness import liveness_on_rows
 from ..evaluation.predictions import pooled_predictions, predictions_table, write_predictions
-from ..evaluation.results import Results, training_results
+from ..evaluation.results import Results
 from ..evaluation.shared_classes import SharedClasses
 from ..evaluation.summary import evaluate_predictions
+from ..evaluation.trainings import training_results
 from ..evaluation.unreadable import unreadable_clips
 from ..evaluation.views import predict_views
 from ..hub.trainer import HDFTrainer

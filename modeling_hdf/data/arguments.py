@@ -116,6 +116,7 @@ class DataArguments:
     def __post_init__(self):
         if not isinstance(self.dataset, str):
             raise ValueError(f"`dataset` is {self.dataset!r}; it must be a text, the names of datasets with commas.")
+        self.dataset = ",".join(self.names)
         for name in self.names:
             if name not in BUILDERS:
                 raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..data.files import read_json, write_json
 from . import schema
-from .privacy import public_command, public_start
-from .weights import weights_sha256
 
 METRICS = "metrics.json"
 _AGAIN = "evaluate the model again with `hdf evaluate --output`"
@@ -18,19 +16,25 @@ _INTERVALS = schema.record(war=schema.or_null(schema.interval), uar=schema.or_nu
 _GROUP = schema.record(
     num_clips=schema.positive_count, war=schema.share, uar=schema.share, intervals=schema.or_null(_INTERVALS)
 )
+# What a record tells of the clips that a training has seen.
+OF_A_TRAINING: dict[str, schema.Check] = {
+    "fold": schema.positive_count,
+    "peer_protocol": schema.flag,
+    "dataset_overrides": schema.json_object,
+    "cut_splits": schema.each(schema.each(schema.text)),
+}
 _BINS = schema.list_of(schema.or_null(schema.share))
 _CHECKS: dict[str, schema.Check] = {
     "base_model": schema.text,
-    "trainings": schema.list_of(schema.record(base_model=schema.or_null(schema.text), dataset=schema.text)),
+    "trainings": schema.list_of(
+        schema.record(OF_A_TRAINING, base_model=schema.or_null(schema.text), dataset=schema.text)
+    ),
     "model": schema.text,
     "dataset": schema.text,
-    "fold": schema.positive_count,
-    "peer_protocol": schema.flag,
+    **OF_A_TRAINING,
     "temporal_sampling": schema.text,
     "sampling_stride": schema.positive_count,
     "num_views": schema.positive_count,
-    "dataset_overrides": schema.json_object,
-    "cut_splits": schema.each(schema.each(schema.text)),
     "split": schema.one_of("train", "validation", "test", "all"),
     "may_hold_training_clips": schema.flag,
     "calibration_temperature": schema.positive,
@@ -109,7 +113,8 @@ class Results:
             random weights.
         trainings (`list[dict]`, *optional*): the trainings that the weights come from, the last one first: its
             `dataset` (names with commas) and its `base_model`, whose own trainings follow. If a `base_model` is last,
-            its trainings are not recorded.
+            its trainings are not recorded. An earlier training may have `fold`, `peer_protocol`, `dataset_overrides`
+            and `cut_splits` too, as below.
         model (`str`, *optional*): the model argument of `hdf evaluate`. Training does not write it.
         dataset (`str`, *optional*): a name of [`BUILDERS`].
         fold (`int`, *optional*): number of the fold, from 1; None for a dataset without folds.
@@ -154,7 +159,7 @@ class Results:
     """
 
     base_model: str | None = None
-    trainings: list[dict[str, str | None]] | None = None
+    trainings: list[dict[str, Any]] | None = None
     model: str | None = None
     dataset: str | None = None
     fold: int | None = None
@@ -263,7 +268,7 @@ class Results:
             raise ValueError(f"{self.source} has no {', '.join(missing)}; {_AGAIN}.")
 
     @property
-    def known_trainings(self) -> list[dict[str, str | None]]:
+    def known_trainings(self) -> list[dict[str, Any]]:
         """`trainings`, or what other fields tell of them; empty if the file is of no training."""
         if self.trainings is not None:
             return self.trainings
@@ -310,22 +315,4 @@ def read_results(folder: str | os.PathLike, require: Sequence[str] = ()) -> Resu
     return results
 
 
-def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
-    """
-    The results of a training run, without paths of this machine and without tokens.
-
-    Args:
-        folder (`str` or `Path`): folder with the measured weights.
-        start (`str`, *optional*): checkpoint that training started from, see [`public_start`].
-        argv (`Sequence[str]`): the command line, see [`public_command`].
-        others: the other fields of [`Results`].
-    """
-    return Results(
-        base_model=public_start(start),
-        command=public_command(argv),
-        weights_sha256=weights_sha256(folder),
-        **others,
-    )
-
-
-__all__ = ["METRICS", "Results", "evaluation_title", "frames_text", "read_results", "training_results"]
+__all__ = ["METRICS", "OF_A_TRAINING", "Results", "evaluation_title", "frames_text", "read_results"]

@@ -1,7 +1,7 @@
 """Checks for entries of a JSON file. A check takes an entry and its name, and raises a `ValueError` with the name."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Check = Callable[[Any, str], None]
@@ -81,8 +81,8 @@ def list_of(check: Check) -> Check:
     return check_all
 
 
-def record(**checks: Check) -> Check:
-    """The check of an object with these entries; other entries are ignored."""
+def record(may_have: Mapping[str, Check] | None = None, /, **checks: Check) -> Check:
+    """The check of an object with these entries, and perhaps those of `may_have`; other entries are ignored."""
 
     def check_all(value: Any, name: str) -> None:
         json_object(value, name)
@@ -90,6 +90,9 @@ def record(**checks: Check) -> Check:
             if key not in value:
                 raise ValueError(f"`{name}` has no {key}")
             check(value[key], f"{name}.{key}")
+        for key, check in (may_have or {}).items():
+            if key in value:
+                check(value[key], f"{name}.{key}")
 
     return check_all
 

@@ -15,6 +15,7 @@ from .distributed import decided_by_first
 
 # The Trainer's own push to the Hub leaves files with an underscore out.
 RECORD_NAME = "_training_run.json"
+_ADVICE = "Choose another --output_dir, or delete the folder."
 
 # Arguments that do not change the weights: logs, pushes, loading of data, evaluation, folders.
 _FREE_PREFIXES = ("logging_", "log_", "hub_", "push_to_hub", "trackio_", "ddp_")
@@ -96,22 +97,33 @@ def check_output_dir(folder: str | Path, record: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass  # it can be written
-    if not checkpoint_folders(folder) and not list(folder.glob("*.safetensors")):
-        return  # it holds no results that this run could overwrite or mistake for its own
-    advice = "Choose another --output_dir, or delete the folder."
-    if not (folder / RECORD_NAME).exists():
-        raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {advice}")
-    try:
-        earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"), parse_constant=str)
-    except ValueError as error:
-        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: {error}. {advice}") from error
-    if not isinstance(earlier, dict):
-        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: it holds no mapping. {advice}")
+    earlier = earlier_record(folder)
     # A field in only one of the two records comes from another version of this package or of transformers.
     names = [name for name in earlier if name in record and earlier[name] != record[name]]
     if names:
         differences = ", ".join(f"{name} (was {earlier[name]!r}, is {record[name]!r})" for name in names)
-        raise CheckpointError(f"{folder} holds a run with other arguments: {differences}. {advice}")
+        raise CheckpointError(f"{folder} holds a run with other arguments: {differences}. {_ADVICE}")
+
+
+def earlier_record(folder: str | Path) -> dict:
+    """
+    The record of the run whose checkpoints or weights a folder holds; empty if it holds none.
+
+    Raises:
+        CheckpointError: if the record is missing or damaged.
+    """
+    folder = Path(folder)
+    if not checkpoint_folders(folder) and not list(folder.glob("*.safetensors")):
+        return {}  # it holds no results that a run could overwrite or mistake for its own
+    if not (folder / RECORD_NAME).exists():
+        raise CheckpointError(f"{folder} holds a model, and no {RECORD_NAME} to say of which run. {_ADVICE}")
+    try:
+        earlier = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"), parse_constant=str)
+    except ValueError as error:
+        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: {error}. {_ADVICE}") from error
+    if not isinstance(earlier, dict):
+        raise CheckpointError(f"{folder / RECORD_NAME} is damaged: it holds no mapping. {_ADVICE}")
+    return earlier
 
 
 def write_record(folder: str | Path, record: dict) -> None:
@@ -119,4 +131,4 @@ def write_record(folder: str | Path, record: dict) -> None:
     write_json(Path(folder) / RECORD_NAME, record, sort_keys=True)
 
 
-__all__ = ["check_output_dir", "output_dir_of", "run_record", "write_record"]
+__all__ = ["check_output_dir", "earlier_record", "output_dir_of", "run_record", "write_record"]

@@ -1,60 +1,27 @@
 """What training recorded beside a model: clips it has seen are refused, and it is measured as training measured it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: F401
+from evaluated_models import RUN, assert_error, own_dataset_cache, record, run  # noqa: F401
 from trees import (
-    CREMAD_LABELS,
     OURS,
-    fer2013_stills,
-    write_cremad,
     write_dfew,
-    write_fer2013,
-    write_fer2013_folders,
     write_video,
 )
 
-from modeling_hdf import SMALL_FACES
-from modeling_hdf.data import DataArguments, DFEWConfig, FER2013Config
-from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol, recorded_training, trainings_from
+from modeling_hdf.data import DataArguments, DFEWConfig
+from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol
 from modeling_hdf.evaluation.results import Results
-
-RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
-FOLDERS = ("--dataset", "fer2013", "--resamples", 5, "--data-dir")
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    return save_model(tmp_path_factory.mktemp("saved"))
-
-
-@pytest.fixture
-def model(saved, tmp_path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "model"))
+from modeling_hdf.evaluation.trainings import recorded_training, training_results, trainings_from
+from modeling_hdf.hub.origin import Origin
 
 
 @pytest.fixture
 def dfew(tmp_path) -> Path:
     write_dfew(tmp_path / "dfew")
     return tmp_path / "dfew"
-
-
-@pytest.fixture
-def fer2013(tmp_path) -> Path:
-    """FER2013 as folders, whose validation split is cut from Training."""
-    write_fer2013_folders(tmp_path / "FER2013", fer2013_stills(6))
-    return tmp_path / "FER2013"
-
-
-def held_out(digests: dict[str, str], **fields) -> dict:
-    return {"dataset": "fer2013", "fold": None, "cut_splits": {"fer2013": digests}, **fields}
-
-
-def record(folder: Path, **fields) -> None:
-    (folder / "metrics.json").write_text(json.dumps({**RUN, **fields}))
 
 
 def own_videos(root: Path, splits: tuple[str, ...], per_class: int = 1) -> Path:
@@ -80,14 +47,35 @@ def test_the_trainings_of_a_start_follow_its_own(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second" / "checkpoint-5"
     first.mkdir()
     second.mkdir(parents=True)
+    (second / "config.json").write_text('{"model_type": "hdf"}')
     record(first, base_model="shipped:hdf-small-faces", seed=0, trainings=faces)
     third = trainings_from(str(first), "dfew")
-    assert third == [{"base_model": "local:first", "dataset": "dfew"}, *faces]
+    told = {"fold": 1, "peer_protocol": False, "dataset_overrides": {}}  # of the start's own training
+    assert third == [{"base_model": "local:first", "dataset": "dfew"}, faces[0] | told, faces[1]]
     # Of a record without the field, and of a checkpoint within a run.
     record(second.parent, base_model="org/videomae", seed=0)
-    assert trainings_from(str(second), "folder")[1:] == [{"base_model": "org/videomae", "dataset": "dfew"}]
+    assert trainings_from(str(second), "folder")[1:] == [{"base_model": "org/videomae", "dataset": "dfew"} | told]
     record(first, model="org/other")  # what `hdf evaluate` writes
     assert trainings_from(str(first), "dfew") == [{"base_model": "local:first", "dataset": "dfew"}]
+
+
+def test_only_an_hdf_model_has_a_record_of_ours(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"accuracy": 0.9, "recall": 0.71}')
+    for config in (None, {"model_type": "videomae"}):
+        if config is not None:
+            (tmp_path / "config.json").write_text(json.dumps(config))
+        assert len(trainings_from(str(tmp_path), "dfew")) == 1
+    (tmp_path / "config.json").write_text('{"model_type": "hdf"}')
+    with pytest.raises(ValueError, match="`recall` is 0.71"):
+        trainings_from(str(tmp_path), "dfew")
+    assert trainings_from("no/such/folder", "dfew") == [{"base_model": "local:folder", "dataset": "dfew"}]
+
+
+def test_results_of_a_training_read_the_trainings_of_their_start(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    results = training_results(tmp_path, "hdf-small-faces", ["train.py"], dataset="dfew", fold=1)
+    assert results.trainings == trainings_from("hdf-small-faces", "dfew")
+    assert Origin.of(results).published == ["dfew", "fer2013"]
 
 
 # ---- Clips that were trained on ----
@@ -108,10 +96,7 @@ def test_a_training_on_several_datasets_is_known_for_each_of_them(tmp_path):
     data = DataArguments(dataset="cremad", data_dir=str(tmp_path), fold=2)
     with pytest.raises(ValueError, match="trained on fold 1 of cremad"):
         check_unseen("model", cremad, data, {}, "test")
-    data = DataArguments(dataset="cremad", data_dir=str(tmp_path), fold=1)
-    with pytest.raises(ValueError, match="`seed` was 5 and is 0"):
-        check_unseen("model", cremad, data, {}, "test")
-    check_unseen("model", cremad, data, {"seed": 5}, "test")
+    check_unseen("model", cremad, DataArguments(dataset="cremad", data_dir=str(tmp_path), fold=1), {}, "test")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
@@ -119,8 +104,8 @@ def test_a_training_on_several_datasets_is_known_for_each_of_them(tmp_path):
     "fields, options, message",
     [
         ({"fold": 2}, (), "trained on fold 2 of dfew, so it has seen clips of the .* split of fold 1; give --fold 2"),
-        ({}, ("--overrides", '{"seed": 7}'), "`seed` was 0 and is 7"),
-        ({"dataset_overrides": {"validation_fraction": 0.3}}, (), "`validation_fraction` was 0.3 and is 0.1"),
+        ({}, (), "tells no validation split that was cut.*Train again"),
+        ({"cut_splits": {"dfew": {"validation": "0"}}}, (), "held out other clips for validation.*Give the data"),
     ],
 )
 def test_clips_of_the_training_are_refused(model, dfew, capsys, command, fields, options, message):
@@ -135,7 +120,7 @@ def test_clips_of_the_training_are_refused(model, dfew, capsys, command, fields,
     "fields, overrides, split",
     [
         ({"dataset": "mafw", "fold": 2}, {"seed": 7}, "test"),  # another dataset
-        ({"dataset_overrides": {"seed": 7}}, {"seed": 7, "cache_dir": "/some/where"}, "validation"),
+        ({}, {"seed": 7, "validation_fraction": 0.3}, "test"),  # given by the data, whatever is cut for validation
         ({}, {"seed": 0, "variant": "original"}, "test"),  # the same clips, in another form
         ({}, {"seed": 7}, "train"),
         ({"peer_protocol": True}, {}, "test"),  # flagged, not refused
@@ -146,6 +131,14 @@ def test_what_is_not_refused(fields, overrides, split):
     check_unseen("M", Results(**{**RUN, **fields}), data, overrides, split)
     older = {name: RUN[name] for name in ("dataset", "fold")}
     check_unseen("M", Results(**older), data, {"seed": 7}, "test")
+
+
+def test_splits_of_another_list_are_refused(tmp_path):
+    trained = Results(dataset="folder", fold=None, dataset_overrides={"metadata": "a.csv"})
+    data = DataArguments(dataset="folder", data_dir=str(tmp_path))
+    check_unseen("M", trained, data, {"metadata": "a.csv"}, "test")
+    with pytest.raises(ValueError, match="`metadata` was 'a.csv' and is 'b.csv'"):
+        check_unseen("M", trained, data, {"metadata": "b.csv"}, "test")
 
 
 def test_sizes_of_the_synthetic_faces_are_free():
@@ -161,91 +154,6 @@ def test_of_the_peer_protocol_only_the_test_split_is_measured(model, dfew, capsy
         capsys,
         f"peer protocol, on all clips of dfew except the test split: measure the test split, not the {split} split",
     )
-
-
-# ---- Splits that are cut from training clips ----
-
-
-@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
-def test_the_shipped_checkpoint_is_not_measured_on_a_cut_of_its_training_stills(fer2013, tmp_path, capsys, command):
-    model = shutil.copytree(SMALL_FACES, tmp_path / "faces")
-    split = ("--split", "validation", "--resamples", 5) if command == "evaluate" else ()
-    assert run(command, model, "--dataset", "fer2013", "--data-dir", fer2013, *split) == 1
-    assert_error(capsys, "FER2013 gives no validation split.*tells no validation split.*data with a validation split")
-    assert not (model / "calibration.json").exists()
-
-
-def test_given_splits_are_measured_and_a_cut_of_training_on_request(fer2013, tmp_path, capsys):
-    assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013) == 0  # test/
-    assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013, "--split", "train") == 0
-    write_fer2013(tmp_path / "table" / "fer2013.csv", fer2013_stills())
-    assert run("evaluate", "hdf-small-faces", *FOLDERS, tmp_path / "table", "--split", "validation") == 0
-    assert "7 of 28 clips (validation split)" in capsys.readouterr().out  # PublicTest
-
-
-def test_a_cut_is_measured_if_training_held_out_the_same_clips(model, fer2013, capsys):
-    validation = ("--split", "validation")
-    config = FER2013Config(data_dir=str(fer2013))
-    record(model, **held_out(config.cut_digests()))
-    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 0
-    Path(next(clip.path for clip in config.listing.clips if clip.split == "validation")).unlink()
-    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 1
-    assert_error(capsys, "training held out other clips for validation")
-    record(model, **held_out({}))  # trained on the table, with PublicTest as validation
-    assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 1
-    assert_error(capsys, "tells no validation split")
-
-
-def test_a_digest_depends_on_the_clips_that_are_held_out_and_not_on_their_place(dfew, tmp_path):
-    def digests(root: Path, **fields) -> dict[str, str]:
-        return DFEWConfig(name="fold1", data_dir=str(root), **fields).cut_digests()
-
-    write_dfew(tmp_path / "copy")
-    assert digests(dfew) == digests(tmp_path / "copy") and set(digests(dfew)) == {"validation"}
-    assert digests(dfew) != digests(dfew, seed=7)
-    assert digests(dfew, peer_protocol=True) == {}
-
-
-# ---- Every clip ----
-
-
-@pytest.fixture
-def cremad(tmp_path) -> Path:
-    write_cremad(tmp_path / "CREMA-D", (1001, 1003, 1006))
-    return tmp_path / "CREMA-D"
-
-
-def test_every_clip_of_a_dataset_with_folds(model, cremad, tmp_path, capsys):
-    record(model, dataset="ravdess,fer2013")
-    options = ("--dataset", "cremad", "--data-dir", cremad, "--split", "all", "--resamples", 5)
-    assert run("evaluate", model, *options, "--group-by", "sex", "age", "--output", tmp_path / "out") == 0
-    assert "all 18 clips\n" in capsys.readouterr().out
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (metrics["split"], metrics["fold"], metrics["num_clips"]) == ("all", None, 18)
-    assert [sum(row) for row in metrics["confusion_matrix"]] == [3] * len(CREMAD_LABELS)
-    assert metrics["bootstrap"]["num_units"] == 3  # actors
-    header, *rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
-    assert "fold" not in header and {row.split("_")[0].strip('"') for row in rows} == {"1001", "1003", "1006"}
-    assert run("report", tmp_path / "out", "--data-dir", cremad, "--model", model, "--clips", 1) == 0
-
-
-@pytest.mark.parametrize("trained", ["cremad", "ravdess,cremad"])
-def test_every_clip_is_refused_to_a_model_that_was_trained_on_the_dataset(model, cremad, capsys, trained):
-    record(model, dataset=trained)
-    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, "--split", "all") == 1
-    assert_error(capsys, "was trained on cremad, so it has seen some of its clips: measure the test split")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--split", "all", "--fold", 1), "all folds: leave --fold out"),
-        ((), "`fold` is missing; cremad has folds 1 to 5: give one"),
-    ],
-)
-def test_a_fold_is_given_for_a_split_and_not_for_every_clip(model, cremad, capsys, options, message):
-    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, *options) == 1
-    assert_error(capsys, message)
 
 
 # ---- Where the record lies ----

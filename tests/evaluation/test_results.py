@@ -15,8 +15,9 @@ from modeling_hdf import TINY_SYNTHETIC
 from modeling_hdf.data.files import OutputError
 from modeling_hdf.evaluation import results as schema
 from modeling_hdf.evaluation.environment import environment
-from modeling_hdf.evaluation.results import Results, evaluation_title, frames_text, read_results, training_results
+from modeling_hdf.evaluation.results import Results, evaluation_title, frames_text, read_results
 from modeling_hdf.evaluation.summary import evaluate_predictions
+from modeling_hdf.evaluation.trainings import training_results
 
 NAMES = ["happy", "sad", "calm"]
 

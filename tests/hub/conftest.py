@@ -16,7 +16,7 @@ from transformers import set_seed
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.evaluation.metrics import classification_scores
-from modeling_hdf.evaluation.results import training_results
+from modeling_hdf.evaluation.trainings import training_results
 from modeling_hdf.reports.plots import plot_confusion_matrix, plot_training_curves
 
 

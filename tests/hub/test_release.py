@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_backbone, tiny_config
 
 from modeling_hdf import HDFForVideoClassification, HDFModel, HDFVideoProcessor
-from modeling_hdf.evaluation.results import Results, training_results
+from modeling_hdf.evaluation.results import Results
+from modeling_hdf.evaluation.trainings import training_results
 from modeling_hdf.hub.client import write_files
 from modeling_hdf.hub.release import model_files, model_release, write_model_card
 

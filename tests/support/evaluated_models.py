@@ -1,5 +1,6 @@
 """What tests of `hdf evaluate` and its neighbours share: a model, a cache, and the call."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from transformers import set_seed
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import EXPRESSIONS
+
+RUN = {"dataset": "dfew", "fold": 1, "peer_protocol": False, "dataset_overrides": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,13 @@ def save_model(folder: Path, names: tuple[str, ...] = EXPRESSIONS) -> Path:
     size = {"height": 16, "width": 24}
     HDFVideoProcessor(num_frames=4, size=size, crop_size=size).save_pretrained(folder)
     return folder
+
+
+def record(folder: Path, **fields) -> None:
+    """Writes the record of a training on DFEW, or with these fields, beside a model, which may be without weights."""
+    (folder / "metrics.json").write_text(json.dumps({**RUN, **fields}))
+    if not (folder / "config.json").exists():
+        (folder / "config.json").write_text(json.dumps({"model_type": "hdf"}))
 
 
 def run(command: str, model: object, *arguments: object) -> int:

@@ -1,0 +1,133 @@
+"""What the weights of a model were trained on: read from the record beside it, and handed on to the next training."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import CONFIG_NAME, cached_file
+
+from ..configuration_hdf import HDFConfig
+from ..data.arguments import has_folds
+from ..data.files import read_json
+from ..pretrained import checkpoint_path
+from .privacy import is_hub_id, public_command, public_start
+from .results import METRICS, OF_A_TRAINING, Results, read_results
+from .weights import weights_sha256
+
+
+def recorded_training(model: str, dataset: str) -> Results:
+    """
+    The results in the `metrics.json` that training wrote beside a model. Of a training on several datasets, fold,
+    sampling and fields of the builder are those of `dataset`, if it was one of them.
+
+    Args:
+        model (`str`): a folder (for a `checkpoint-N` without the file, the folder of its run), a Hub repository, the
+            name of the shipped checkpoint, or an `.onnx` file, whose folder is searched.
+        dataset (`str`): name of the dataset to be measured.
+
+    Returns:
+        [`Results`]: empty if the file does not exist, the Hub cannot be reached, or `hdf evaluate` wrote the file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    return _part_of(_record_of(model), dataset)
+
+
+def trainings_on(trained: Results, dataset: str) -> list[Results]:
+    """
+    What is recorded of each training of a model on one dataset, the last one first.
+
+    Args:
+        trained ([`Results`]): result of [`recorded_training`].
+        dataset (`str`): name of the dataset.
+    """
+    earlier = [
+        Results(**{name: entry.get(name) for name in ("dataset", *OF_A_TRAINING)})
+        for entry in trained.known_trainings[1:]
+    ]
+    parts = [_part_of(each, dataset) for each in (trained, *earlier)]
+    return [part for part in parts if part.dataset == dataset]
+
+
+def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:
+    """
+    The `trainings` of [`Results`] for a training on `dataset` that starts from a checkpoint: this one, and those that
+    are recorded beside the checkpoint, if it is an HDF model.
+
+    Args:
+        start (`str`, *optional*): a model as [`recorded_training`] takes it; None for random weights.
+        dataset (`str`): names of the datasets, with commas.
+
+    Raises:
+        ValueError: if the record beside the checkpoint is damaged.
+    """
+    record = Results() if start is None or not _is_ours(start) else _record_of(start)
+    known = {name: value for name in OF_A_TRAINING if (value := getattr(record, name)) is not None}
+    earlier = [entry | known if index == 0 else entry for index, entry in enumerate(record.known_trainings)]
+    return [{"base_model": public_start(start), "dataset": dataset}, *earlier]
+
+
+def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
+    """
+    The results of a training run, without paths of this machine and without tokens.
+
+    Args:
+        folder (`str` or `Path`): folder with the measured weights.
+        start (`str`, *optional*): checkpoint that training started from, see [`public_start`].
+        argv (`Sequence[str]`): the command line, see [`public_command`].
+        others: the other fields of [`Results`]. `trainings` are read from the start if they are not given.
+    """
+    if "trainings" not in others and "dataset" in others:
+        others["trainings"] = trainings_from(start, others["dataset"])
+    return Results(
+        base_model=public_start(start),
+        command=public_command(argv),
+        weights_sha256=weights_sha256(folder),
+        **others,
+    )
+
+
+def _is_ours(start: str) -> bool:
+    """Whether a checkpoint is an HDF model, so that a `metrics.json` beside it is a record of ours."""
+    config = _file_of(checkpoint_path(start), CONFIG_NAME)
+    return config is not None and read_json(config, "Restore it.").get("model_type") == HDFConfig.model_type
+
+
+def _record_of(model: str) -> Results:
+    """The record that training wrote beside a model; empty as [`recorded_training`] says."""
+    folder = str(Path(model).parent) if model.endswith(".onnx") else checkpoint_path(model)
+    path = _file_of(folder, METRICS)
+    if path is None and re.fullmatch(r"checkpoint-\d+", Path(folder).resolve().name):
+        path = _file_of(str(Path(folder).resolve().parent), METRICS)
+    results = Results() if path is None else read_results(path.parent)
+    return Results() if results.model is not None else results
+
+
+def _file_of(model: str, name: str) -> Path | None:
+    """A file of a folder or of a Hub repository; None if it is not there, or the Hub cannot be reached."""
+    if os.path.isdir(model):
+        path = Path(model) / name
+        return path if path.is_file() else None
+    if not is_hub_id(model):
+        return None
+    absent = ("missing_entries", "gated_repo", "connection_errors")
+    found = cached_file(model, name, **{f"_raise_exceptions_for_{kind}": False for kind in absent})
+    return None if found is None else Path(found)
+
+
+def _part_of(trained: Results, dataset: str) -> Results:
+    """The record of one of several datasets of a training; any other record unchanged."""
+    names = (trained.dataset or "").split(",")
+    if len(names) == 1 or dataset not in names:
+        return trained
+    fields = dict((trained.dataset_overrides or {}).get(dataset, {}))
+    told = {"fold": trained.fold if has_folds(dataset) else None}
+    told |= {name: fields.pop(name) for name in ("fold", "temporal_sampling", "sampling_stride") if name in fields}
+    return replace(trained, dataset=dataset, dataset_overrides=fields, **told)
+
+
+__all__ = ["recorded_training", "training_results", "trainings_from", "trainings_on"]
