@@ -33,7 +33,7 @@ from ..data.mixtures import MixedClips
 from ..evaluation.privacy import public_start
 from ..evaluation.provenance import check_same_cut, check_unseen
 from ..evaluation.results import Results
-from ..evaluation.trainings import trainings_from
+from ..evaluation.trainings import trainings_from, trainings_on
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
@@ -141,12 +141,16 @@ def _trainings(start: str | None, data: DataArguments, training: HDFTrainingArgu
 
 
 def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> None:
-    """Refuses to select or test on clips that the start was trained on."""
+    """Refuses to select or test on clips that the start was trained on. A folder of one's own may be another one: the
+    output says so."""
     trained = Results(trainings=trainings)  # without the training that begins
     for name, part in parts.items():
+        if name == "folder":
+            if trainings_on(trained, name):
+                print(f"{start} was trained on a folder too. If it was this one, it may know clips held out here.")
+            continue
         for split in ("test",) if part.data.peer_protocol else ("validation", "test"):
-            if name != "folder":  # the start may have seen another folder
-                check_unseen(start, trained, part.data, part.overrides, split)
+            check_unseen(start, trained, part.data, part.overrides, split)
             if isinstance(part.builder, ExpressionBuilder):
                 check_same_cut(start, trained, part.builder.config, name, split)
 

@@ -39,7 +39,8 @@ def recorded_training(model: str, dataset: str) -> Results:
 
 def trainings_on(trained: Results, dataset: str) -> list[Results]:
     """
-    What is recorded of each training of a model on one dataset, the last one first.
+    What is recorded of each training of a model on one dataset, the last one first. Of folders of one's own, which may
+    be different ones, the last alone.
 
     Args:
         trained ([`Results`]): result of [`recorded_training`].
@@ -50,7 +51,8 @@ def trainings_on(trained: Results, dataset: str) -> list[Results]:
         for entry in trained.known_trainings[1:]
     ]
     parts = [_part_of(each, dataset) for each in (trained, *earlier)]
-    return [part for part in parts if part.dataset == dataset]
+    found = [part for part in parts if part.dataset == dataset]
+    return found[:1] if dataset == "folder" else found
 
 
 def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:

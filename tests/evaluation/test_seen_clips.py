@@ -20,6 +20,7 @@ from trees import (
 from modeling_hdf import SMALL_FACES
 from modeling_hdf.cli import train
 from modeling_hdf.cli.main import main
+from modeling_hdf.cli.training_data import Part
 from modeling_hdf.data import DataArguments, DFEWConfig, FER2013Config
 from modeling_hdf.data.builders.cremad import CREMADConfig
 from modeling_hdf.data.builders.folder import VideoFolderConfig
@@ -191,6 +192,23 @@ def test_training_does_not_test_on_clips_of_its_start(model, cremad, tmp_path, c
     assert main(["train", "--recipe", "cremad", *map(str, options), "--use_cpu", "true"]) == 1
     assert_error(capsys, "model was trained on fold 1 of cremad.*give --fold 1")
     assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_training_takes_a_start_of_another_folder_and_says_so(tmp_path, capsys):
+    for name in OURS:
+        for index in range(4):
+            write_video(tmp_path / "second" / name / f"{index}.mp4")
+    data = DataArguments(dataset="folder", data_dir=str(tmp_path / "second"))
+    part = Part(data, {}, data.builder({}), {})
+    start = {"base_model": None, "dataset": "folder", "dataset_overrides": {"metadata": "a.csv"}, "cut_splits": {}}
+    trainings = [{"base_model": "local:first", "dataset": "folder"}, start]
+    train._check_start("first", trainings, {"folder": part})
+    assert "first was trained on a folder too" in capsys.readouterr().out
+    cut = part.builder.config.cut_digests()
+    trained = Results(dataset="folder", dataset_overrides={}, cut_splits={"folder": cut}, trainings=trainings)
+    for split in ("validation", "test"):  # its own, whatever the start was trained on
+        check_unseen("M", trained, data, {}, split)
+        check_same_cut("M", trained, part.builder.config, "folder", split)
 
 
 def test_another_folder_is_measured_whole(tmp_path):
