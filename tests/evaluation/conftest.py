@@ -13,5 +13,5 @@ def saved(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def model(saved, tmp_path) -> Path:
+def saved_model(saved, tmp_path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "model"))

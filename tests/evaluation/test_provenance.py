@@ -19,6 +19,11 @@ from modeling_hdf.hub.origin import Origin
 
 
 @pytest.fixture
+def model(saved_model) -> Path:
+    return saved_model
+
+
+@pytest.fixture
 def dfew(tmp_path) -> Path:
     write_dfew(tmp_path / "dfew")
     return tmp_path / "dfew"

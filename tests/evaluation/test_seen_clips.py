@@ -34,6 +34,11 @@ FOLDERS = ("--dataset", "fer2013", "--resamples", 5, "--data-dir")
 
 
 @pytest.fixture
+def model(saved_model) -> Path:
+    return saved_model
+
+
+@pytest.fixture
 def dfew(tmp_path) -> Path:
     write_dfew(tmp_path / "dfew")
     return tmp_path / "dfew"
