@@ -329,3 +329,18 @@ def test_arms_of_a_seed_share_everything_but_dam(caches, run):
         assert all(state[name].equal(value) for name, value in reference.items()), arm
     other = build_model(run_settings(TINY["x3d"], "none", "plain", 1), 5, caches).state_dict()
     assert not other["classifier.weight"].equal(reference["classifier.weight"])
+
+
+def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
+    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
+    folders = {name: controlled_ablation.RESULTS / "convergence" for name in ("none", "normalized")}
+    folders["suppress"] = controlled_ablation.RESULTS.parent / "gate_trials"
+    titles = {"none": "no DAM", "normalized": "free", "suppress": "suppress"}
+    for arm, folder in folders.items():
+        records = [json.loads((folder / f"x3d_plain_{arm}_2_{seed}.json").read_text()) for seed in TUNING_SEEDS]
+        (clips,) = folder.glob("clips_*.json")
+        truth = [int(digit) for digit in json.loads(clips.read_text())["truth"]["validation"]]
+        found = [[int(digit) for digit in record["answers"]["validation"]] for record in records]
+        scores = [100 * balanced_accuracy_score(truth, answers) for answers in found]
+        cells = [f"{score:.1f}" for score in (*scores, np.mean(scores))]
+        assert f"| {' | '.join([titles[arm], *cells])} |" in page

@@ -7,7 +7,6 @@ import pytest
 from evaluated_models import RUN, assert_error, own_dataset_cache, record, run  # noqa: F401
 from trees import (
     OURS,
-    write_dfew,
     write_video,
 )
 
@@ -21,12 +20,6 @@ from modeling_hdf.hub.origin import Origin
 @pytest.fixture
 def model(saved_model) -> Path:
     return saved_model
-
-
-@pytest.fixture
-def dfew(tmp_path) -> Path:
-    write_dfew(tmp_path / "dfew")
-    return tmp_path / "dfew"
 
 
 def own_videos(root: Path, splits: tuple[str, ...], per_class: int = 1) -> Path:

@@ -39,12 +39,6 @@ def model(saved_model) -> Path:
 
 
 @pytest.fixture
-def dfew(tmp_path) -> Path:
-    write_dfew(tmp_path / "dfew")
-    return tmp_path / "dfew"
-
-
-@pytest.fixture
 def fer2013(tmp_path) -> Path:
     """FER2013 as folders, whose validation split is cut from Training."""
     write_fer2013_folders(tmp_path / "FER2013", fer2013_stills(6))
