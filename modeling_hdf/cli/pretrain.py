@@ -12,7 +12,6 @@ complete checkpoint.
 --accelerate_config, --quiet, --json and --debug: as for `hdf train`.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, s
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.files import write_json
+from ..evaluation.privacy import public_command, public_start
 from ..training.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
@@ -122,13 +122,13 @@ def write_results(
     """Writes the record of the run beside the weights, and returns it."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     record = {
-        "base_model": script.model_name_or_path or None,
-        "dataset": data.data_dir or "synthetic",
+        "base_model": public_start(script.model_name_or_path or None),
+        "dataset": "folder" if data.data_dir else "synthetic",
         "num_clips": len(trainer.train_dataset),
         "num_steps": trainer.state.global_step,
         "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
         "seed": trainer.args.seed,
-        "command": shlex.join(command),
+        "command": public_command(command),
     }
     write_json(folder / "pretraining.json", record)
     print(f"checkpoint in {folder}; train from it: hdf train --model_name_or_path {folder}")

@@ -32,8 +32,8 @@ from ..data.files import whole_or_absent
 from ..data.mixtures import MixedClips
 from ..evaluation.privacy import public_start
 from ..evaluation.provenance import check_same_cut, check_unseen
-from ..evaluation.results import Results
-from ..evaluation.trainings import trainings_from, trainings_on
+from ..evaluation.results import METRICS, Results
+from ..evaluation.trainings import is_hdf_checkpoint, trainings_from, trainings_on
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
@@ -144,6 +144,11 @@ def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> N
     """Refuses to select or test on clips that the start was trained on. A folder of one's own may be another one: the
     output says so."""
     trained = Results(trainings=trainings)  # without the training that begins
+    if len(trainings) == 1 and start and is_hdf_checkpoint(start):
+        print(
+            f"No {METRICS} beside {start} tells what it was trained on, or it is out of reach: it may know clips held "
+            "out here, and the card will call its trainings unknown."
+        )
     for name, part in parts.items():
         if name == "folder":
             if trainings_on(trained, name):

@@ -67,7 +67,7 @@ def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: if the record beside the checkpoint is damaged.
     """
-    record = Results() if start is None or not _is_ours(start) else _record_of(start)
+    record = Results() if start is None or not is_hdf_checkpoint(start) else _record_of(start)
     known = {name: value for name in OF_A_TRAINING if (value := getattr(record, name)) is not None}
     earlier = [entry | known if index == 0 else entry for index, entry in enumerate(record.known_trainings)]
     return [{"base_model": public_start(start), "dataset": dataset}, *earlier]
@@ -93,8 +93,8 @@ def training_results(folder: str | os.PathLike, start: str | None, argv: Sequenc
     )
 
 
-def _is_ours(start: str) -> bool:
-    """Whether a checkpoint is an HDF model, so that a `metrics.json` beside it is a record of ours."""
+def is_hdf_checkpoint(start: str) -> bool:
+    """Whether a checkpoint is an HDF model, so that a `metrics.json` beside it is a record of its training."""
     config = _file_of(checkpoint_path(start), CONFIG_NAME)
     return config is not None and read_json(config, "Restore it.").get("model_type") == HDFConfig.model_type
 
@@ -132,4 +132,4 @@ def _part_of(trained: Results, dataset: str) -> Results:
     return replace(trained, dataset=dataset, dataset_overrides=fields, **told)
 
 
-__all__ = ["recorded_training", "training_results", "trainings_from", "trainings_on"]
+__all__ = ["is_hdf_checkpoint", "recorded_training", "training_results", "trainings_from", "trainings_on"]

@@ -40,6 +40,8 @@ expression may look to others, from moment to moment. The model is `{model}`, of
 
 The labels say how a face may look to others, not what a person feels. The model errs often. Do not use it to decide
 about people. An upload is deleted as soon as its answer is ready, and nothing is kept.
+
+The licence of this Space is that of the page. The weights of `{model}` come with terms of their own.
 """
 
 

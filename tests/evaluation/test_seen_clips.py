@@ -210,6 +210,15 @@ def test_training_takes_a_start_of_another_folder_and_says_so(tmp_path, capsys):
         check_same_cut("M", trained, part.builder.config, "folder", split)
 
 
+def test_training_says_that_nothing_tells_what_its_start_was_trained_on(model, capsys):
+    start = str(model)
+    train._check_start(start, trainings_from(start, "folder"), {})
+    assert "No metrics.json beside" in capsys.readouterr().out
+    record(model)
+    train._check_start(start, trainings_from(start, "folder"), {})
+    assert not capsys.readouterr().out
+
+
 def test_another_folder_is_measured_whole(tmp_path):
     for name in OURS:
         for index in range(3):

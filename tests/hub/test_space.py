@@ -29,6 +29,7 @@ def test_a_dry_run_writes_a_page_that_shows_the_model_that_ships(online, tmp_pat
     assert (card["sdk"], card["app_file"]) == ("gradio", "app.py") and "models" not in card
     assert str(card["sdk_version"]) == version("gradio")
     assert "not what a person feels" in files["README.md"]
+    assert "The weights of `hdf-tiny-synthetic` come with terms of their own." in files["README.md"]
 
 
 def test_model_and_space_are_pushed_and_the_space_names_the_model(online, folder):

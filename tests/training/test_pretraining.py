@@ -329,6 +329,9 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
     assert "3 clips" in capsys.readouterr().out
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["image_size"], config["use_mean_pooling"], config["norm_pix_loss"]) == (32, False, True)
+    text = (tmp_path / "out" / "pretraining.json").read_text()
+    assert json.loads(text)["dataset"] == "folder" and str(tmp_path) not in text
+    assert json.loads(text)["base_model"] == f"local:{pretrained[0].name}"
 
 
 @pytest.mark.parametrize(
