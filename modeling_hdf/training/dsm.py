@@ -88,6 +88,13 @@ def robust_contrastive_loss(
         return anchor_loss.sum() / (num_positives > 0).sum().clamp(min=1)
 
 
+def _has_positives(labels: torch.Tensor, is_mixed: torch.Tensor | None) -> torch.Tensor:
+    """Whether two of the samples that are not mixed share a class, a boolean scalar."""
+    if is_mixed is not None:
+        labels = labels[~is_mixed]
+    return (labels[:, None] == labels[None, :]).sum() > len(labels)
+
+
 def information_bottleneck(features: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
     """
     Trace of the covariance (1/N) of the normalised features, between 0 and 1:
@@ -149,7 +156,8 @@ class DSM(nn.Module):
     [`information_bottleneck`] of the features `(N, C)`; [`adaptive_weights`] gives both lambdas from a gradient norm
     g. With `scaling="ratio"`, `lambda_CE = 1` and `lambda_SC = ratio * ||grad CE|| / ||grad SC||`, both gradients at
     the features of the present batch and both norms constants: the contrastive part has the same share of the gradient
-    whatever the batch size, the number of channels and the time of the training.
+    whatever the batch size, the number of channels and the time of the training. In a batch without positives, which
+    leaves nothing but the bottleneck, `lambda_SC` is 0.
 
     Under `torch.distributed` every process computes the same loss from the batches of all processes: all must call it
     at the same time, with batches of equal size. Data-parallel training takes the mean of their gradients, which
@@ -246,6 +254,8 @@ class DSM(nn.Module):
         all_mixed = None if is_mixed is None else gather_rows(is_mixed)
         loss_sc = self._feature_loss(gather_rows(features.float()), all_labels, all_mixed)
         lambda_ce, lambda_sc, grad_norm = self._weights(loss_ce, loss_sc, [features] if sources is None else sources)
+        if self.scaling == "ratio":
+            lambda_sc = torch.where(_has_positives(all_labels, all_mixed), lambda_sc, 0.0)
         return DSMOutput(
             loss=lambda_ce * loss_ce + lambda_sc * loss_sc,
             loss_ce=loss_ce.detach(),

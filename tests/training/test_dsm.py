@@ -8,6 +8,7 @@ from dsm_references import (
     SCALINGS,
     assert_close,
     bottleneck,
+    class_bottleneck,
     draw,
     figure_loss,
     head,
@@ -16,6 +17,7 @@ from dsm_references import (
 )
 from torch import nn
 
+from modeling_hdf.training.arguments import HDFTrainingArguments
 from modeling_hdf.training.dsm import DSM
 
 
@@ -34,12 +36,13 @@ def cross_entropy_gradient(features: np.ndarray, labels: list[int], classifier: 
     return loss, gradient
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("smoothing", "within_classes"), [(0.0, False), (0.1, False), (0.0, True)])
 @pytest.mark.parametrize("scaling", SCALINGS)
-def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, smoothing):
+def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, smoothing, within_classes):
     labels, classifier = LABELS["uneven classes"], head()
     options = {"temperature": 0.6, "eta": 0.9}
-    dsm = DSM(ratio=0.3, scaling=scaling, alpha=3.0, beta=0.4, ib_weight=-0.7, label_smoothing=smoothing, **options)
+    others = {"ib_weight": -0.7, "ib_within_classes": within_classes, "label_smoothing": smoothing}
+    dsm = DSM(ratio=0.3, scaling=scaling, alpha=3.0, beta=0.4, **others, **options)
     dsm.update(2.5)
     features = draw(8).requires_grad_()
     result = dsm(classifier(features), features, torch.tensor(labels))
@@ -50,7 +53,7 @@ def test_dsm_equals_float64_loops_in_value_weights_and_gradient(scaling, smoothi
 
     def structure(points):
         contrastive = figure_loss(points, labels, **options, weights_at=exact)
-        return contrastive - 0.7 * bottleneck(points)
+        return contrastive - 0.7 * (class_bottleneck(points, labels) if within_classes else bottleneck(points))
 
     loss_sc, gradient_sc = structure(exact), numerical_gradient(structure, exact)
     measured = {"features": np.linalg.norm(gradient_ce + gradient_sc), "ratio": np.linalg.norm(gradient_ce)}
@@ -96,12 +99,17 @@ def test_the_share_of_the_contrastive_gradient_is_the_ratio(num_samples, scale):
     assert ((whole - gradient_ce).norm() / gradient_ce.norm()).item() == pytest.approx(0.3, rel=1e-3)
 
 
-def test_a_batch_without_positives_leaves_the_cross_entropy_alone():
-    features = draw(3).requires_grad_()
-    result = DSM(scaling="ratio", ib_weight=0.0)(head()(features), features, torch.tensor([0, 1, 2]))
-    assert result.lambda_sc.isfinite() and result.loss.item() == pytest.approx(result.loss_ce.item())
+@pytest.mark.parametrize("within_classes", [False, True])
+@pytest.mark.parametrize("is_mixed", [None, torch.tensor([False, False, False, True])])
+def test_a_batch_without_positives_leaves_the_cross_entropy_alone(within_classes, is_mixed):
+    labels = torch.tensor([0, 1, 2] if is_mixed is None else [0, 1, 2, 2])
+    features = draw(len(labels)).requires_grad_()
+    dsm = DSM(scaling="ratio", ib_within_classes=within_classes)
+    result = dsm(head()(features), features, labels, is_mixed=is_mixed)
+    assert result.lambda_sc == 0 and result.loss.item() == pytest.approx(result.loss_ce.item())
     result.loss.backward()
-    assert features.grad.isfinite().all()
+    (alone,) = torch.autograd.grad(torch.nn.functional.cross_entropy(head()(features), labels), features)
+    torch.testing.assert_close(features.grad, alone)
 
 
 def test_dsm_starts_at_the_neutral_norm_and_follows_update():
@@ -119,6 +127,16 @@ def test_dsm_starts_at_the_neutral_norm_and_follows_update():
     for broken in (float("nan"), float("inf"), torch.tensor(float("nan"))):
         dsm.update(broken)
         assert dsm.grad_norm == 3
+
+
+def test_every_argument_of_a_training_reaches_the_loss(tmp_path):
+    told = {"scaling": "fixed", "alpha": 3.0, "beta": 0.5, "temperature": 0.2, "eta": 0.3, "ratio": 0.7}
+    told |= {"ib_weight": -0.2, "ib_within_classes": True}
+    fields = {name.removeprefix("dsm_") for name in HDFTrainingArguments.__dataclass_fields__ if "dsm_" in name}
+    assert fields == set(told)
+    arguments = {f"dsm_{name}": value for name, value in told.items()}
+    dsm = HDFTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **arguments).build_dsm()
+    assert {name: getattr(dsm, name) for name in told} == told
 
 
 def test_dsm_state_survives_its_state_dict():
