@@ -6,11 +6,18 @@ from statistics import mean
 
 import numpy as np
 from controlled_settings import CONVERGENCE_ARMS, EPOCH_FACTORS, TUNING_SEEDS
+from scipy.stats import t as student
 
 NUM_RESAMPLES = 10_000
 CONVERGED = 1.0  # points of validation UAR
-TEST_SETS = ("test", "shifted", "corrupted", "foreign")
-TITLES = {"test": "clean", "shifted": "shifted", "corrupted": "corrupted", "foreign": "foreign frames"}
+TITLES = {
+    "validation": "validation",
+    "test": "clean",
+    "shifted": "shifted",
+    "corrupted": "corrupted",
+    "foreign": "foreign frames",
+}
+TEST_SETS = tuple(TITLES)
 PRIMARY = ("plain", "corrupted")
 NUM_TESTS = 8  # the family of the protocol: four contrasts on two backbones
 
@@ -72,10 +79,12 @@ def contrast(
         num_resamples (`int`): resamples of seeds and, in each, of people.
 
     Returns:
-        `dict`: `difference` and the 95 % interval `low`, `high`, in points; `p`, two-sided; `num_seeds`.
+        `dict`: `difference` and its 95 % interval `low`, `high`, in points; `p`, two-sided; `p_percentile`, from the
+        shares of resamples on both sides of 0; `num_seeds`. Interval and p rest on the standard error over the
+        resamples and Student's t, because percentiles over a few seeds reject too often.
     """
     tables = [[counts_by_person(*answers_of(each, test_set)) for each in arm] for arm in (records, others)]
-    num_people = len(tables[0][0][1])
+    num_people, num_seeds = len(tables[0][0][1]), len(records)
     rng = np.random.default_rng(0)
     weights = rng.multinomial(num_people, np.full(num_people, 1 / num_people), size=num_resamples)
     whole = np.ones((1, num_people))
@@ -85,16 +94,23 @@ def contrast(
         values = [np.stack([weighted_uar(*table, by) for table in arm], axis=1) for arm in tables]
         return 100 * (values[0] - values[1])
 
-    drawn = rng.integers(len(records), size=(num_resamples, len(records)))
+    drawn = rng.integers(num_seeds, size=(num_resamples, num_seeds))
     resampled = np.take_along_axis(differences(weights), drawn, axis=1).mean(1)
+    return {"num_seeds": num_seeds, **inference(float(differences(whole).mean()), resampled, num_seeds)}
+
+
+def inference(difference: float, resampled: np.ndarray, num_seeds: int) -> dict[str, float]:
+    """Interval and p-values of a mean difference over seeds, from its resamples; see [`contrast`]."""
     below, above = (resampled <= 0).sum(), (resampled >= 0).sum()
-    low, high = np.quantile(resampled, [0.025, 0.975])
+    # Resampling n seeds has (n - 1) / n of the variance of their mean.
+    error = float(resampled.std()) * np.sqrt(num_seeds / (num_seeds - 1))
+    half = float(student.ppf(0.975, num_seeds - 1)) * error
     return {
-        "difference": float(differences(whole).mean()),
-        "low": float(low),
-        "high": float(high),
-        "p": float(min(1.0, 2 * (1 + min(below, above)) / (1 + num_resamples))),
-        "num_seeds": len(records),
+        "difference": difference,
+        "low": difference - half,
+        "high": difference + half,
+        "p": 1.0 if error == 0 else float(2 * student.sf(abs(difference) / error, num_seeds - 1)),
+        "p_percentile": float(min(1.0, 2 * (1 + min(below, above)) / (1 + len(resampled)))),
     }
 
 
@@ -123,13 +139,25 @@ def arm_records(records: Sequence[dict], **about: str) -> dict[str, dict[int, di
     return found
 
 
+def best_arm(arms: dict[str, dict[int, dict]], names: Sequence[str] | None = None) -> str:
+    """The arm with the highest mean validation UAR, of all or of `names`; of equal ones the first."""
+    names = list(arms) if names is None else names
+    return max(names, key=lambda name: mean(uar_of(record, "validation") for record in arms[name].values()))
+
+
 def chosen_dam(arms: dict[str, dict[int, dict]]) -> str:
     """The one of temporal and normalized with the higher mean validation UAR."""
-    means = {
-        name: mean(uar_of(record, "validation") for record in arms[name].values())
-        for name in ("temporal", "normalized")
-    }
-    return "normalized" if means["normalized"] > means["temporal"] else "temporal"
+    return best_arm(arms, ("temporal", "normalized"))
+
+
+def chosen_variant(arms: dict[str, dict[int, dict]], num_resamples: int = NUM_RESAMPLES) -> str:
+    """The default of `dam_variant` by the rule of the protocol: temporal, unless another is better on validation."""
+    better = [
+        name
+        for name in ("none", "static", "normalized")
+        if contrast(*paired(arms, name, "temporal"), "validation", num_resamples)["low"] > 0
+    ]
+    return best_arm(arms, better) if better else "temporal"
 
 
 def contrasts_of(dam: str) -> dict[str, tuple[str, str]]:
@@ -142,48 +170,77 @@ def contrasts_of(dam: str) -> dict[str, tuple[str, str]]:
     }
 
 
+def paired(arms: dict[str, dict[int, dict]], name: str, other: str) -> list[list[dict]]:
+    """The runs of two arms on the seeds that both have, in the same order."""
+    seeds = sorted(set(arms.get(name, {})) & set(arms.get(other, {})))
+    return [[arms[arm][seed] for seed in seeds] for arm in (name, other)]
+
+
 def results_table(records: Sequence[dict], num_resamples: int = NUM_RESAMPLES) -> str:
     """Contrasts and mean UAR of the arms as Markdown; contrasts of arms that are not finished are left out."""
     lines, primary = [], []
     for backbone in sorted({record["backbone"] for record in records}):
-        dam = None
+        contrasts: dict[str, tuple[str, str]] = {}
         for condition in sorted({r["condition"] for r in records}, key=lambda name: (name != PRIMARY[0], name)):
             arms = arm_records(records, backbone=backbone, condition=condition)
             if not arms:
                 continue
             lines += ["", f"### {backbone}, {condition}", "", *_arm_lines(arms)]
             if condition == PRIMARY[0] and {"temporal", "normalized"} <= arms.keys():
-                dam = chosen_dam(arms)
-            if dam is None:
-                continue
-            lines += ["", f"DAM is {dam}.", "", _row(["contrast", "seeds", *TITLES.values()]), _row(["---"] * 6)]
-            for name, pair in contrasts_of(dam).items():
-                seeds = sorted(set.intersection(*(set(arms.get(arm, {})) for arm in pair)))
-                if len(seeds) < 2:
-                    continue
-                cells = []
-                for test_set in TEST_SETS:
-                    runs = [[arms[arm][seed] for seed in seeds] for arm in pair]
-                    result = contrast(*runs, test_set, num_resamples)
-                    cells.append(f"{result['difference']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})")
-                    if (condition, test_set) == PRIMARY:
-                        primary.append((f"{backbone}: {name}", result))
-                lines.append(_row([name, str(len(seeds)), *cells]))
-    if primary:
-        lines += ["", "### The family of tests: corrupted, plain", ""]
-        lines += [_row(["contrast", "difference (95 %)", "p", "p, Holm"]), _row(["---"] * 4)]
-        p_values = [each["p"] for _, each in primary]
-        for (name, result), adjusted in zip(primary, holm(p_values, NUM_TESTS), strict=True):
-            interval = f"{result['difference']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})"
-            lines.append(_row([name, interval, f"{result['p']:.4f}", f"{adjusted:.4f}"]))
-        if len(primary) < NUM_TESTS:
-            lines += ["", f"{len(primary)} of the {NUM_TESTS} tests; the correction counts the others as p = 1."]
-    return "\n".join(lines).strip()
+                dam, best = chosen_dam(arms), best_arm(arms)
+                lines += ["", f"DAM is {dam}. The best arm on validation is {best}."]
+                contrasts = contrasts_of(dam)
+                primary += _family(backbone, contrasts, arms, num_resamples)
+                contrasts |= {f"{name} - static": (name, "static") for name in ("temporal", "normalized")}
+                contrasts |= {"best - none": (best, "none")}
+            lines += _contrast_lines(contrasts, arms, num_resamples)
+    return "\n".join([*lines, *_family_lines(primary)]).strip()
+
+
+def _contrast_lines(
+    contrasts: dict[str, tuple[str, str]], arms: dict[str, dict[int, dict]], num_resamples: int
+) -> list[str]:
+    """Each contrast that at least two seeds have, on every test set."""
+    lines, seen = [], set()
+    for name, pair in contrasts.items():
+        runs = paired(arms, *pair)
+        if len(runs[0]) < 2 or pair in seen or pair[0] == pair[1]:
+            continue
+        seen.add(pair)
+        cells = [_interval(contrast(*runs, test_set, num_resamples)) for test_set in TEST_SETS]
+        lines.append(_row([name, str(len(runs[0])), *cells]))
+    title = [_row(["contrast", "seeds", *TITLES.values()]), _row(["---"] * (2 + len(TITLES)))]
+    return ["", *title, *lines] if lines else []
+
+
+def _family(backbone: str, contrasts: dict, arms: dict[str, dict[int, dict]], num_resamples: int) -> list[tuple]:
+    """The contrasts that are tested, with their results."""
+    pairs = {f"{backbone}: {name}": paired(arms, *pair) for name, pair in contrasts.items()}
+    return [(name, contrast(*runs, PRIMARY[1], num_resamples)) for name, runs in pairs.items() if len(runs[0]) > 1]
+
+
+def _family_lines(primary: Sequence[tuple[str, dict]]) -> list[str]:
+    """The tests of the family, corrected."""
+    if not primary:
+        return []
+    lines = ["", "### The family of tests: corrupted, plain", ""]
+    lines += [_row(["contrast", "difference (95 %)", "p", "p, Holm", "p of percentiles"]), _row(["---"] * 5)]
+    adjusted = holm([result["p"] for _, result in primary], NUM_TESTS)
+    for (name, result), corrected in zip(primary, adjusted, strict=True):
+        p_values = (f"{value:.4f}" for value in (result["p"], corrected, result["p_percentile"]))
+        lines.append(_row([name, _interval(result), *p_values]))
+    if len(primary) < NUM_TESTS:
+        lines += ["", f"{len(primary)} of the {NUM_TESTS} tests; the correction counts the others as p = 1."]
+    return lines
+
+
+def _interval(result: dict) -> str:
+    return f"{result['difference']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})"
 
 
 def _arm_lines(arms: dict[str, dict[int, dict]]) -> list[str]:
     """Mean UAR of the arms, and the share of answers that need live gates."""
-    lines = [_row(["arm", "seeds", *TITLES.values(), "answers that live gates change, %"]), _row(["---"] * 7)]
+    lines = [_row(["arm", "seeds", *TITLES.values(), "answers that live gates change, %"]), _row(["---"] * 8)]
     for name, runs in arms.items():
         flipped = [run["liveness"]["trained"]["flipped"] for run in runs.values()]
         live = "" if None in flipped else f"{100 * mean(flipped):.1f}"

@@ -32,11 +32,16 @@ _MODEL_FIELDS = ("norm_pix_loss",)
 RETIRED = {"dsm_variant": "figure"}
 
 
+# The code of this process, read before its first run: another commit may be there when a later one ends.
+_COMMIT = subprocess.run(
+    ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"], cwd=ROOT, capture_output=True, text=True
+).stdout.strip()
+
+
 def provenance() -> dict:
-    """Code, command and versions for the record of a run."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    """Code, command and versions for the record of a run; `-dirty` marks a commit with changes."""
     return {
-        "commit": git.stdout.strip() or None,
+        "commit": _COMMIT or None,
         "command": public_command(["python", *sys.argv]),
         "versions": {
             "python": platform.python_version(),

@@ -10,12 +10,15 @@ import pytest
 import torch
 from controlled_analysis import (
     NUM_RESAMPLES,
+    best_arm,
     chosen_dam,
     chosen_epochs,
+    chosen_variant,
     contrast,
     contrasts_of,
     counts_by_person,
     holm,
+    inference,
     liveness_table,
     results_table,
     uar_of,
@@ -24,7 +27,8 @@ from controlled_analysis import (
 from controlled_conditions import ForeignFrames, long_tail_indices, noisy_labels
 from controlled_run import build_model, build_processor, build_rows, corrupted_answers
 from controlled_settings import ARMS, BACKBONES, SEEDS, TUNING_SEEDS, Backbone, run_settings
-from scipy.stats import norm
+from scipy.stats import t as student
+from scipy.stats import ttest_rel
 from sklearn.metrics import balanced_accuracy_score
 
 from modeling_hdf.data.corruptions import CORRUPTIONS
@@ -144,11 +148,26 @@ def test_the_interval_covers_seeds_and_people():
     better, worse = ([made_up("a", seed, accuracy) for seed in range(8)] for accuracy in (0.71, 0.7))
     found = contrast(better, worse, "shifted", 4000)
     per_seed = [uar_of(a, "shifted") - uar_of(b, "shifted") for a, b in zip(better, worse, strict=True)]
-    over_seeds = np.std(per_seed) / np.sqrt(8)
+    over_seeds = np.std(per_seed, ddof=1) / np.sqrt(8)
     over_clips = 100 * np.sqrt(2 * 0.7 * 0.3 / (140 * 8))
-    half = (found["high"] - found["low"]) / 2 / norm.ppf(0.975)
-    assert 0.9 * over_seeds < half < 1.5 * np.hypot(over_seeds, over_clips)
+    half = (found["high"] - found["low"]) / 2 / student.ppf(0.975, 7)
+    assert 0.95 * over_seeds < half < 1.5 * np.hypot(over_seeds, over_clips)
     assert found["p"] > 0.01
+
+
+def test_five_percent_of_contrasts_without_an_effect_are_significant():
+    """Eight seeds that differ by chance: the p-value holds what it promises, and percentiles do not."""
+    rng = np.random.default_rng(0)
+    found, expected = [], []
+    for _ in range(2000):
+        seeds, none = rng.standard_normal(8), np.zeros(8)
+        found.append(inference(seeds.mean(), rng.choice(seeds, (400, 8)).mean(1), 8))
+        expected.append(ttest_rel(seeds, none).pvalue)
+    for level in (0.05, 0.05 / 8):
+        rejected = np.mean([each["p"] < level for each in found])
+        assert rejected == pytest.approx(level, abs=4 * np.sqrt(level / 2000))
+    assert np.corrcoef([each["p"] for each in found], expected)[0, 1] > 0.99
+    assert 0.09 < np.mean([each["p_percentile"] < 0.05 for each in found]) < 0.14
 
 
 def test_corrupted_and_foreign_are_separate_test_sets():
@@ -162,19 +181,46 @@ def test_corrupted_and_foreign_are_separate_test_sets():
 
 def test_the_table_chooses_dam_on_validation_and_corrects_one_family():
     levels = {"none": 0.6, "static": 0.62, "temporal": 0.63, "normalized": 0.7, "dsm": 0.6}
-    levels |= {"temporal_dsm": 0.6, "normalized_dsm": 0.71}
+    levels |= {"temporal_dsm": 0.6, "normalized_dsm": 0.8}
     records = [made_up(arm, seed, level) for arm, level in levels.items() for seed in range(3)]
     arms = {arm: {r["seed"]: r for r in records if r["arm"] == arm} for arm in levels}
     assert chosen_dam(arms) == "normalized"
     assert contrasts_of("normalized")["DAM - static"] == ("normalized", "static")
     table = results_table(records, 200)
-    assert "DAM is normalized." in table
+    assert "DAM is normalized. The best arm on validation is normalized_dsm." in table
+    assert "| temporal - static | 3 |" in table
+    assert "| normalized - static" not in table and "| best - none" not in table  # named "DAM" and "DAM + DSM" above
     assert "4 of the 8 tests" in table
     tests = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| x3d: ")]
     raw = [float(cells[2]) for cells in tests]
     assert [float(cells[3]) for cells in tests] == pytest.approx(holm(raw, 8), abs=1e-3)
     assert holm(raw, 8) != pytest.approx(holm(raw, 4), abs=1e-2)
     assert "| DAM + DSM - none | 3 | +" in table and "| none | 3 |" in table and "| 25.0 |" in table
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ({"none": 0.7, "static": 0.7, "temporal": 0.7, "normalized": 0.9}, "normalized"),
+        ({"none": 0.8, "static": 0.95, "temporal": 0.6, "normalized": 0.8}, "static"),
+        ({"none": 0.71, "static": 0.7, "temporal": 0.705, "normalized": 0.7}, "temporal"),
+        ({"none": 0.5, "static": 0.5, "temporal": 0.8, "normalized": 0.5}, "temporal"),
+    ],
+)
+def test_the_default_changes_only_for_a_variant_that_is_surely_better(levels, expected):
+    records = [made_up(arm, seed, level) for arm, level in levels.items() for seed in range(4)]
+    arms = {arm: {r["seed"]: r for r in records if r["arm"] == arm} for arm in levels}
+    assert chosen_variant(arms, 300) == expected
+    highest = max(levels, key=lambda arm: np.mean([uar_of(record, "validation") for record in arms[arm].values()]))
+    assert best_arm(arms) == highest
+
+
+def test_the_best_arm_is_compared_with_none_in_every_condition():
+    levels = {"none": 0.6, "static": 0.8, "temporal": 0.63, "normalized": 0.7}
+    records = [made_up(arm, seed, level) for arm, level in levels.items() for seed in range(3)]
+    records += [made_up(arm, seed, levels[arm], condition="noise") for arm in ("none", "static") for seed in range(3)]
+    table = results_table(records, 200)
+    assert "The best arm on validation is static." in table and table.count("| best - none | 3 | +") == 2
 
 
 def trials(**scores: float) -> list[dict]:
