@@ -55,10 +55,13 @@ def read_upload(path: str, limits: DemoLimits) -> bytes:
     Raises:
         ValueError: with a message for the visitor, which does not name the path.
     """
-    megabytes = os.path.getsize(path) / 1e6
-    if megabytes > limits.megabytes:
-        raise ValueError(f"The file has {megabytes:.0f} MB; this page takes up to {limits}.")
-    content = Path(path).read_bytes()
+    try:
+        megabytes = os.path.getsize(path) / 1e6
+        if megabytes > limits.megabytes:
+            raise ValueError(f"The file has {megabytes:.0f} MB; this page takes up to {limits}.")
+        content = Path(path).read_bytes()
+    except OSError as error:  # it has its answer, or waited for too long
+        raise ValueError("The file is no longer here: upload it again.") from error
     source = open_clip(content, "The file")
     try:
         with closing(source.stream()) as frames:

@@ -82,7 +82,7 @@ def _video_tab(analyzer: VideoAnalyzer, limits: DemoLimits, examples: dict[str, 
         try:
             return [None, *_shown(analyzer, path, limits)]
         finally:
-            uploads.answered(path)
+            uploads.delete(path)
 
     shared = {"concurrency_id": "model", "concurrency_limit": 1}  # videos one at a time
     start.click(of_upload, video, [video, *outputs], api_name="analyze", **shared)

@@ -13,7 +13,7 @@ from ..inference import VideoAnalyzer
 from .examples import write_examples
 from .limits import DEMO_LIMITS, DemoLimits, applied
 from .page import STYLE, build_page
-from .uploads import Guard, Uploads
+from .uploads import Guard, Uploads, nothing_fetched
 
 
 @contextmanager
@@ -40,8 +40,10 @@ def serve(
         OSError: if the port is taken.
     """
     analyzer = VideoAnalyzer(model)
-    with applied(limits), tempfile.TemporaryDirectory() as folder:
-        cache, uploads = str(Path(folder) / "uploads"), Uploads()
+    most_bytes = limits.megabytes * 1_000_000
+    with applied(limits), nothing_fetched(), tempfile.TemporaryDirectory() as folder:
+        cache = str(Path(folder) / "uploads")
+        uploads = Uploads(Path(cache), most_bytes)
         os.environ |= {"GRADIO_TEMP_DIR": cache, "GRADIO_ANALYTICS_ENABLED": "False"}
         page = build_page(analyzer, model, limits, write_examples(Path(folder)), uploads)
         page.GRADIO_CACHE = cache
@@ -49,7 +51,7 @@ def serve(
             page.launch(
                 server_name=host,
                 server_port=port or None,
-                max_file_size=f"{limits.megabytes}mb",
+                max_file_size=most_bytes,
                 app_kwargs={"middleware": [Middleware(Guard, uploads=uploads)]},
                 css=STYLE,
                 share=False,

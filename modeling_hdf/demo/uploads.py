@@ -1,92 +1,122 @@
-"""Uploaded files: each is deleted with its answer, and the browser is told to load nothing from elsewhere."""
+"""Uploaded files: each lies in a folder of its own, which is deleted with its answer. Nothing is loaded from elsewhere."""
 
-import json
-import os
-from collections import Counter
-from collections.abc import Iterable
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 
+import gradio as gr
+from gradio import processing_utils
+from gradio.route_utils import upload_fn
+from gradio.routes import API_PREFIX, file_upload_statuses
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # No CDN, no telemetry, no fonts of others: the browser itself refuses what does not come from this server.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors *"
 )
+_FORM_BYTES = 64_000  # what a form has beside the content of its file
 
 
 class Uploads:
     """
-    Counts who still needs an uploaded file: gradio stores equal files of several visitors in one place.
+    Receives uploads in place of gradio, which would keep the equal files of several visitors in one place.
 
-    A file is deleted when everybody who uploaded it has an answer, and while no upload arrives, which might be of the
-    same file.
+    Args:
+        folder (`Path`): gradio's cache. Each upload gets a folder inside, under a name that nobody can guess.
+        most_bytes (`int`): size of an upload.
     """
 
-    def __init__(self):
-        self._lock = Lock()
-        self._needed: Counter[str] = Counter()
-        self._arriving = 0
+    def __init__(self, folder: Path, most_bytes: int):
+        self.folder, self.most_bytes = folder.resolve(), most_bytes
 
-    def begin(self) -> None:
-        """An upload begins to arrive."""
-        with self._lock:
-            self._arriving += 1
+    async def receive(self, request: Request) -> Response:
+        """Stores an upload and answers with its paths, as gradio does. Of an upload that fails nothing stays."""
+        upload_id = request.query_params.get("upload_id")
+        progress = file_upload_statuses if upload_id else None
+        folder = self.folder / secrets.token_hex(16)
+        try:
+            form = Request(request.scope, self._limited(request))
+            paths, _, _ = await upload_fn(form, folder, self.most_bytes, upload_id, upload_progress=progress)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, MultiPartException):
+                return PlainTextResponse(error.message, 413 if "maximum allowed size" in error.message else 400)
+            if isinstance(error, HTTPException):
+                return PlainTextResponse(error.detail, error.status_code)
+            if isinstance(error, ClientDisconnect):
+                return Response(status_code=400)
+            raise
+        request.app.get_blocks().upload_file_set.update(paths)  # gradio deletes them after an hour
+        return JSONResponse(paths)
 
-    def end(self, paths: Iterable[str]) -> None:
-        """It has arrived as these files."""
-        with self._lock:
-            self._arriving -= 1
-            self._needed.update(paths)
-            self._sweep()
+    def _limited(self, request: Request) -> Receive:
+        """The body of a request, which ends with an error where it becomes too large."""
+        left = self.most_bytes + _FORM_BYTES
+        declared = request.headers.get("content-length", "")
 
-    def answered(self, path: str) -> None:
-        """One visitor who uploaded this file has the answer."""
-        with self._lock:
-            self._needed[path] -= 1
-            self._sweep()
+        async def receive() -> Message:
+            nonlocal left
+            if declared.isdecimal() and int(declared) > self.most_bytes + _FORM_BYTES:
+                left = -1
+            else:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+            if left < 0:
+                raise MultiPartException(f"File size exceeded maximum allowed size of {self.most_bytes} bytes.")
+            return message
 
-    def _sweep(self) -> None:
-        if self._arriving:
-            return
-        for path in [path for path, count in self._needed.items() if count <= 0]:
-            del self._needed[path]
-            Path(path).unlink(missing_ok=True)
-            if not os.listdir(Path(path).parent):  # the folder that gradio made for it
-                Path(path).parent.rmdir()
+        return receive
+
+    def delete(self, path: str) -> None:
+        """Deletes an upload, also if it is no longer there."""
+        place = Path(path).resolve()
+        if self.folder in place.parents:
+            shutil.rmtree(self.folder / place.relative_to(self.folder).parts[0], ignore_errors=True)
 
 
 class Guard:
-    """Middleware of the server: tells [`Uploads`] what arrives, and adds the content policy to every answer."""
+    """Middleware of the server: gives uploads to [`Uploads`], and adds the content policy to every answer."""
 
-    def __init__(self, app, uploads: Uploads):
+    def __init__(self, app: ASGIApp, uploads: Uploads):
         self.app, self.uploads = app, uploads
 
-    async def __call__(self, scope, receive, send) -> None:
-        is_upload = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload")
-        arrived = bytearray()
-
-        async def send_on(message) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Content-Security-Policy"] = _POLICY
-            elif is_upload and message["type"] == "http.response.body":
-                arrived.extend(message.get("body", b""))
-                if not message.get("more_body"):  # before the visitor can ask for the answer
-                    self.uploads.end(_paths(arrived))
             await send(message)
 
-        if is_upload:
-            self.uploads.begin()
-        await self.app(scope, receive, send_on)
+        app = self.app
+        if scope["type"] == "http" and scope["method"] == "POST":
+            if scope["path"].removeprefix(scope.get("root_path", "")) == f"{API_PREFIX}/upload":
+                app = await self.uploads.receive(Request(scope, receive))
+        await app(scope, receive, send_with_policy)
 
 
-def _paths(answer: bytes) -> list[str]:
-    """The paths in the answer to an upload; none in an error message."""
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """
+    Refuses addresses in the place of files while the block runs. For each address that a program gives for a file,
+    gradio would fetch all that the address returns, of any size, before the page is asked.
+    """
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error("Upload the file itself: this page fetches nothing from an address.", print_exception=False)
+
+    fetch = processing_utils.async_ssrf_protected_download
+    processing_utils.async_ssrf_protected_download = refuse
     try:
-        return json.loads(answer)
-    except ValueError:
-        return []
+        yield
+    finally:
+        processing_utils.async_ssrf_protected_download = fetch
 
 
-__all__ = ["Guard", "Uploads"]
+__all__ = ["Guard", "Uploads", "nothing_fetched"]
