@@ -61,6 +61,7 @@ def open_clip(
               picture, or a still picture, which is a clip of one frame. The first bytes decide which it is;
             - the path of a folder of frames, taken in natural order, or a list of the paths of picture files;
             - a dataset row's `{"bytes", "path"}` or `{"path", "frames"}`;
+            - a [`VideoFile`], which is returned as it is;
             - an array or tensor of shape `(F, H, W, 3)` or `(F, 3, H, W)`, a list of PIL images or 3-D arrays, or one
               PIL image.
         name: name in messages for a clip without path or URL.
@@ -72,6 +73,8 @@ def open_clip(
         TypeError: for an object of another kind, or a file object in text mode.
         ValueError: if the clip is empty, cannot be read, or cannot be downloaded within limits; see [`download`].
     """
+    if isinstance(clip, VideoFile):
+        return clip
     if isinstance(clip, Mapping):
         return _open_row(clip, name)
     if isinstance(clip, (str, os.PathLike)):

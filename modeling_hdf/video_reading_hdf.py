@@ -22,7 +22,7 @@ from transformers.video_utils import VideoMetadata
 
 from .display_hdf import Display, is_sound
 from .file_kinds_hdf import HEAD, read_head, what_it_is
-from .limits_hdf import LIMITS, empty_clip
+from .limits_hdf import LIMITS, LimitError, empty_clip
 from .mp4_index_hdf import count_index_entries, track_matrix
 
 logger = logging.get_logger(__name__)
@@ -229,10 +229,10 @@ class VideoFile:
                 count += 1
                 yield frame
         if not count:
-            reason = [*self.damage, "zero frames"][0]
             if not stream.codec_context.width:  # FFmpeg forgets a size above the limit
                 reason = f"they have no size, or more pixels than the limit of {LIMITS.frame_pixels:,}"
-            raise ValueError(f"{self.name}: no frame can be decoded ({reason}).")
+                raise LimitError(f"{self.name}: no frame can be decoded ({reason}).")
+            raise ValueError(f"{self.name}: no frame can be decoded ({[*self.damage, 'zero frames'][0]}).")
 
     def timeline_of_packets(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """Presentation times from the packet headers, without decoding; see [`timeline`]."""

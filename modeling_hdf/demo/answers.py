@@ -7,17 +7,19 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import pandas as pd
 
 from ..inference import VideoAnalyzer
 from ..limits_hdf import LimitError
-from .limits import DemoLimits, read_upload
+from .limits import DemoLimits, Upload, read_upload
 
 CAVEATS = (
     "The labels say how a face may look to others, not what a person feels. "
     "The model errs often, more so on poses, ages, skin tones and cultures that its training data show rarely: do not "
     "use it to decide about people."
 )
+_MAX_SIDE = 1280  # pixels of the annotated video
 _FIT = "max-width:100%;margin:auto"
 
 
@@ -25,14 +27,14 @@ _FIT = "max-width:100%;margin:auto"
 class Answer:
     """
     Attributes:
-        probabilities: mean probability of each class for the most prominent person; empty without a face.
+        shares: share of the time in which each class was the label of the most prominent person.
         summary: one HTML line per person.
         video: HTML with the annotated video inside.
         plot: HTML with the picture of the probabilities over time inside.
         rows: the table of [`Timeline.to_pandas`] without its column `video`.
     """
 
-    probabilities: dict[str, float]
+    shares: dict[str, float]
     summary: str
     video: str
     plot: str
@@ -46,27 +48,32 @@ def answer(analyzer: VideoAnalyzer, path: str, limits: DemoLimits) -> Answer:
     Raises:
         ValueError: for a file that the page does not take, with a message for the visitor.
     """
-    content = read_upload(path, limits)
     try:
-        timeline = analyzer.analyze(content, name="The file")
+        return _answer(analyzer, read_upload(path, limits))
     except LimitError as error:
-        raise ValueError(f"The video is longer or larger than it says; this page takes up to {limits}.") from error
+        raise ValueError(f"The video is too large for this page, or damaged; it takes up to {limits}.") from error
+    except (av.FFmpegError, OSError) as error:  # its message names a file of this machine
+        raise ValueError("The video cannot be read to its end.") from error
+
+
+def _answer(analyzer: VideoAnalyzer, video: Upload) -> Answer:
+    timeline = analyzer.analyze(video)
     rows = timeline.to_pandas().drop(columns="video")
     if not timeline.people:
         raise ValueError("No face was found. The face should be upright, lit, and at least 40 pixels wide.")
     timeline = replace(timeline, video="Expressions over time")  # title of the plot
     people = timeline.summary
     with tempfile.TemporaryDirectory() as folder:
-        timeline.annotate(Path(folder) / "annotated.mp4", content)
-        video = _data_url((Path(folder) / "annotated.mp4").read_bytes(), "video/mp4")
+        timeline.annotate(Path(folder) / "annotated.mp4", video, _MAX_SIDE)
+        annotated = _data_url((Path(folder) / "annotated.mp4").read_bytes(), "video/mp4")
     picture = io.BytesIO()
     timeline.plot(picture)
     plot = _data_url(picture.getvalue(), "image/png")
     first = people.iloc[0]
     return Answer(
-        {name: float(first[f"mean_{name}"]) for name in timeline.labels},
+        {name: float(first[f"share_{name}"]) for name in timeline.labels},
         _summary(people, timeline.labels),
-        f'<video controls autoplay muted loop playsinline style="{_FIT};max-height:480px" src="{video}" '
+        f'<video controls autoplay muted loop playsinline style="{_FIT};max-height:480px" src="{annotated}" '
         'aria-label="Your video with a box, a label and its confidence for each face"></video>',
         f'<img style="{_FIT};width:720px" src="{plot}" '
         'alt="Probability of each expression over time, for each person">',

@@ -69,7 +69,7 @@ def _video_tab(analyzer: VideoAnalyzer, limits: DemoLimits, examples: dict[str, 
                 buttons = {name: gr.Button(name, size="sm", min_width=90) for name in examples}
         with gr.Column(min_width=300):
             people = gr.HTML(elem_id="people")
-            label = gr.Label(label="Person 1, mean over the video", num_top_classes=7, elem_id="label")
+            label = gr.Label(label="Person 1, share of the time", num_top_classes=7, elem_id="label")
     annotated = gr.HTML(elem_id="annotated")
     plot = gr.HTML(elem_id="plot")
     with gr.Accordion("All numbers", open=False):
@@ -95,10 +95,10 @@ def _shown(analyzer: VideoAnalyzer, path: str, limits: DemoLimits) -> list:
     """The values of the outputs; an error becomes a message."""
     try:
         result = answer(analyzer, path, limits)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         logger.info("refused: %s", error)
         raise gr.Error(str(error), duration=None, print_exception=False) from error
-    return [result.summary, result.probabilities, result.video, result.plot, result.rows.round(3)]
+    return [result.summary, result.shares, result.video, result.plot, result.rows.round(3)]
 
 
 def _live_tab(analyzer: VideoAnalyzer) -> None:

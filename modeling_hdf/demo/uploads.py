@@ -1,4 +1,4 @@
-"""Uploaded files: each lies in a folder of its own, which is deleted with its answer. Nothing is loaded from elsewhere."""
+"""Uploaded files: each lies in a folder of its own, deleted with its answer; and nothing is loaded from elsewhere."""
 
 import secrets
 import shutil

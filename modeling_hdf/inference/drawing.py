@@ -34,15 +34,16 @@ class Annotator:
 
     Args:
         timeline ([`Timeline`]): the timeline.
+        scale (`float`, *optional*, defaults to 1.0): size of the pictures, as a share of the timeline's frames.
     """
 
-    def __init__(self, timeline: Timeline):
-        self.timeline = timeline
+    def __init__(self, timeline: Timeline, scale: float = 1.0):
+        self.timeline, self.scale = timeline, scale
         self._rows = {person.number: [] for person in timeline.people}
         for row in timeline.rows:
             self._rows[row.person].append(row)
         self._starts = {number: [row.start for row in rows] for number, rows in self._rows.items()}
-        size = max(_SMALLEST_TEXT, round(min(timeline.size) * _TEXT_SHARE))
+        size = max(_SMALLEST_TEXT, round(min(timeline.size) * scale * _TEXT_SHARE))
         fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
         self._font = ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size)
         self._margin = max(2, size // 5)
@@ -56,7 +57,7 @@ class Annotator:
             box = person.box_at(time)
             if box is not None:
                 index = max(0, bisect_right(self._starts[person.number], time + 1e-6) - 1)
-                faces.append((self._rows[person.number][index], box))
+                faces.append((self._rows[person.number][index], box * self.scale))
         taken: list[Place] = []
         for row, (left, top, width, height) in faces:
             color = class_color(self.timeline.labels.index(row.label))
@@ -129,7 +130,7 @@ class _Sound:
             self._output.mux(self._stream.encode())
 
 
-def annotate(timeline: Timeline, video: Any, path: Path) -> None:
+def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = None) -> None:
     """
     Writes the video as MP4 with the timing of the source, its sound, and all people drawn in.
 
@@ -137,27 +138,36 @@ def annotate(timeline: Timeline, video: Any, path: Path) -> None:
         timeline: the timeline of the video.
         video: what the timeline was made of; it is read again.
         path: file to write, whole or not at all.
+        max_side: the longer side of the frames in pixels, to which larger ones are scaled down.
 
     Raises:
         OSError, ValueError: if the video can no longer be read, or the file not be written.
     """
     source = open_clip(video, timeline.video)
-    annotator = Annotator(timeline)
+    longer = max(timeline.size)
+    annotator = Annotator(timeline, min(1.0, (max_side or longer) / longer))
     with whole_or_absent(path) as part, av.open(str(part), "w", format="mp4") as output:
         frames = with_starts(turned(source, timeline.quarter_turns).stream())
         if not isinstance(source, VideoFile):
-            _encode(annotator, frames, output, None, Fraction(0))
+            _encode(annotator, frames, output, max_side)
             return
         with source.open() as (container, _):
             shift = Fraction(container.start_time or 0, av.time_base)
             sound = _Sound(container, output, shift) if container.streams.audio else None
-            _encode(annotator, frames, output, sound, shift)
+            _encode(annotator, frames, output, max_side, sound, shift)
 
 
-def _encode(annotator: Annotator, frames: Iterator, output: Any, sound: _Sound | None, shift: Fraction) -> None:
+def _encode(
+    annotator: Annotator,
+    frames: Iterator,
+    output: Any,
+    max_side: int | None,
+    sound: _Sound | None = None,
+    shift: Fraction = Fraction(0),
+) -> None:
     stream, last = None, -1
     for frame, start in frames:
-        picture = annotator.draw(frame.rgb(), float(start))
+        picture = annotator.draw(frame.rgb(max_side), float(start))
         height, width = (side - side % 2 for side in picture.shape[:2])  # the encoder takes even sides
         if stream is None:
             options = {"crf": str(_CRF), "preset": "veryfast", "tune": "zerolatency"}

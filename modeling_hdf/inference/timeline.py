@@ -103,17 +103,18 @@ class Timeline:
 
         plot_timeline(self, path)
 
-    def annotate(self, path: "str | Path", video: Any = None) -> None:
+    def annotate(self, path: "str | Path", video: Any = None, max_side: int | None = None) -> None:
         """
         Writes an MP4 of the video with box, number, label and confidence at each face, and its sound.
 
         Args:
             path: the file.
             video: the video, if [`analyze`] did not take it by its path or URL.
+            max_side: the longer side of the frames in pixels, to which larger ones are scaled down.
         """
         from .drawing import annotate
 
-        annotate(self, self.video if video is None else video, Path(path))
+        annotate(self, self.video if video is None else video, Path(path), max_side)
 
     def renamed(self, names: Mapping[str, str]) -> "Timeline":
         """

@@ -1,4 +1,4 @@
-"""Uploads: what is refused, broken off, asked for twice or equal to another costs no later visitor, and nothing stays."""
+"""Uploads: what is refused, broken off or equal to another costs no later visitor, and nothing stays."""
 
 import socket
 import time

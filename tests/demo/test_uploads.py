@@ -40,7 +40,7 @@ def hostile_files(folder: Path) -> dict[str, tuple[Path, str]]:
         stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
         frame = av.VideoFrame.from_ndarray(np.zeros((4320 * 3 // 2, 7680), np.uint8), format="yuv420p")
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    paths["huge"] = (folder / "huge.mp4", "more pixels than")
+    paths["huge"] = (folder / "huge.mp4", "too large for this page")
     return paths
 
 
