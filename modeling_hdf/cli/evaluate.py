@@ -16,7 +16,7 @@ from ..evaluation.predictions import known_of_clips, write_predictions
 from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
-from ..evaluation.trainings import recorded_training, trainings_on
+from ..evaluation.trainings import is_selected_on, recorded_training
 from ..inference.classifier import load_classifier
 from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
@@ -54,9 +54,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         table, across = predict_rows(trainer, rows, processor, data)
     scores = evaluate_predictions(table, arguments.group_by, num_resamples=arguments.resamples, seed=arguments.seed)
     described = data.described(arguments.overrides) | {"fold": arguments.fold}
-    # Whether training selected the model on clips that this command measures.
-    is_selected = any(each.peer_protocol for each in trainings_on(trained, data.dataset))
-    described["peer_protocol"] = is_selected and arguments.split in ("test", "all")
+    described["peer_protocol"] = is_selected_on(trained, data.dataset, arguments.split)
     results = Results(
         model=arguments.model,
         **described,

@@ -12,8 +12,18 @@ from ..evaluation.environment import environment
 from ..evaluation.privacy import unreadable_entries
 from ..evaluation.provenance import PROTOCOL
 from ..evaluation.results import evaluation_title
-from ..evaluation.robustness import FILE, KINDS, mean_corruption_error, measure_robustness, read_robustness
-from ..evaluation.trainings import recorded_training
+from ..evaluation.robustness import (
+    FILE,
+    KINDS,
+    REFERENCE_FRAMES,
+    all_conditions,
+    check_baseline,
+    clips_of_shared_classes,
+    mean_corruption_error,
+    measure_robustness,
+    read_robustness,
+)
+from ..evaluation.trainings import is_selected_on, recorded_training, weights_of
 from ..inference.classifier import load_classifier
 from ..reports.plots import plot_robustness
 from .measuring import chosen_data, missing_code, prepared_builder
@@ -49,32 +59,38 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
     data = chosen_data(arguments, trained, arguments.split)
     builder = prepared_builder(arguments, trained, data, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
+    chosen = np.arange(len(rows))
     if arguments.max_clips is not None:
-        chosen = np.random.default_rng(arguments.seed).permutation(len(rows))[: arguments.max_clips]
-        rows = rows.select(np.sort(chosen))
+        chosen = np.sort(np.random.default_rng(arguments.seed).permutation(len(rows))[: arguments.max_clips])
+    about = {"dataset": data.dataset, "fold": data.fold, "split": arguments.split}
+    is_selected = is_selected_on(trained, data.dataset, arguments.split)
+    title = evaluation_title(**about, num_views=1, peer_protocol=is_selected)
+    if baseline is not None:  # before the work, not after it
+        _check_baseline(arguments, baseline, title, len(clips_of_shared_classes(model, rows, chosen)[1]))
     result = measure_robustness(
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
         processor,
         rows,
+        chosen=chosen,
         names=arguments.corruptions,
         severities=sorted(set(arguments.severities)),
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
+        progress=not (arguments.quiet or arguments.json),
     )
     lost = {entry["clip_id"]: entry["message"] for entry in result["unreadable"]}
-    about = {"dataset": data.dataset, "fold": data.fold, "split": arguments.split}
     result = {
-        "title": evaluation_title(**about, num_views=1, peer_protocol=bool(trained.peer_protocol)),
+        "title": title,
         "model": arguments.model,
         **about,
         **result,
         "unreadable": unreadable_entries(lost),
+        "weights_sha256": weights_of(arguments.model),
         "environment": environment(),
         "command": arguments.command_line,
     }
-    result["baseline"] = None if baseline is None else baseline["model"]
-    result["mean_corruption_error"] = None if baseline is None else mean_corruption_error(result, baseline)
+    result |= _compared(result, baseline)
     print("\n".join([*unreadable_lines(result["unreadable"]), *robustness_lines(result)]))
     if output is not None:
         with whole_or_absent(output / "robustness.png") as part:
@@ -82,3 +98,28 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
         write_json(output / FILE, result)  # last: a folder with this file is complete
         print(f"results in {output}")
     return Outcome(result, code=missing_code("hdf robustness", data, builder, len(lost)))
+
+
+def _check_baseline(arguments: argparse.Namespace, baseline: dict, title: str, num_clips: int) -> None:
+    """Refuses a baseline of another measurement. How many of the `num_clips` can be read is not known yet."""
+    told = baseline | {"num_clips": baseline["num_clips"] + len(baseline["unreadable"])}
+    alike = {
+        "title": title,
+        "num_clips": num_clips,
+        "seed": arguments.seed,
+        "reference_frames": REFERENCE_FRAMES,
+    }
+    check_baseline(told, alike, all_conditions(arguments.corruptions, arguments.severities))
+
+
+def _compared(result: dict, baseline: dict | None) -> dict:
+    """The fields of `robustness.json` that compare it with a baseline. If other clips could be read, there is no mean
+    corruption error."""
+    if baseline is None:
+        return {"baseline": None, "baseline_num_clips": None, "mean_corruption_error": None}
+    is_alike = result["num_clips"] == baseline["num_clips"]
+    return {
+        "baseline": baseline["model"],
+        "baseline_num_clips": baseline["num_clips"],
+        "mean_corruption_error": mean_corruption_error(result, baseline) if is_alike else None,
+    }

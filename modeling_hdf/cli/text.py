@@ -135,6 +135,7 @@ def robustness_lines(result: dict) -> list[str]:
     levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
     clean = result["clean"]
     lines = [f"{result['model']} on {result['title']}: {result['num_clips']} clips"]
+    lines += _across_lines(result["across_datasets"])
     lines.append(f"clean              WAR {clean['war']:.3f}  UAR {clean['uar']:.3f}")
     lines.append(" ".join(["UAR by severity   ", *(f"{level:>6}" for level in levels), "  mean  of clean"]))
     for name, each in result["corruptions"].items():
@@ -144,6 +145,11 @@ def robustness_lines(result: dict) -> list[str]:
         lines.append(f"{kind + ', mean':<18} UAR {each['uar']:.3f}, {_share(each['relative']).strip()} of clean")
     if result["mean_corruption_error"] is not None:
         lines.append(f"mean corruption error {result['mean_corruption_error']:.3f} (1: as {result['baseline']})")
+    elif result["baseline"] is not None:
+        lines.append(
+            f"no mean corruption error: {result['num_clips']} clips could be read, but {result['baseline_num_clips']} "
+            f"of the baseline {result['baseline']}"
+        )
     return lines
 
 

@@ -2,7 +2,11 @@
 
 The five severities follow ImageNet-C (https://arxiv.org/abs/1903.12261). Random choices are drawn once per clip and
 corruption; a higher severity makes the same choices stronger. They depend on the clip alone, so every model sees the
-same pixels. No training uses these corruptions: see [`modeling_hdf.data.training_corruptions`] for others.
+same pixels.
+
+`augmentation: corrupted` uses none of these corruptions, but those of [`modeling_hdf.data.training_corruptions`].
+Other augmentations are related to some of them: `standard` and `strong` change brightness, contrast and colour, and
+`strong` hides parts of the picture.
 """
 
 import io

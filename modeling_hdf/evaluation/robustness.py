@@ -1,17 +1,20 @@
 """How much a model loses on corrupted clips: every corruption of [`modeling_hdf.data.corruptions`] in five severities.
 
 Each clip is first read as a fixed number of frames, spread evenly over its time. The corruption changes these, and the
-model takes its own number from them. So every model sees the same pixels, whatever its clip length.
+model takes its own number from them. So every model sees the same pixels, whatever its clip length. The corruption
+"foreign" also needs the frames of another clip, which is drawn from the whole split.
 """
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import datasets
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
 from transformers.video_utils import VideoMetadata
 
 from ..data.clip_io import load_clip
@@ -38,13 +41,19 @@ class CorruptedClips(Dataset):
     Every clip in all its corrupted versions.
 
     Args:
-        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`].
+        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`]: the whole split, because a clip's
+            foreign frames may come from any of them.
         processor ([`HDFVideoProcessor`]): the model's video processor.
         conditions (`Sequence[tuple[str, int]]`): corruptions and severities; `("clean", 0)` is the clip itself.
         seed (`int`): seed of the corruptions.
+        chosen (`Sequence[int]`, *optional*): numbers of the rows that are items; by default all.
 
     Item i is `(i, clips)`, with `clips` a uint8 tensor `(len(conditions), num_frames, 3, height, width)` of frames of
     the model's size, or `(i, message)` for a clip that cannot be read.
+
+    Raises:
+        ValueError: for the corruption "foreign", if all clips are of one class; by an item, if no clip can be read
+            that could give it foreign frames.
     """
 
     def __init__(
@@ -53,60 +62,91 @@ class CorruptedClips(Dataset):
         processor: HDFVideoProcessor,
         conditions: Sequence[Condition],
         seed: int,
+        chosen: Sequence[int] | None = None,
     ):
         self.rows = rows
         self.processor = processor
         self.conditions = conditions
         self.seed = seed
-        self._partners = partners(rows, seed)
+        self.chosen = range(len(rows)) if chosen is None else chosen
+        needs_partners = any(name == "foreign" for name, _ in conditions)
+        self._partners = Partners(rows, seed) if needs_partners else None
         sample = TemporalSampling("uniform", processor.num_frames).view()
         self._shown = sample(metadata=VideoMetadata(total_num_frames=REFERENCE_FRAMES), timestamps=None)
 
     def __len__(self) -> int:
-        return len(self.rows)
-
-    def _reference(self, index: int) -> torch.Tensor:
-        """The frames `(REFERENCE_FRAMES, 3, H, W)` on which the corruptions work."""
-        sample = TemporalSampling("uniform", REFERENCE_FRAMES).view()
-        return torch.from_numpy(load_clip(self.rows[int(index)], sample=sample)).movedim(-1, -3)
+        return len(self.chosen)
 
     def __getitem__(self, index: int) -> tuple[int, torch.Tensor | str]:
-        try:
-            frames = self._reference(index)
-            needs_foreign = any(name == "foreign" for name, _ in self.conditions)
-            foreign = self._reference(self._partners[index]) if needs_foreign else None
-        except (OSError, ValueError) as error:
-            return index, str(error)
-        clip_id = str(self.rows[int(index)]["clip_id"])
+        number = int(self.chosen[index])
+        frames = self._reference(number)
+        if isinstance(frames, str):
+            return index, frames
+        foreign = None if self._partners is None else self._foreign(number)
+        clip_id = str(self.rows[number]["clip_id"])
+        # Each version is made as small as the model's frames before the next one is made.
         versions = [
-            frames[self._shown]
-            if (name, severity) == CLEAN
-            else corrupt(frames, name, severity, seed=self.seed, clip_id=clip_id, shown=self._shown, foreign=foreign)
-            for name, severity in self.conditions
+            fit_clip(self._version(frames, condition, clip_id, foreign), self.processor)
+            for condition in self.conditions
         ]
-        return index, torch.stack([fit_clip(version, self.processor) for version in versions])
+        return index, torch.stack(versions)
+
+    def _reference(self, number: int) -> torch.Tensor | str:
+        """The frames `(REFERENCE_FRAMES, 3, H, W)` on which the corruptions work, or why they cannot be read."""
+        sample = TemporalSampling("uniform", REFERENCE_FRAMES).view()
+        try:
+            return torch.from_numpy(load_clip(self.rows[number], sample=sample)).movedim(-1, -3)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    def _foreign(self, number: int) -> torch.Tensor:
+        """The frames of the first partner that can be read."""
+        order = self._partners.order(number)
+        for partner in order:
+            frames = self._reference(int(partner))
+            if not isinstance(frames, str):
+                return frames
+        raise ValueError(
+            f"None of the {len(order)} clips that could give foreign frames to {self.rows[number]['clip_id']} can be "
+            f"read, so the corruption `foreign` cannot be measured; the last: {frames}"
+        )
+
+    def _version(
+        self, frames: torch.Tensor, condition: Condition, clip_id: str, foreign: torch.Tensor | None
+    ) -> torch.Tensor:
+        if condition == CLEAN:
+            return frames[self._shown]
+        return corrupt(frames, *condition, seed=self.seed, clip_id=clip_id, shown=self._shown, foreign=foreign)
 
 
-def partners(rows: datasets.Dataset, seed: int) -> np.ndarray:
+class Partners:
     """
-    For each clip the one that gives its foreign frames: of a different class, and of a different person if the rows
-    name people.
+    For each clip the others that may give its foreign frames: of a different class, and of a different person if the
+    rows name people and there is such a clip.
+
+    Args:
+        rows (`datasets.Dataset`): the whole split, so that all models and choices of clips draw the same partners.
+        seed (`int`): seed of the corruptions.
 
     Raises:
         ValueError: if all clips are of one class.
     """
-    labels = np.array(rows["label"][:])
-    if len(set(labels)) < 2:
-        raise ValueError("All clips are of one class: the corruption `foreign` needs clips of another one.")
-    people = next((np.array(rows[name][:]) for name in _PEOPLE if name in rows.column_names), None)
-    rng = np.random.default_rng(seed)
-    chosen = np.empty(len(rows), dtype=int)
-    for index in range(len(rows)):
-        others = labels != labels[index]
-        if people is not None and (others & (people != people[index])).any():
-            others &= people != people[index]
-        chosen[index] = rng.choice(np.flatnonzero(others))
-    return chosen
+
+    def __init__(self, rows: datasets.Dataset, seed: int):
+        self.seed = seed
+        self._labels = np.array(rows["label"][:])
+        if len(set(self._labels)) < 2:
+            raise ValueError("All clips are of one class: the corruption `foreign` needs clips of another one.")
+        self._clip_ids = [str(clip_id) for clip_id in rows["clip_id"][:]]
+        self._people = next((np.array(rows[name][:]) for name in _PEOPLE if name in rows.column_names), None)
+
+    def order(self, number: int) -> np.ndarray:
+        """Numbers of the partners of a row, in an order that depends on the seed and the clip's name."""
+        others = self._labels != self._labels[number]
+        if self._people is not None and (others & (self._people != self._people[number])).any():
+            others &= self._people != self._people[number]
+        rng = np.random.default_rng([self.seed, crc32(self._clip_ids[number].encode())])
+        return rng.permutation(np.flatnonzero(others))
 
 
 def all_conditions(names: Collection[str] | None = None, severities: Sequence[int] = SEVERITIES) -> list[Condition]:
@@ -120,11 +160,13 @@ def measure_robustness(
     processor: HDFVideoProcessor,
     rows: datasets.Dataset,
     *,
+    chosen: Sequence[int] | None = None,
     names: Collection[str] | None = None,
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
     batch_size: int = 16,
     num_workers: int = 0,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """
     Classifies every clip in all corrupted versions.
@@ -132,37 +174,38 @@ def measure_robustness(
     Args:
         model ([`HDFForVideoClassification`]), processor ([`HDFVideoProcessor`]): the model, on one device, and its
             video processor.
-        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`]. Classes are matched by name, see
-            [`SharedClasses`].
+        rows (`datasets.Dataset`): rows of a builder of [`modeling_hdf.data`], the whole split.
+        chosen (`Sequence[int]`, *optional*): numbers of the rows to measure; by default all. The others may only give
+            foreign frames. Clips of a class that the model lacks are left out, see [`SharedClasses`].
         names (`Collection[str]`, *optional*): corruptions; by default all.
         severities (`Sequence[int]`): severities, 1 to 5.
         seed (`int`): seed of the corruptions.
         batch_size (`int`), num_workers (`int`): clips per forward pass, and processes that read and corrupt clips.
+        progress (`bool`): show a bar that counts clips.
 
     Returns:
-        The result of [`summarize`], with `num_clips`, `unreadable` (`clip_id` and `message`), `seed` and
-        `reference_frames`.
+        The result of [`summarize`], with `num_clips`, `unreadable` (`clip_id` and `message`), `across_datasets` (as in
+        [`Results`]), `seed` and `reference_frames`.
 
     Raises:
-        ValueError: if no clip can be read, or model and dataset share too few classes.
+        ValueError: if no clip can be read, or model and dataset share too few classes; see also [`CorruptedClips`].
     """
-    model_names = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    classes = SharedClasses(model_names, rows.features["label"].names)
-    rows, _ = classes.select(rows)
-    labels = np.array([classes.numbers[label] for label in rows["label"][:]])
+    classes, chosen, left_out = clips_of_shared_classes(model, rows, chosen)
+    labels = np.array([classes.numbers[label] for label in np.array(rows["label"][:])[chosen]])
     conditions = all_conditions(names, severities)
-    clips = CorruptedClips(rows, processor, conditions, seed)
-    predicted = np.zeros((len(rows), len(conditions)), dtype=int)
+    clips = CorruptedClips(rows, processor, conditions, seed, chosen)
+    predicted = np.zeros((len(clips), len(conditions)), dtype=int)
     unreadable = {}
     shared = [classes.model_names.index(name) for name in classes.names]
-    for index, versions in DataLoader(clips, batch_size=None, num_workers=num_workers):
+    loader = DataLoader(clips, batch_size=None, num_workers=num_workers)
+    for index, versions in tqdm(loader, desc="corrupted clips", unit="clip", disable=not progress):
         if isinstance(versions, str):
             unreadable[index] = versions
         else:
             predicted[index] = predicted_classes(model, processor, versions, shared, batch_size)
-    readable = [index for index in range(len(rows)) if index not in unreadable]
+    readable = [index for index in range(len(clips)) if index not in unreadable]
     if not readable:
-        raise ValueError(f"None of the {len(rows)} clips can be read; the first: {unreadable[0]}")
+        raise ValueError(f"None of the {len(clips)} clips can be read; the first: {unreadable[0]}")
     scores = {
         condition: {
             "war": war(labels[readable], predicted[readable, column]),
@@ -170,14 +213,34 @@ def measure_robustness(
         }
         for column, condition in enumerate(conditions)
     }
-    named = [{"clip_id": str(rows[index]["clip_id"]), "message": text} for index, text in unreadable.items()]
+    named = [
+        {"clip_id": str(rows[int(chosen[index])]["clip_id"]), "message": text} for index, text in unreadable.items()
+    ]
     return {
         "num_clips": len(readable),
         "unreadable": named,
+        "across_datasets": classes.described(left_out),
         "seed": seed,
         "reference_frames": REFERENCE_FRAMES,
         **summarize(scores),
     }
+
+
+def clips_of_shared_classes(
+    model: HDFForVideoClassification, rows: datasets.Dataset, chosen: Sequence[int] | None = None
+) -> tuple[SharedClasses, np.ndarray, dict[str, int]]:
+    """
+    The classes that a model shares with a dataset, the numbers of the `chosen` rows (by default all) of these classes,
+    and how many of the chosen clips of each other class are left out.
+
+    Raises:
+        ValueError: if too few classes are shared, or no row is left; see [`SharedClasses`].
+    """
+    model_names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    classes = SharedClasses(model_names, rows.features["label"].names)
+    chosen = np.arange(len(rows)) if chosen is None else np.asarray(chosen)
+    kept, left_out = classes.split(np.array(rows["label"][:])[chosen])
+    return classes, chosen[kept], left_out
 
 
 @torch.inference_mode()
@@ -249,20 +312,38 @@ def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> f
     Raises:
         ValueError: if the two were measured differently, or the baseline makes no error under a corruption.
     """
-    for name in ("title", "num_clips", "seed", "reference_frames"):
-        if result[name] != baseline[name]:
-            raise ValueError(
-                f"The baseline has {name} {baseline[name]!r}, the model {result[name]!r}: measure both alike."
-            )
-    measured, reference = result["corruptions"], baseline["corruptions"]
-    if {name: set(each["severities"]) for name, each in measured.items()} != {
-        name: set(each["severities"]) for name, each in reference.items()
-    }:
+    alike = {name: result[name] for name in ("title", "num_clips", "seed", "reference_frames")}
+    check_baseline(baseline, alike, measured_conditions(result))
+    reference = baseline["corruptions"]
+    shares = [(1 - each["uar"]) / (1 - reference[name]["uar"]) for name, each in result["corruptions"].items()]
+    return float(np.mean(shares))
+
+
+def check_baseline(baseline: dict[str, Any], alike: dict[str, Any], conditions: Collection[Condition]) -> None:
+    """
+    Checks that a baseline can be compared with a measurement, which may still have to be done.
+
+    Args:
+        baseline (`dict`): content of `robustness.json`.
+        alike (`dict`): fields that must be equal in the baseline.
+        conditions (`Collection[tuple[str, int]]`): corruptions and severities of the measurement.
+
+    Raises:
+        ValueError: if the baseline was measured differently, or makes no error under a corruption.
+    """
+    for name, value in alike.items():
+        if value != baseline[name]:
+            raise ValueError(f"The baseline has {name} {baseline[name]!r}, the model {value!r}: measure both alike.")
+    if measured_conditions(baseline) != {condition for condition in conditions if condition != CLEAN}:
         raise ValueError("The baseline was measured with other corruptions or severities: measure both alike.")
-    perfect = [name for name, each in reference.items() if each["uar"] == 1]
+    perfect = [name for name, each in baseline["corruptions"].items() if each["uar"] == 1]
     if perfect:
         raise ValueError(f"The baseline makes no error under {', '.join(perfect)}, so there is nothing to divide by.")
-    return float(np.mean([(1 - each["uar"]) / (1 - reference[name]["uar"]) for name, each in measured.items()]))
+
+
+def measured_conditions(result: dict[str, Any]) -> set[Condition]:
+    """Corruptions and severities of the content of a `robustness.json`."""
+    return {(name, int(level)) for name, each in result["corruptions"].items() for level in each["severities"]}
 
 
 def read_robustness(path: str | Path) -> dict[str, Any]:
@@ -273,7 +354,7 @@ def read_robustness(path: str | Path) -> dict[str, Any]:
         ValueError: if the file is damaged or lacks a field.
     """
     result = read_json(Path(path), "Restore it, or run `hdf robustness --output` again.")
-    needed = ("clean", "corruptions", "kinds", "num_clips", "seed", "reference_frames", "title")
+    needed = ("clean", "corruptions", "kinds", "model", "num_clips", "reference_frames", "seed", "title", "unreadable")
     missing = [name for name in needed if name not in result]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}; run `hdf robustness --output` again.")
@@ -282,8 +363,12 @@ def read_robustness(path: str | Path) -> dict[str, Any]:
 
 __all__ = [
     "CorruptedClips",
+    "Partners",
     "all_conditions",
+    "check_baseline",
+    "clips_of_shared_classes",
     "mean_corruption_error",
+    "measured_conditions",
     "measure_robustness",
     "predicted_classes",
     "read_robustness",

@@ -1,6 +1,7 @@
 """Evaluation across datasets: the classes that a model and a dataset have in common, matched by name."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,12 +69,23 @@ class SharedClasses:
         Raises:
             ValueError: if no row is left.
         """
-        labels = rows["label"][:]
+        kept, left_out = self.split(rows["label"][:])
+        return (rows.select(kept) if left_out else rows), left_out
+
+    def split(self, labels: Sequence[int]) -> tuple[list[int], dict[str, int]]:
+        """
+        The places of the labels of shared classes, and how many labels of each other class there are.
+
+        Args:
+            labels (`Sequence[int]`): classes of the dataset, by number.
+
+        Raises:
+            ValueError: if no place is left.
+        """
         kept = [index for index, label in enumerate(labels) if self.numbers[label] is not None]
         if not kept:
             raise ValueError(f"None of the {len(labels)} clips shows a class of the model: {', '.join(self.names)}.")
-        left_out = Counter(self.dataset_names[label] for label in labels if self.numbers[label] is None)
-        return (rows.select(kept) if left_out else rows), dict(left_out)
+        return kept, dict(Counter(self.dataset_names[label] for label in labels if self.numbers[label] is None))
 
     def restrict(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities `(N, model classes)` to probabilities of the shared classes, `(N, len(names))`."""

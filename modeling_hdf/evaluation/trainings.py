@@ -15,7 +15,7 @@ from ..data.files import read_json
 from ..pretrained import checkpoint_path
 from .privacy import is_hub_id, public_command, public_start
 from .results import METRICS, OF_A_TRAINING, Results, read_results
-from .weights import weights_sha256
+from .weights import WEIGHTS, WEIGHTS_INDEX, weights_sha256
 
 
 def recorded_training(model: str, dataset: str) -> Results:
@@ -53,6 +53,12 @@ def trainings_on(trained: Results, dataset: str) -> list[Results]:
     parts = [_part_of(each, dataset) for each in (trained, *earlier)]
     found = [part for part in parts if part.dataset == dataset]
     return found[:1] if dataset == "folder" else found
+
+
+def is_selected_on(trained: Results, dataset: str, split: str) -> bool:
+    """Whether a training on a dataset selected the model on clips of the measured split; `trained` as for
+    [`trainings_on`]."""
+    return split in ("test", "all") and any(each.peer_protocol for each in trainings_on(trained, dataset))
 
 
 def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:
@@ -99,6 +105,16 @@ def is_hdf_checkpoint(start: str) -> bool:
     return config is not None and read_json(config, "Restore it.").get("model_type") == HDFConfig.model_type
 
 
+def weights_of(model: str) -> dict[str, str] | None:
+    """Checksum of each weight file of a model, as [`weights_sha256`]; `None` for an `.onnx` file. `model` as for
+    [`recorded_training`]."""
+    if model.endswith(".onnx"):
+        return None
+    files = (_file_of(checkpoint_path(model), name) for name in (WEIGHTS, WEIGHTS_INDEX))
+    path = next((path for path in files if path is not None), None)
+    return None if path is None else weights_sha256(path.parent)
+
+
 def _record_of(model: str) -> Results:
     """The record that training wrote beside a model; empty as [`recorded_training`] says."""
     folder = str(Path(model).parent) if model.endswith(".onnx") else checkpoint_path(model)
@@ -132,4 +148,12 @@ def _part_of(trained: Results, dataset: str) -> Results:
     return replace(trained, dataset=dataset, dataset_overrides=fields, **told)
 
 
-__all__ = ["is_hdf_checkpoint", "recorded_training", "training_results", "trainings_from", "trainings_on"]
+__all__ = [
+    "is_hdf_checkpoint",
+    "is_selected_on",
+    "recorded_training",
+    "training_results",
+    "trainings_from",
+    "trainings_on",
+    "weights_of",
+]

@@ -30,6 +30,7 @@ from ..evaluation.privacy import public_command, shorten_paths
 from ..evaluation.results import Results, read_results
 from ..evaluation.robustness import FILE, read_robustness
 from ..evaluation.summary import MIN_GROUP_CLIPS
+from ..evaluation.trainings import weights_of
 from ..inference.classifier import load_classifier
 from .inspection import ModelView, at_temperature, check_view, look_into
 from .plots import (
@@ -128,7 +129,7 @@ def write_report(
         **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
         liveness=metrics.gate_liveness,
         spread_text=spread_text,
-        **_robustness_context(folders),
+        **_robustness_context(folders, metrics),
         version=version("hdf-dfer"),
     )
     output = folder / "report.html" if output is None else Path(output)
@@ -174,7 +175,7 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
     across = metrics.across_datasets
     if across is not None:
         removed = ", ".join(across["only_in_model"]) or "none"
-        left_out = ", ".join(f"{count} {name}" for name, count in across["left_out"].items()) or "none"
+        left_out = _counts(across["left_out"]) or "none"
         warnings.append(
             f"The classes of model and dataset differ; measured on the shared classes: {', '.join(across['shared'])}. "
             f"Clips left out: {left_out}. Classes removed from the probabilities: {removed}."
@@ -201,6 +202,10 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
         "facts": facts,
         "environment": metrics.environment,
     }
+
+
+def _counts(by_class: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in by_class.items())
 
 
 def _number_context(metrics: Results) -> dict:
@@ -285,13 +290,30 @@ def _calibration_context(
     return {"reliability": _png(plot_reliability, panels), "temperature_note": note, "calibration": calibration}
 
 
-def _robustness_context(folders: list[Path]) -> dict:
+def _robustness_context(folders: list[Path], metrics: Results) -> dict:
+    """The section of `robustness.json`, unless its checksums tell that it is of other weights than the page."""
     path = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
     if path is None:
-        return {"robustness": None}
+        why = "Not measured: run `hdf robustness --output` with this folder or the model's."
+        return {"robustness": None, "no_robustness": why}
     result = read_robustness(path)
+    measured = result.get("weights_sha256")  # earlier files have none
+    weights = metrics.weights_sha256
+    if weights is None:
+        known = [weights_of(str(folder)) for folder in folders if folder.is_dir()]
+        weights = next((found for found in known if found is not None), None)
+    if None not in (measured, weights) and measured != weights:
+        why = f"Left out: {FILE} is of other weights than this page. Run `hdf robustness` again with this model."
+        return {"robustness": None, "no_robustness": why}
     levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
-    return {"robustness": result, "severities": levels, "robustness_picture": _png(plot_robustness, result)}
+    across = result.get("across_datasets")
+    return {
+        "robustness": result,
+        "severities": levels,
+        "robustness_picture": _png(plot_robustness, result),
+        "robustness_left_out": "" if across is None else _counts(across["left_out"]),
+        "baseline": None if result.get("baseline") is None else shorten_paths(result["baseline"]),
+    }
 
 
 def _why_no_view(model: str | None) -> str:

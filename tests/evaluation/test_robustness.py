@@ -1,18 +1,19 @@
 """`hdf robustness` on a tiny model, against a plain loop and hand-made scores."""
 
+import hashlib
 import json
+from zlib import crc32
 
 import numpy as np
 import pytest
 import torch
-from evaluated_models import assert_error, own_dataset_cache, run, save_model  # noqa: F401
+from evaluated_models import assert_error, own_dataset_cache, record, run  # noqa: F401
 from sklearn.metrics import balanced_accuracy_score
 
-from modeling_hdf.cli.text import robustness_lines
 from modeling_hdf.data import SyntheticFaces, load_clip
 from modeling_hdf.data.corruptions import CORRUPTIONS, corrupt
 from modeling_hdf.data.frame_sampling import TemporalSampling
-from modeling_hdf.evaluation.robustness import CLEAN, mean_corruption_error, partners, read_robustness, summarize
+from modeling_hdf.evaluation.robustness import CLEAN, mean_corruption_error, read_robustness, summarize
 from modeling_hdf.inference import load_classifier
 from modeling_hdf.reports.page import write_report
 
@@ -28,11 +29,6 @@ def overrides(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("saved"))
-
-
-@pytest.fixture(scope="module")
 def measured(saved, overrides, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "new"
     options = ("--overrides", json.dumps(overrides), "--corruptions", *CHOSEN, "--severities", 2, 5, "--seed", 3)
@@ -40,10 +36,17 @@ def measured(saved, overrides, tmp_path_factory):
     return folder
 
 
+def first_partner(rows, index: int, seed: int) -> int:
+    """The clip that gives the foreign frames."""
+    labels, people, clip_id = rows["label"][:], rows["identity"][:], rows["clip_id"][index]
+    others = [other for other in range(len(rows)) if labels[other] != labels[index] and people[other] != people[index]]
+    others = others or [other for other in range(len(rows)) if labels[other] != labels[index]]
+    return np.random.default_rng([seed, crc32(clip_id.encode())]).permutation(others)[0]
+
+
 def answers(saved, rows, name, severity) -> np.ndarray:
     """Predicted classes of a plain loop over clips."""
     model, processor = load_classifier(str(saved))
-    foreign_rows = partners(rows, 3)
     references = [
         torch.from_numpy(load_clip(row, sample=TemporalSampling(num_frames=64).view())).movedim(-1, -3) for row in rows
     ]
@@ -51,7 +54,7 @@ def answers(saved, rows, name, severity) -> np.ndarray:
     for index, row in enumerate(rows):
         frames = references[index]
         if name != "clean":
-            options = {"seed": 3, "clip_id": row["clip_id"], "foreign": references[foreign_rows[index]]}
+            options = {"seed": 3, "clip_id": row["clip_id"], "foreign": references[first_partner(rows, index, 3)]}
             frames = corrupt(frames, name, severity, **options)
         chosen = list(frames[[8, 24, 40, 56]])  # the middles of four quarters of 64 frames
         pixel_values = processor([torch.stack(chosen)], do_sample_frames=False, return_tensors="pt").pixel_values
@@ -74,17 +77,6 @@ def test_scores_are_those_of_a_plain_loop(measured, saved, overrides):
     assert (measured / "robustness.png").stat().st_size > 0
     for name, each in result["corruptions"].items():
         assert each["kind"] == ("style" if name == "noise" else "sequence")
-
-
-def test_foreign_frames_come_from_another_class_and_another_person(overrides):
-    rows = SyntheticFaces(**overrides).as_dataset("test")
-    chosen = partners(rows, 0)
-    labels, people = np.array(rows["label"][:]), np.array(rows["identity"][:])
-    assert (labels[chosen] != labels).all()
-    alone = [i for i in range(len(rows)) if not ((labels != labels[i]) & (people != people[i])).any()]
-    assert all(people[chosen[i]] != people[i] for i in range(len(rows)) if i not in alone)
-    with pytest.raises(ValueError, match="one class"):
-        partners(rows.filter(lambda row: row["label"] == 0), 0)
 
 
 SCORES = {
@@ -126,13 +118,64 @@ def test_a_baseline_of_another_measurement_is_refused(changes, message):
         mean_corruption_error(hand_made(), hand_made(**changes))
 
 
-def test_a_baseline_gives_the_mean_corruption_error(measured, saved, overrides, capsys):
-    options = ("--overrides", json.dumps(overrides), "--corruptions", *CHOSEN, "--severities", 2, 5, "--seed", 3)
-    baseline = ("--baseline", measured / "robustness.json")
-    assert run("robustness", saved, "--dataset", "synthetic", *options, *baseline, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["mean_corruption_error"] == pytest.approx(1.0)
-    assert any(line.startswith("mean corruption error 1.000") for line in robustness_lines(result))
+@pytest.fixture
+def compare(saved, overrides, measured, tmp_path):
+    """Runs the measurement of `measured` again, with its file as baseline after a change."""
+
+    def compare(change=lambda content: None, *options) -> int:
+        content = json.loads((measured / "robustness.json").read_text())
+        change(content)
+        (tmp_path / "baseline.json").write_text(json.dumps(content))
+        same = ("--overrides", json.dumps(overrides), "--corruptions", *CHOSEN, "--severities", 2, 5, "--seed", 3)
+        baseline = ("--baseline", tmp_path / "baseline.json", "--output", tmp_path / "out")
+        return run("robustness", saved, "--dataset", "synthetic", *same, *options, *baseline)
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda content: content.update(title="dfew fold 1, test split"), (), "title 'dfew fold 1, test split'"),
+        (lambda content: content.update(reference_frames=32), (), "reference_frames 32"),
+        (lambda content: content["corruptions"]["noise"].update(uar=1.0), (), "no error under noise"),
+        (lambda content: content.pop("model"), (), "baseline.json has no model"),
+        (lambda content: None, ("--seed", 4), "seed 3, the model 4"),
+        (lambda content: None, ("--severities", 2), "other corruptions or severities"),
+        (lambda content: None, ("--corruptions", "noise"), "other corruptions or severities"),
+        (lambda content: None, ("--max-clips", 9), "num_clips 14, the model 9"),
+    ],
+)
+def test_a_baseline_of_another_measurement_is_refused_before_the_work(
+    compare, tmp_path, capsys, monkeypatch, change, options, message
+):
+    monkeypatch.setattr("modeling_hdf.cli.robustness.measure_robustness", lambda *_, **__: pytest.fail("measured"))
+    assert compare(change, *options) == 1
+    assert_error(capsys, message)
+    assert not (tmp_path / "out" / "robustness.json").exists()
+
+
+def test_a_baseline_gives_the_mean_corruption_error(compare, measured, tmp_path, capsys):
+    def worse(content):
+        for each in content["corruptions"].values():
+            each["uar"] = 0.0
+
+    assert compare(worse) == 0
+    result = read_robustness(tmp_path / "out" / "robustness.json")
+    means = [each["uar"] for each in read_robustness(measured / "robustness.json")["corruptions"].values()]
+    assert max(means) > 0 and result["mean_corruption_error"] == pytest.approx(1 - np.mean(means), abs=0.05)
+    assert f"mean corruption error {result['mean_corruption_error']:.3f}" in capsys.readouterr().out
+
+
+def test_a_result_is_kept_if_other_clips_of_the_baseline_could_be_read(compare, tmp_path, capsys):
+    def one_lost(content):
+        content |= {"num_clips": 13, "unreadable": [{"clip_id": "a", "message": "damaged"}]}
+
+    assert compare(one_lost) == 0
+    assert "no mean corruption error: 14 clips could be read, but 13 of the baseline" in capsys.readouterr().out
+    result = read_robustness(tmp_path / "out" / "robustness.json")
+    assert result["mean_corruption_error"] is None and list(result["corruptions"]) == CHOSEN
+    assert (result["num_clips"], result["baseline_num_clips"]) == (14, 13)
 
 
 def test_fewer_clips_and_unknown_names(saved, overrides, capsys):
@@ -148,17 +191,75 @@ def test_an_output_of_another_run_is_not_replaced(measured, saved, capsys):
     assert_error(capsys, "robustness.json of another run")
 
 
-def test_the_report_shows_the_table(measured, saved, overrides, tmp_path):
-    options = ("--overrides", json.dumps(overrides), "--resamples", 5, "--output", tmp_path / "run")
+@pytest.fixture(scope="module")
+def evaluated(saved, overrides, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    options = ("--overrides", json.dumps(overrides), "--resamples", 5, "--output", folder)
     assert run("evaluate", saved, "--dataset", "synthetic", *options) == 0
-    (tmp_path / "run" / "robustness.json").write_bytes((measured / "robustness.json").read_bytes())
-    page = write_report(tmp_path / "run").read_text()
+    return folder
+
+
+def report(evaluated, measured, **changes) -> str:
+    result = json.loads((measured / "robustness.json").read_text()) | changes
+    (evaluated / "robustness.json").write_text(json.dumps(result))
+    page = write_report(evaluated).read_text()
+    return page[page.index('<section id="robustness">') : page.index('<section id="limits">')]
+
+
+def test_the_report_shows_the_table_and_the_means_of_each_kind(measured, evaluated):
+    section = report(evaluated, measured)
     result = json.loads((measured / "robustness.json").read_text())
     for name, each in result["corruptions"].items():
         numbers = [each["severities"][level]["uar"] for level in ("2", "5")]
         cells = "".join(f'<td class="number">{value:.3f}</td>' for value in numbers)
-        assert f"<td>{each['kind']}</td>{cells}" in page, name
-    assert 'alt="UAR over the severity of each corruption"' in page
+        assert f"<td>{each['kind']}</td>{cells}" in section, name
+    for kind, each in result["kinds"].items():
+        cells = "".join(f'<td class="number">{each[key]:.3f}</td>' for key in ("uar", "relative"))
+        assert f'<th scope="row">{kind}</th>{cells}' in section
+    assert 'alt="UAR over the severity of each corruption"' in section and "orruption error" not in section
+
+
+def test_the_report_names_the_baseline_and_what_was_left_out(measured, evaluated):
+    compared = {"baseline": "/home/ann/plain", "baseline_num_clips": 14, "mean_corruption_error": 0.8765}
+    section = report(evaluated, measured, **compared)
+    assert "Mean corruption error 0.876, relative to plain" in section and "/home/ann" not in section
+    across = {"shared": ["fear", "anger"], "only_in_model": [], "left_out": {"calm": 3}}
+    lost = [{"clip_id": "a", "message": "damaged"}]
+    compared |= {"baseline_num_clips": 13, "mean_corruption_error": None}
+    section = report(evaluated, measured, **compared, across_datasets=across, unreadable=lost)
+    assert "No mean corruption error: 14 clips could be read, but 13 of the baseline plain" in section
+    assert "the model lacks: 3 calm" in section and "1 clips could not be read" in section
+
+
+def test_the_report_leaves_out_a_measurement_of_other_weights(measured, saved, evaluated):
+    checksum = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    assert read_robustness(measured / "robustness.json")["weights_sha256"] == {"model.safetensors": checksum}
+    section = report(evaluated, measured, weights_sha256={"model.safetensors": "0" * 64})
+    assert "robustness.json is of other weights" in section and "<table>" not in section
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    for told, is_shown in (("0" * 64, True), ("1" * 64, False)):  # as training records it
+        content = metrics | {"weights_sha256": {"model.safetensors": told}}
+        (evaluated / "metrics.json").write_text(json.dumps(content))
+        section = report(evaluated, measured, weights_sha256={"model.safetensors": "0" * 64})
+        assert ("<table>" in section) == is_shown
+    (evaluated / "metrics.json").write_text(json.dumps(metrics))
+    assert "<table>" in report(evaluated, measured, weights_sha256=None)  # of an earlier version
+
+
+def test_the_title_tells_of_any_training_that_selected_the_model_on_these_clips(saved_model, dfew, capsys):
+    earlier = {"dataset": "dfew", "base_model": None, "fold": 1, "peer_protocol": True}
+    trainings = [{"dataset": "ravdess", "base_model": "a/b"}, earlier]
+    record(saved_model, dataset="ravdess", fold=None, trainings=trainings)
+    options = ("--data-dir", dfew, "--fold", 1, "--corruptions", "black", "--severities", 1)
+    assert run("robustness", saved_model, "--dataset", "dfew", *options, "--json") == 0
+    assert "PEER PROTOCOL" in json.loads(capsys.readouterr().out)["title"]
+
+
+@pytest.mark.parametrize("option", [(), ("--quiet",), ("--json",)])
+def test_a_bar_counts_the_clips(saved, dfew, capsys, option):
+    options = ("--data-dir", dfew, "--fold", 1, "--corruptions", "black", "--severities", 1, *option)
+    assert run("robustness", saved, "--dataset", "dfew", *options) == 0
+    assert ("corrupted clips: 100%" in capsys.readouterr().err) == (not option)
 
 
 def test_all_corruptions_of_the_issue_are_there():
