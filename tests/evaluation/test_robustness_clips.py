@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from evaluated_models import assert_error, own_dataset_cache, run, save_model  #
 from trees import read_back, write_frames
 
 from modeling_hdf import HDFVideoProcessor
-from modeling_hdf.data import EXPRESSIONS, VideoFolder
+from modeling_hdf.data import VideoFolder
 from modeling_hdf.evaluation import robustness
 from modeling_hdf.evaluation.robustness import CLEAN, CorruptedClips, Partners, all_conditions
 
@@ -20,9 +21,9 @@ PER_CLASS = 3
 
 @pytest.fixture
 def videos(tmp_path):
-    """Test clips of three classes; every frame tells its clip's number."""
+    """Test clips of three classes; every frame tells its clip's number, from 1, so that black is no clip."""
     for number in range(len(CLASSES) * PER_CLASS):
-        write_frames(clip_folder(tmp_path, number), [f"{index}.png" for index in range(12)], number)
+        write_frames(clip_folder(tmp_path, number), [f"{index}.png" for index in range(12)], number + 1)
     return tmp_path / "videos"
 
 
@@ -48,7 +49,7 @@ def processor() -> HDFVideoProcessor:
 
 def number_of(frame: torch.Tensor) -> int:
     """Which clip a frame `(3, H, W)` is of."""
-    return read_back(frame[None, :, :, 4:20].movedim(1, -1).numpy())[1]
+    return read_back(frame[None, :, :, 4:20].movedim(1, -1).numpy())[1] - 1
 
 
 def measure(saved, videos, *options) -> int:
@@ -64,12 +65,11 @@ def seed_where_a_clip_gives_frames(rows, giver: int) -> int:
     return next(seed for seed in range(100) if giver in first_partners(rows, seed))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_clip_is_named_and_costs_no_other_clip(saved, videos, tmp_path, capsys, workers):
+def test_a_damaged_clip_is_named_and_costs_no_other_clip(saved, videos, tmp_path, capsys):
     rows = rows_of(videos)
     seed = seed_where_a_clip_gives_frames(rows, 4)
     damage(clip_folder(tmp_path, 4))
-    options = ("--seed", seed, "--num-workers", workers, "--json")
+    options = ("--seed", seed, "--json")
     assert measure(saved, videos, *options, "--max-missing", 1) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["num_clips"] == 8
@@ -85,6 +85,7 @@ def test_workers_change_no_figure(saved, videos, tmp_path, capsys):
     for workers in (0, 2):
         assert measure(saved, videos, "--num-workers", workers, "--max-missing", 1, "--json") == 0
         result = json.loads(capsys.readouterr().out)
+        assert [entry["clip_id"] for entry in result["unreadable"]] == ["test/fear/4"]
         found.append([result["clean"]["war"], result["corruptions"]["foreign"]["uar"]])
     assert found[0] == pytest.approx(found[1])
 
@@ -130,7 +131,8 @@ def test_partners_are_of_another_class_and_another_person_where_rows_name_people
             expected = [other for other in range(9) if labels[other] != labels[index]]
             if people is not None and len(set(people)) > 1:
                 expected = [other for other in expected if people[other] != people[index]]
-            assert sorted(Partners(named, 1).order(index)) == expected
+            rng = np.random.default_rng([1, crc32(rows["clip_id"][index].encode())])
+            assert Partners(named, 1).order(index).tolist() == rng.permutation(expected).tolist()
     assert len({tuple(first_partners(rows, seed)) for seed in range(5)}) > 1
 
 
@@ -170,7 +172,6 @@ def test_classes_that_the_model_lacks_are_named_as_by_evaluate(videos, tmp_path,
 
 
 def test_classes_that_model_and_dataset_share_need_no_entry(saved, videos, capsys):
-    assert len(EXPRESSIONS) == 7
     assert measure(saved, videos, "--corruptions", "black", "--json") == 0
     assert json.loads(capsys.readouterr().out)["across_datasets"] is None
 
