@@ -271,12 +271,20 @@ def _add_export(commands: argparse._SubParsersAction, common: list) -> None:
         help="write a model as one file, for onnxruntime or torch.export",
         description="Writes model.onnx or model.pt2, for any batch size, with config.json (the classes) and "
         "video_preprocessor_config.json beside it. The file is kept only if its logits differ from the model's by at "
-        "most 1e-4, on random and on rendered clips. `hdf predict` and `hdf evaluate` take model.onnx as a model; "
-        "other programs need onnxruntime and numpy alone. Needs the extra `export`.",
+        "most 1e-4, on random and rendered clips, and on your own (--clips). `hdf predict` and `hdf evaluate` take "
+        "model.onnx as a model; other programs need onnxruntime and numpy alone. Needs the extra `export`.",
     )
     add_model_and_data(parser, data_required=False)
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--to", choices=("onnx", "torch"), default="onnx", help="default onnx")
+    parser.add_argument(
+        "--clips",
+        nargs="+",
+        type=existing_file,
+        default=[],
+        metavar="FILE",
+        help="clips of your own, each with one face, cropped, on which the export is checked too",
+    )
     parser.add_argument(
         "--int8",
         action="store_true",

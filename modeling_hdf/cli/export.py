@@ -4,17 +4,27 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import torch
+import datasets
 
+from ..data.arguments import DataArguments
 from ..evaluation.metrics import classification_scores
-from ..evaluation.predictions import class_names, class_numbers, class_probabilities, measured_clips
+from ..evaluation.predictions import (
+    class_names,
+    class_numbers,
+    class_probabilities,
+    measured_clips,
+    unreadable_clips_of,
+)
 from ..evaluation.results import METRICS, Results, read_results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.trainings import recorded_training
 from ..inference.classifier import load_classifier
-from ..inference.export import FILES, INT8, TOLERANCE, export_model, quantize_int8
-from .measuring import chosen_data, prepared_builder, trainer_arguments
+from ..inference.export import FILES, INT8, TOLERANCE, check_target, export_model, quantize_int8
+from ..modeling_hdf import HDFForVideoClassification
+from ..video_processing_hdf import HDFVideoProcessor
+from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
+from .text import across_lines, unreadable_lines
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
@@ -23,18 +33,22 @@ def run(arguments: argparse.Namespace) -> Outcome:
         raise ValueError("--int8 is for `--to onnx`, and needs a --dataset, on which its loss of UAR is measured.")
     if arguments.dataset is not None and not arguments.int8:
         raise ValueError("--dataset serves to measure --int8: give both or none.")
+    if arguments.model.endswith(".onnx"):
+        raise ValueError(f"{arguments.model} is exported already: give the model that it was exported from.")
     model, processor = load_classifier(arguments.model)
     record = _record(arguments)  # before the work, not after it
-    rows = _split(arguments) if arguments.int8 else None
-    difference = export_model(model, processor, arguments.out, arguments.to)
+    check_target(model, processor, arguments.out, FILES[arguments.to], *([INT8] if arguments.int8 else []))
+    split = _split(arguments) if arguments.int8 else None
+    difference = export_model(model, processor, arguments.out, arguments.to, arguments.clips)
     if record != Results():
         record.write(arguments.out)
     path = Path(arguments.out) / FILES[arguments.to]
     print(f"wrote {path}; its logits differ from the model's by at most {difference:.1g} ({TOLERANCE:g} are allowed)")
     result = {"file": str(path), "largest_difference": difference}
-    if rows is not None:
-        result["int8"] = _quantized(arguments, model, processor, rows)
-    return Outcome(result)
+    if split is None:
+        return Outcome(result)
+    result["int8"], code = _quantized(arguments, model, processor, *split)
+    return Outcome(result, code=code)
 
 
 def _record(arguments: argparse.Namespace) -> Results:
@@ -47,20 +61,26 @@ def _record(arguments: argparse.Namespace) -> Results:
     return record
 
 
-def _split(arguments: argparse.Namespace) -> tuple:
+def _split(arguments: argparse.Namespace) -> tuple[DataArguments, datasets.DatasetBuilder]:
     trained = recorded_training(arguments.model, arguments.dataset)
     data = chosen_data(arguments, trained, arguments.split)
-    return data, prepared_builder(arguments, trained, data, arguments.split).as_dataset(split=arguments.split)
+    return data, prepared_builder(arguments, trained, data, arguments.split)
 
 
-def _quantized(arguments: argparse.Namespace, model: torch.nn.Module, processor, split: tuple) -> dict:
-    """Writes the file in 8 bits, and prints UAR with it and with the model."""
-    data, rows = split
-    uars = {}
-    for name, each in (("model", model), ("int8", quantize_int8(arguments.out))):
+def _quantized(
+    arguments: argparse.Namespace,
+    model: HDFForVideoClassification,
+    processor: HDFVideoProcessor,
+    data: DataArguments,
+    builder: datasets.DatasetBuilder,
+) -> tuple[dict, int]:
+    """Writes the file in 8 bits, and prints UAR with it and with the model; the second value is the exit code."""
+    uars, rows = {}, builder.as_dataset(split=arguments.split)
+    for name, each in (("model", model.float()), ("int8", quantize_int8(arguments.out))):
         with tempfile.TemporaryDirectory() as unused:
             trainer = evaluation_trainer(each, processor, unused, **trainer_arguments(arguments))
-            table, _ = predict_rows(trainer, rows, processor, data)
+            table, across = predict_rows(trainer, rows, processor, data)
+        unreadable = [{"clip_id": name, "message": text} for name, text in unreadable_clips_of(table).items()]
         table = measured_clips(table)
         predicted = class_probabilities(table).argmax(1)
         uars[name] = classification_scores(class_numbers(table), predicted, class_names(table))["uar"]
@@ -68,6 +88,9 @@ def _quantized(arguments: argparse.Namespace, model: torch.nn.Module, processor,
     loss = uars["model"] - uars["int8"]
     print(
         f"wrote {path}; UAR {100 * uars['int8']:.1f}, the model {100 * uars['model']:.1f}: a loss of {100 * loss:.1f} "
-        f"points on {len(rows)} clips ({data.dataset}, {arguments.split} split)"
+        f"points on {len(table)} clips ({data.dataset}, {arguments.split} split)"
     )
-    return {"file": str(path), "uar": uars["int8"], "uar_of_the_model": uars["model"], "clips": len(rows)}
+    print(*unreadable_lines(unreadable), *across_lines(across), sep="\n", end="\n" if unreadable or across else "")
+    result = {"file": str(path), "uar": uars["int8"], "uar_of_the_model": uars["model"], "clips": len(table)}
+    result |= {"unreadable": unreadable, "across_datasets": across}
+    return result, missing_code("hdf export", data, builder, len(unreadable))

@@ -33,7 +33,7 @@ def evaluation_lines(results: Results, all_groups: bool = False) -> list[str]:
     lines = [f"{results.model} on {results.title}: {results.num_clips} clips"]
     lines.append(f"frames: {results.frames}")
     lines += unreadable_lines(results.unreadable)
-    lines += _across_lines(results.across_datasets)
+    lines += across_lines(results.across_datasets)
     lines += total_lines(results)
     counts = {name: sum(row) for name, row in zip(results.recall, results.confusion_matrix, strict=True)}
     lines.append("recall")
@@ -54,7 +54,8 @@ def unreadable_lines(unreadable: list[dict] | None) -> list[str]:
     return lines + [f"  {entry['clip_id']}: {entry['message']}" for entry in unreadable]
 
 
-def _across_lines(across: dict | None) -> list[str]:
+def across_lines(across: dict | None) -> list[str]:
+    """Lines of a measurement whose classes differ from the model's, see [`predict_rows`]; none if they are equal."""
     if across is None:
         return []
     left_out = ", ".join(f"{count} {name}" for name, count in across["left_out"].items()) or "none"
@@ -158,6 +159,7 @@ def _share(value: float | None) -> str:
 
 
 __all__ = [
+    "across_lines",
     "calibration_lines",
     "evaluation_lines",
     "fold_lines",

@@ -3,19 +3,20 @@
 from importlib.util import find_spec
 
 
-def needs_module(module: str, extra: str, use: str) -> None:
+def needs_module(module: str, extra: str | None, use: str) -> None:
     """Checks for a module of an optional package, without importing it.
 
     Args:
         module (`str`): name of the module, such as `"openpyxl"`.
-        extra (`str`): the extra of this package that installs it.
+        extra (`str` or `None`): the extra of this package that installs it; `None` if the module alone is enough.
         use (`str`): what needs it, as the start of a message.
 
     Raises:
-        ModuleNotFoundError: if the module is not installed; the message names the extra.
+        ModuleNotFoundError: if the module is not installed; the message says what to install.
     """
     if find_spec(module) is None:
-        raise ModuleNotFoundError(f'{use} needs {module}: pip install "hdf-dfer[{extra}]".', name=module)
+        package = module if extra is None else f'"hdf-dfer[{extra}]"'
+        raise ModuleNotFoundError(f"{use} needs {module}: pip install {package}.", name=module)
 
 
 __all__ = ["needs_module"]

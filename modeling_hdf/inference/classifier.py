@@ -73,7 +73,15 @@ def move(
         model ([`HDFForVideoClassification`]): the model.
         device (`str`, *optional*): such as `"cpu"` or `"cuda:1"`; by default a GPU if there is one.
         dtype (`str`, *optional*): `"float32"`, `"bfloat16"` or `"float16"`; by default as it is.
+
+    Raises:
+        ValueError: for an ONNX model on another device than the CPU, or in another type than float32.
     """
+    if next(model.parameters(), None) is None and (device not in (None, "cpu") or dtype not in (None, "float32")):
+        raise ValueError(
+            "An ONNX model runs on the CPU in float32: leave out `device` and `dtype` (--device, --dtype), or take "
+            "the model that it was exported from."
+        )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device, getattr(torch, dtype) if dtype else None).eval()
 

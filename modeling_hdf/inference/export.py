@@ -1,20 +1,23 @@
 """Export of a classifier to ONNX and `torch.export`, checked against the model before anything is kept."""
 
+import copy
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..configuration_hdf import EMOTIONS
 from ..data.extras import needs_module
-from ..data.files import whole_or_absent
+from ..data.files import read_json, whole_or_absent, write_text
 from ..data.synthetic.dynamics import ClipFactors
 from ..data.synthetic.renderer import render_clip
 from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
-from .onnx_model import CONFIG, PROCESSOR, OnnxClassifier
+from .onnx_model import CONFIG, PROCESSOR, OnnxClassifier, clip_shape
 
 TOLERANCE = 1e-4
 FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
@@ -35,7 +38,11 @@ class _Logits(nn.Module):
 
 
 def export_model(
-    model: HDFForVideoClassification, processor: HDFVideoProcessor, folder: str | os.PathLike, kind: str
+    model: HDFForVideoClassification,
+    processor: HDFVideoProcessor,
+    folder: str | os.PathLike,
+    kind: str,
+    clips: Sequence[Any] = (),
 ) -> float:
     """
     Writes a classifier as one file, with its configuration and video processor as JSON beside it.
@@ -45,46 +52,79 @@ def export_model(
     classes in `config.json`, divided by the calibration temperature.
 
     Args:
-        model ([`HDFForVideoClassification`]): the model.
+        model ([`HDFForVideoClassification`]): the model; it stays as it is, a copy is exported.
         processor ([`HDFVideoProcessor`]): its video processor.
         folder (`str` or `Path`): where to write; may hold exports of the same model.
         kind (`"onnx"` or `"torch"`): `model.onnx`, or `model.pt2` for `torch.export.load`.
+        clips (*optional*): clips to check too, as the processor takes them: paths of cropped faces, or frames.
 
     Returns:
-        The largest difference of a logit between the exported file and the model, on random and on rendered clips.
+        The largest difference of a logit between the exported file and the model, on random, rendered and own clips.
 
     Raises:
-        FileExistsError: if the file exists.
+        FileExistsError: as [`check_target`] does.
         ModuleNotFoundError: for ONNX without the extra `export`.
+        OSError, ValueError: if a clip cannot be read; see [`HDFVideoProcessor`].
         ValueError: if a logit differs by more than 1e-4; then no file is written.
     """
+    check_target(model, processor, folder, FILES[kind])
     path = Path(folder) / FILES[kind]
-    if path.exists():
-        raise FileExistsError(f"{path} exists already: give another folder, or delete it.")
-    model = model.float().cpu().eval()
+    batches = [processor(clip, return_tensors="pt")["pixel_values"] for clip in clips]
+    model = copy.deepcopy(model).float().cpu().eval()
     with whole_or_absent(path) as part:
         runner = (_write_onnx if kind == "onnx" else _write_torch)(model, part)
-        difference = check_agreement(runner, model, processor)
-    for name, text in ((CONFIG, model.config.to_json_string()), (PROCESSOR, processor.to_json_string())):
-        with whole_or_absent(path.parent / name) as part:
-            part.write_text(text, encoding="utf-8")
+        difference = check_agreement(runner, model, processor, batches)
+    for name, text in _settings(model, processor).items():
+        if not (path.parent / name).exists():
+            write_text(path.parent / name, text)
     return difference
 
 
+def check_target(
+    model: HDFForVideoClassification, processor: HDFVideoProcessor, folder: str | os.PathLike, *names: str
+) -> None:
+    """
+    Whether files of a model can be written into a folder.
+
+    Args:
+        model, processor, folder: see [`export_model`].
+        names (`str`): the files, such as `"model.onnx"`.
+
+    Raises:
+        FileExistsError: if one of the files exists, or if the classes or the preprocessing in the folder are those of
+            another model.
+    """
+    for path in (Path(folder) / name for name in names):
+        if path.exists():
+            raise FileExistsError(f"{path} exists already: give another folder, or delete it.")
+    for name, text in _settings(model, processor).items():
+        path = Path(folder) / name
+        if not path.exists():
+            continue
+        there = read_json(path, "Give another folder, or delete it.")
+        if _without_version(there) != _without_version(json.loads(text)):
+            raise FileExistsError(f"{path} belongs to another model: give another folder.")
+
+
+def _settings(model: HDFForVideoClassification, processor: HDFVideoProcessor) -> dict[str, str]:
+    """The JSON files beside an exported model, by name."""
+    return {CONFIG: model.config.to_json_string(), PROCESSOR: processor.to_json_string()}
+
+
+def _without_version(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_version(entry) for name, entry in value.items() if name != "transformers_version"}
+
+
 def _export(model: HDFForVideoClassification) -> torch.export.ExportedProgram:
-    config = model.config
-    pixel_values = torch.zeros(2, config.num_frames, 3, *_height_and_width(config))
+    pixel_values = torch.zeros(2, *clip_shape(model.config))
     shapes = {"pixel_values": {0: torch.export.Dim("batch", min=1)}}
     program = torch.export.export(_Logits(model).eval(), (pixel_values,), dynamic_shapes=shapes)
     graphs = [module.graph for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
     for node in (node for graph in graphs for node in graph.nodes):
         node.meta.pop("stack_trace", None)  # paths of this machine, and much text
     return program
-
-
-def _height_and_width(config) -> tuple[int, int]:
-    size = config.image_size
-    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _write_torch(model: HDFForVideoClassification, path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -109,19 +149,22 @@ def _write_onnx(model: HDFForVideoClassification, path: Path) -> Callable[[torch
 
 @torch.no_grad()
 def check_agreement(
-    runner: Callable[[torch.Tensor], torch.Tensor], model: HDFForVideoClassification, processor: HDFVideoProcessor
+    runner: Callable[[torch.Tensor], torch.Tensor],
+    model: HDFForVideoClassification,
+    processor: HDFVideoProcessor,
+    batches: Sequence[torch.Tensor] = (),
 ) -> float:
     """
     The largest difference between the logits of `runner` and of `model`, on batches of several sizes of normal noise,
-    and on rendered faces of every class.
+    on rendered faces of every class, and on `batches` of prepared clips.
 
     Raises:
         ValueError: if it is more than 1e-4, or no number.
     """
     generator = torch.Generator().manual_seed(0)
-    shape = (model.config.num_frames, 3, *_height_and_width(model.config))
-    batches = [torch.randn(size, *shape, generator=generator) for size in _BATCH_SIZES]
-    batches.append(rendered_clips(processor))
+    shape = clip_shape(model.config)
+    noise = [torch.randn(size, *shape, generator=generator) for size in _BATCH_SIZES]
+    batches = [*noise, rendered_clips(processor), *batches]
     differences = [(runner(batch) - model(batch).logits).abs().max() for batch in batches]
     difference = float(torch.stack(differences).max())  # NaN if one of them is
     if not difference <= TOLERANCE:
@@ -177,4 +220,13 @@ def quantize_int8(folder: str | os.PathLike) -> OnnxClassifier:
     return load_onnx(target)[0]
 
 
-__all__ = ["FILES", "INT8", "TOLERANCE", "check_agreement", "export_model", "quantize_int8", "rendered_clips"]
+__all__ = [
+    "FILES",
+    "INT8",
+    "TOLERANCE",
+    "check_agreement",
+    "check_target",
+    "export_model",
+    "quantize_int8",
+    "rendered_clips",
+]

@@ -23,8 +23,9 @@ class OnnxClassifier(nn.Module):
         config ([`HDFConfig`]): the configuration of the exported model.
 
     Raises:
-        ModuleNotFoundError: without onnxruntime; names the extra.
-        ValueError: if onnxruntime cannot load the file.
+        ModuleNotFoundError: without onnxruntime.
+        ValueError: if onnxruntime cannot load the file, or if it takes other clips or gives other classes than the
+            configuration says.
     """
 
     device = torch.device("cpu")
@@ -32,7 +33,7 @@ class OnnxClassifier(nn.Module):
 
     def __init__(self, path: str | Path, config: HDFConfig):
         super().__init__()
-        needs_module("onnxruntime", "export", f"The ONNX model {path}")
+        needs_module("onnxruntime", None, f"The ONNX model {path}")
         import onnxruntime
 
         self.config = config
@@ -43,6 +44,19 @@ class OnnxClassifier(nn.Module):
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common class but this one
             raise ValueError(f"Model {path} cannot be loaded: {' '.join(str(error).split())}") from error
+        self._check_shapes(path)
+
+    def _check_shapes(self, path: str | Path) -> None:
+        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
+        found = {node.name: tuple(node.shape[1:]) for node in nodes}  # without the batch
+        wanted = {"pixel_values": clip_shape(self.config), "logits": (self.config.num_labels,)}
+        for name in wanted:
+            if found.get(name) != wanted[name]:
+                raise ValueError(
+                    f"Model {path} does not belong to the {CONFIG} beside it: `{name}` of one clip has the shape "
+                    f"{found.get(name)} in the model, {wanted[name]} in {CONFIG}. Keep the files of one `hdf export` "
+                    "together."
+                )
 
     def forward(self, pixel_values: torch.Tensor) -> HDFVideoClassifierOutput:
         """
@@ -55,6 +69,12 @@ class OnnxClassifier(nn.Module):
         """
         (logits,) = self._session.run(["logits"], {"pixel_values": pixel_values.float().cpu().numpy()})
         return HDFVideoClassifierOutput(logits=torch.from_numpy(logits).to(pixel_values.device))
+
+
+def clip_shape(config: HDFConfig) -> tuple[int, int, int, int]:
+    """The shape `(num_frames, 3, height, width)` of a clip that a model takes."""
+    size = config.image_size
+    return (config.num_frames, 3, *((size, size) if isinstance(size, int) else size))
 
 
 def load_onnx(path: str | Path) -> tuple[OnnxClassifier, HDFVideoProcessor]:
@@ -76,4 +96,4 @@ def load_onnx(path: str | Path) -> tuple[OnnxClassifier, HDFVideoProcessor]:
     return OnnxClassifier(path, config), HDFVideoProcessor.from_pretrained(path.parent)
 
 
-__all__ = ["CONFIG", "PROCESSOR", "OnnxClassifier", "load_onnx"]
+__all__ = ["CONFIG", "PROCESSOR", "OnnxClassifier", "clip_shape", "load_onnx"]

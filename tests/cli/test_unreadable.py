@@ -13,9 +13,11 @@ from transformers import AutoModelForVideoClassification
 from trees import write_frames, write_video
 
 from modeling_hdf import HDFTrainer, HDFVideoProcessor
+from modeling_hdf.cli import export
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.evaluation.predictions import class_names, read_predictions
+from modeling_hdf.inference import load_classifier
 
 PER_CLASS = 3
 DAMAGED = ("test/fear/1.mp4", "test/sadness/frames")
@@ -105,6 +107,24 @@ def test_a_missing_clip_and_an_unreadable_one_count_together(saved, videos, tmp_
     assert evaluate(saved, videos, "--max-missing", 1) == 1
     assert_error(capsys, "2 of 28 listed clips are missing, empty or unreadable")
     assert evaluate(saved, videos, "--max-missing", 2) == 0
+
+
+def test_the_loss_of_int8_counts_the_measured_clips_alone(saved, videos, tmp_path, capsys, monkeypatch):
+    for split in ("train", "test"):
+        write_video(videos / split / "contempt" / "0.mp4", number=98)  # a class that the model lacks
+    monkeypatch.setattr(export, "export_model", lambda *arguments: 0.0)
+    monkeypatch.setattr(export, "quantize_int8", lambda folder: load_classifier(str(saved))[0])
+    options = ("--int8", "--dataset", "folder", "--data-dir", videos)
+    assert run("export", saved, tmp_path / "out", *options, "--json") == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)["int8"]
+    assert result["clips"] == 7 * PER_CLASS - 1 and f"points on {result['clips']} clips (folder, test" in captured.err
+    assert result["uar"] == result["uar_of_the_model"]
+    assert "2 clips could not be read, and count in no figure" in captured.err
+    assert {entry["clip_id"] for entry in result["unreadable"]} == set(DAMAGED)
+    assert "clips left out, of classes that the model lacks: 1 contempt" in captured.err
+    assert "2 of 38 listed clips are missing, empty or unreadable" in captured.err
+    assert run("export", saved, tmp_path / "out", *options, "--max-missing", 2) == 0
 
 
 def test_no_clip_that_can_be_read_is_an_error(saved, videos, capsys):

@@ -1,6 +1,7 @@
 """Export to ONNX and torch.export, and the exported model in place of the torch model."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,16 @@ from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.hub.gate import check_files
 from modeling_hdf.inference import export, load_classifier, predict_video
-from modeling_hdf.inference.export import check_agreement, export_model, quantize_int8, rendered_clips
+from modeling_hdf.inference.classifier import move
+from modeling_hdf.inference.export import check_agreement, check_target, export_model, quantize_int8, rendered_clips
+from modeling_hdf.inference.onnx_model import OnnxClassifier
 from modeling_hdf.training.recipes import build_processor
 
 pytest.importorskip("onnxscript")  # of the extra `export` alone
 onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
 
-FACE = str(Path(__file__).parents[2] / "examples" / "face.mp4")
+ROOT = Path(__file__).parents[2]
+FACE = str(ROOT / "examples" / "face.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +81,12 @@ def test_torch_export_runs_without_this_package_and_without_transformers(tiny, t
         torch.testing.assert_close(logits, model(clips).logits, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_the_file_holds_no_path_of_this_machine(tiny, tmp_path, kind):
-    export_model(*tiny, tmp_path, kind)
-    content = (tmp_path / export.FILES[kind]).read_bytes()  # the entries of a .pt2 are not compressed
-    for module in (torch, export):
-        assert str(Path(module.__file__).parent).encode() not in content
+def test_one_folder_takes_both_files_and_they_hold_no_path_of_this_machine(tiny, tmp_path):
+    for kind in ("onnx", "torch"):
+        export_model(*tiny, tmp_path, kind)
+        content = (tmp_path / export.FILES[kind]).read_bytes()  # the entries of a .pt2 are not compressed
+        for module in (torch, export):
+            assert str(Path(module.__file__).parent).encode() not in content
 
 
 def test_classes_and_preprocessing_lie_beside_the_file(shipped):
@@ -124,6 +128,122 @@ def test_a_file_that_exists_is_not_replaced(shipped):
         export_model(*load_classifier(TINY_SYNTHETIC), shipped, "onnx")
     with pytest.raises(FileExistsError, match="model_int8.onnx exists already"):
         quantize_int8(shipped)
+
+
+def folder_of(model: HDFForVideoClassification, processor: HDFVideoProcessor, folder: Path) -> dict[Path, str]:
+    """Writes the JSON files of an export."""
+    files = {
+        "config.json": model.config.to_json_string(),
+        "video_preprocessor_config.json": processor.to_json_string(),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return {folder / name: text for name, text in files.items()}
+
+
+@pytest.mark.parametrize("changed", ["config.json", "video_preprocessor_config.json"])
+def test_the_folder_of_another_model_is_refused_before_the_work(tiny, tmp_path, monkeypatch, changed):
+    model, processor = tiny
+    other = HDFForVideoClassification(tiny_config(calibration_temperature=3.0)), processor
+    if changed != "config.json":
+        other = model, build_processor(model.config.backbone_config)
+        other[1].image_mean = [0.1, 0.2, 0.3]
+    files = folder_of(*other, tmp_path)
+    monkeypatch.setattr(export, "_export", lambda _: pytest.fail("the work has begun"))
+    for kind in ("onnx", "torch"):
+        with pytest.raises(FileExistsError, match=f"{changed} belongs to another model"):
+            export_model(model, processor, tmp_path, kind)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_another_version_of_transformers_makes_no_other_model(tiny, tmp_path):
+    folder_of(*tiny, tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"transformers_version": "5.0.0"}))
+    check_target(*tiny, tmp_path, "model.onnx")
+
+
+def test_a_file_beside_the_configuration_of_another_model_is_refused(shipped, tiny):
+    with pytest.raises(
+        ValueError, match=r"`pixel_values` of one clip has the shape \(8, 3, 64, 64\) in the model, \(4"
+    ):
+        OnnxClassifier(shipped / "model.onnx", tiny[0].config)
+    config = HDFConfig.from_pretrained(TINY_SYNTHETIC)
+    config.id2label = {0: "calm", 1: "tense"}
+    with pytest.raises(ValueError, match=r"`logits` of one clip has the shape \(7,\) in the model, \(2,\)"):
+        OnnxClassifier(shipped / "model_int8.onnx", config)
+
+
+@pytest.fixture
+def written_at_once(monkeypatch):
+    """`torch.export` takes its time; here the model itself takes the part of its export."""
+
+    def write(model, path):
+        path.touch()
+        return lambda pixel_values: model(pixel_values).logits
+
+    monkeypatch.setattr(export, "_write_torch", write)
+
+
+def test_the_model_stays_as_it_was(tmp_path, written_at_once):
+    model = HDFForVideoClassification(tiny_config()).to(torch.bfloat16).train()
+    export_model(model, build_processor(model.config.backbone_config), tmp_path, "torch")
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16} and model.training
+
+
+def test_own_clips_are_checked_too(tiny, tmp_path, monkeypatch, written_at_once):
+    model, processor = tiny
+    own = processor(FACE, return_tensors="pt")["pixel_values"]
+    assert export_model(model, processor, tmp_path / "right", "torch", [FACE]) < 1e-4
+
+    def write(model, path):
+        return lambda clips: model(clips).logits + (clips.shape == own.shape and torch.equal(clips, own))
+
+    monkeypatch.setattr(export, "_write_torch", write)
+    with pytest.raises(ValueError, match="differs from the model by 1 in a logit"):
+        export_model(model, processor, tmp_path / "wrong", "torch", [FACE])
+
+
+def test_the_command_names_a_clip_of_ones_own_that_is_none(tmp_path, capsys, written_at_once):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    clips = ["--clips", FACE, str(tmp_path / "broken.mp4")]
+    assert main(["export", "hdf-tiny-synthetic", str(out), "--to", "torch", *clips]) == 1
+    assert "broken.mp4" in capsys.readouterr().err and not out.exists()
+    assert main(["export", "hdf-tiny-synthetic", str(out), "--to", "torch", *clips[:2]]) == 0
+
+
+def test_an_exported_file_is_not_exported_again(shipped, tmp_path, capsys):
+    assert main(["export", str(shipped / "model.onnx"), str(tmp_path / "out")]) == 1
+    assert "model.onnx is exported already: give the model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--device", "cuda"], ["--dtype", "float16"]])
+def test_a_device_or_type_that_onnx_does_not_run_in_is_refused(shipped, capsys, options):
+    assert main(["predict", "--whole", "--model", str(shipped / "model.onnx"), FACE, *options]) == 1
+    assert "An ONNX model runs on the CPU in float32" in capsys.readouterr().err
+    model, _ = load_classifier(str(shipped / "model.onnx"))
+    assert move(model) is move(model, "cpu", "float32") is model
+
+
+def test_without_onnxruntime_the_advice_is_onnxruntime_alone(shipped, monkeypatch):
+    monkeypatch.setattr("modeling_hdf.data.extras.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="needs onnxruntime: pip install onnxruntime.$"):
+        load_classifier(str(shipped / "model.onnx"))
+
+
+def test_the_example_of_the_documentation_gives_the_logits_of_the_model(shipped, tmp_path):
+    example = runpy.run_path(str(ROOT / "tests" / "environments" / "exported.py"))["example"]
+    model, processor = load_classifier(TINY_SYNTHETIC)
+    frames = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    (tmp_path / "exported").symlink_to(shipped)
+    for name, most in (("model.onnx", 1e-4), ("model_int8.onnx", 1.0)):
+        code = "import sys; sys.modules['torch'] = None\n" + example(name)
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+        with torch.no_grad():
+            expected = model(processor(frames, return_tensors="pt")["pixel_values"]).logits.numpy()
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=most)
 
 
 def test_int8_is_smaller_and_keeps_the_classes_of_rendered_faces(shipped):
