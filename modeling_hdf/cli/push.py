@@ -6,7 +6,7 @@ from pathlib import Path
 from ..data.extras import needs_module
 from ..hub.client import push_files, write_files
 from ..hub.release import REPLACES, model_release
-from ..hub.space import push_space, space_files
+from ..hub.space import push_space, space_files, space_needs
 from ..pretrained import SHIPPED, checkpoint_path
 from .outcome import Outcome
 
@@ -21,6 +21,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
         raise ValueError("--benchmark needs the repository of the model, owner/name: the results lie there.")
     if space:
         needs_module("gradio", "demo", "A Space")
+        if arguments.revision is not None:
+            raise ValueError("The page of a Space loads the model's main branch: leave out --revision or --space.")
     result = {}
     if repository is not None:
         result = _push_model(arguments)
@@ -52,6 +54,7 @@ def _push_model(arguments: argparse.Namespace) -> dict:
 def _push_space(arguments: argparse.Namespace, model: str) -> dict:
     """Pushes or writes the Space that shows `model`."""
     files = space_files(model)
+    print(*space_needs(model, private=arguments.private), sep="\n")
     if arguments.dry_run:
         folder = Path(arguments.dry_run, "space") if arguments.repository else arguments.dry_run
         print(f"wrote {len(files)} files to {write_files(files, folder)}; nothing was pushed")

@@ -65,6 +65,24 @@ def space_files(model: str) -> Files:
     return {name: text.encode() for name, text in texts.items()}
 
 
+def space_needs(model: str, *, private: bool) -> list[str]:
+    """
+    What must be there before the Space can start, one line each.
+
+    Args:
+        model (`str`): see [`space_files`].
+        private (`bool`): whether the repository of the model is pushed as a private one.
+    """
+    lines = [f"the Space starts if hdf-dfer {version('hdf-dfer')} is on the package index, as requirements.txt asks"]
+    if "/" in model:
+        when = "as" if private else "if"
+        lines.append(
+            f"{when} {model} is private, the Space needs a secret HF_TOKEN that may read it: set it in the Space's "
+            "settings, under Variables and secrets"
+        )
+    return lines
+
+
 def push_space(model: str, repo_id: str, *, private: bool = False, token: str | None = None) -> CommitInfo:
     """Pushes the Space in one commit; see [`space_files`] and [`push_files`]."""
     check_repository(repo_id)
@@ -79,4 +97,4 @@ def push_space(model: str, repo_id: str, *, private: bool = False, token: str | 
     )
 
 
-__all__ = ["push_space", "space_files"]
+__all__ = ["push_space", "space_files", "space_needs"]

@@ -48,6 +48,23 @@ def test_a_dry_run_of_both_writes_two_folders(online, folder, tmp_path):
     assert not online.requests
 
 
+@pytest.mark.parametrize(("options", "word"), [(["--private"], "as"), ([], "if")])
+def test_the_command_says_what_the_space_needs_to_start(online, folder, tmp_path, capsys, options, word):
+    push = ["push", str(folder), "org/hdf-dfew", "--space", "org/demo", *options]
+    for call in ([*push, "--dry-run", str(tmp_path / "out")], push):
+        assert main(call) == 0
+        printed = capsys.readouterr().out
+        assert f"the Space starts if hdf-dfer {version('hdf-dfer')} is on the package index" in printed
+        assert f"{word} org/hdf-dfew is private, the Space needs a secret HF_TOKEN" in printed
+    assert main(["push", "hdf-tiny-synthetic", "--space", "org/demo", "--dry-run", str(tmp_path / "ships")]) == 0
+    assert "HF_TOKEN" not in capsys.readouterr().out  # the checkpoint comes with the package
+
+
+def test_a_branch_that_the_page_would_not_load_is_refused(online, folder, capsys):
+    assert main(["push", str(folder), "org/hdf-dfew", "--space", "org/demo", "--revision", "fold2"]) == 1
+    assert "leave out --revision or --space" in capsys.readouterr().err and not online.requests
+
+
 @pytest.mark.parametrize("options", [[], ["--space", "org/demo"]])
 def test_a_folder_of_ones_own_needs_a_repository(online, folder, capsys, options):
     assert main(["push", str(folder), *options]) == 1
