@@ -20,7 +20,9 @@ import argparse
 import gc
 import json
 import os
+import shlex
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -70,9 +72,9 @@ def measure(part: Callable[[Settings], dict], settings: Settings, limit: float) 
 
 
 def run_parts(names: list[str], settings: Settings, path: Path | None, minutes: float, limit: float) -> dict:
-    """Measures the parts in turn; writes what is known so far to `path` after each."""
+    """Measures the parts in turn; writes what is known so far to `path` after each, with the command line."""
     end = time.monotonic() + 60 * minutes
-    command = " ".join(["python benchmarks/gpu.py --parts", *names])
+    command = shlex.join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
     record = {"command": command, "environment": {**environment(), "cores": os.cpu_count()}, "parts": {}}
     if settings.is_cuda:
         record["environment"]["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)

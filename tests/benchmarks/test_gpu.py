@@ -1,6 +1,7 @@
 """benchmarks/gpu.py on the CPU: the record of its parts, the gradient that it compares, and its speed tables."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -52,6 +53,18 @@ def test_a_part_that_fails_or_hangs_or_comes_too_late_costs_no_other(monkeypatch
     assert json.loads((tmp_path / "gpu.json").read_text()) == record
     late = gpu.run_parts(["reads"], SETTINGS, None, minutes=0, limit=0.5)
     assert late["parts"]["reads"]["error"].startswith("not begun") and len(written) == 1
+
+
+def test_the_record_holds_the_command_line(monkeypatch, tmp_path):
+    options = ["--parts", "reads", "--json", str(tmp_path / "my gpu.json"), "--minutes", "20"]
+    monkeypatch.setattr("sys.argv", ["gpu.py", *options])
+    monkeypatch.setattr(gpu, "PARTS", {"reads": lambda settings: {"value": 1}})
+    monkeypatch.setattr(gpu, "Settings", lambda: SETTINGS)
+    monkeypatch.setattr(gpu, "environment", dict)  # it would ask for the card
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gpu.main() == 0
+    command = json.loads((tmp_path / "my gpu.json").read_text())["command"]
+    assert shlex.split(command) == ["python", "benchmarks/gpu.py", *options]
 
 
 def test_the_compared_gradient_is_that_of_the_loss_and_of_its_worst_point_nearby():
