@@ -136,7 +136,7 @@ def robustness_lines(result: dict) -> list[str]:
     levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
     clean = result["clean"]
     lines = [f"{result['model']} on {result['title']}: {result['num_clips']} clips"]
-    lines += _across_lines(result["across_datasets"])
+    lines += across_lines(result["across_datasets"])
     lines.append(f"clean              WAR {clean['war']:.3f}  UAR {clean['uar']:.3f}")
     lines.append(" ".join(["UAR by severity   ", *(f"{level:>6}" for level in levels), "  mean  of clean"]))
     for name, each in result["corruptions"].items():
