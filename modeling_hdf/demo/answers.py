@@ -21,6 +21,7 @@ CAVEATS = (
 )
 _MAX_SIDE = 1280  # pixels of the annotated video
 _FIT = "max-width:100%;margin:auto"
+_LEAST_WIDTH = "560px"  # of the plot, which scrolls on a narrower page: its words would be too small to read
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def _answer(analyzer: VideoAnalyzer, video: Upload) -> Answer:
         _summary(people, timeline.labels),
         f'<video controls autoplay muted loop playsinline style="{_FIT};max-height:480px" src="{annotated}" '
         'aria-label="Your video with a box, a label and its confidence for each face"></video>',
-        f'<img style="{_FIT};width:720px" src="{plot}" '
-        'alt="Probability of each expression over time, for each person">',
+        f'<div tabindex="0" style="overflow-x:auto;contain:inline-size"><img src="{plot}" '
+        f'style="{_FIT};width:720px;min-width:{_LEAST_WIDTH}" '
+        'alt="Probability of each expression over time, for each person"></div>',
         rows,
     )
 
