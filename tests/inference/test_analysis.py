@@ -49,7 +49,7 @@ def test_people_and_times_are_right_to_one_frame(pair, party):
     table = timeline.to_pandas()
     assert list(table.columns[:6]) == ["video", "person", "start", "end", "label", "confidence"]
     assert table["video"].eq(str(party)).all()
-    np.testing.assert_allclose(table.loc[:, list(timeline.labels)].sum(axis=1), 1.0)
+    np.testing.assert_allclose(table.loc[:, list(timeline.labels)].sum(axis=1), 1.0, rtol=1e-5)
     first = table[table["person"] == 1]
     np.testing.assert_allclose(first["start"], np.arange(0, 4, 0.5))
     np.testing.assert_allclose(first["end"], np.arange(0.5, 4.5, 0.5))
