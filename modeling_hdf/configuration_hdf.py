@@ -55,8 +55,8 @@ class HDFConfig(PreTrainedConfig):
         dam_variant (`str`, *optional*, defaults to `"temporal"`):
             How DAM computes its gates: `"temporal"` compares frames, as the paper describes; `"release"` compares
             channel bins, as the authors' published fragment does; `"normalized"` compares frames by normalised,
-            projected features; `"static"` learns gates that are the same for every clip, as a control. See
-            [`~dam_hdf.DAM`].
+            projected features; `"static"` learns gates that are the same for every clip, as a control. None of them
+            is shown to gain: see [`~dam_hdf.DAM`].
         dam_init (`"identity"` or `"paper"`, *optional*, defaults to `"identity"`):
             `"identity"` starts every DAM as `y = x`, so that a pretrained backbone keeps its predictions; `"paper"`
             starts at about `y = 0.83 x`. On the validation split of `benchmarks/ablation.py --tune` (2 seeds), they

@@ -1,6 +1,7 @@
 """benchmarks/controlled_ablation.py: its statistics, its conditions, and a run of a few seconds from end to end."""
 
 import json
+import re
 import sys
 
 import controlled_ablation
@@ -31,8 +32,10 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from sklearn.metrics import balanced_accuracy_score
 
+from modeling_hdf import DAM
 from modeling_hdf.data.corruptions import CORRUPTIONS
 from modeling_hdf.evaluation.robustness import measure_robustness
+from modeling_hdf.training.dsm import DSM
 
 TINY_DATA = {
     "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,
@@ -390,3 +393,39 @@ def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
         scores = [100 * balanced_accuracy_score(truth, answers) for answers in found]
         cells = [f"{score:.1f}" for score in (*scores, np.mean(scores))]
         assert f"| {' | '.join([titles[arm], *cells])} |" in page
+
+
+def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it():
+    folder = controlled_ablation.RESULTS
+    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
+    (clips,) = folder.glob("clips_*.json")
+    truth = {split: np.array(list(text)) for split, text in json.loads(clips.read_text())["truth"].items()}
+
+    def scores(record: dict) -> list[float]:
+        answers = {split: [text] for split, text in record["answers"].items()} | {"corrupted": [], "foreign": []}
+        for name, text in record["corrupted"].items():
+            answers["foreign" if name.startswith("foreign") else "corrupted"].append(text)
+        means = []
+        for name in ("validation", "test", "shifted", "corrupted", "foreign"):
+            labels = truth[name if name in truth else "test"]
+            rows = [np.array(list(text)) for text in answers[name]]
+            means.append(100 * np.mean([balanced_accuracy_score(labels[: len(row)], row) for row in rows]))
+        return means
+
+    arms = {}
+    for arm in ("none", "static", "temporal", "normalized", "dsm", "temporal_dsm"):
+        records = [json.loads((folder / f"x3d_plain_{arm}_4_{seed}.json").read_text()) for seed in SEEDS]
+        arms[arm] = np.mean([scores(record) for record in records], axis=0)
+        flipped = [record["liveness"]["trained"]["flipped"] for record in records]
+        live = [] if None in flipped else [100 * np.mean(flipped)]
+        (row,) = re.findall(rf"^\| {arm} \| 8 \| (.+) \|$", page, re.MULTILINE)
+        shown = [float(cell) for cell in row.split(" | ") if cell.strip(" |")]
+        assert shown == pytest.approx([*arms[arm], *live], abs=0.051)
+    texts = {}
+    for name, pair in contrasts_of("temporal").items():
+        (text,) = re.findall(rf"^\| x3d: {re.escape(name)} \| (.+?) \|", page, re.MULTILINE)
+        assert float(text.split()[0]) == pytest.approx(arms[pair[0]][3] - arms[pair[1]][3], abs=0.051)
+        texts[name] = text
+    readme = (controlled_ablation.ROOT / "README.md").read_text()
+    assert texts["DAM - static"] in readme and texts["DAM + DSM - none"] in readme
+    assert texts["DAM - static"] in DAM.__doc__ and texts["DSM - none"] in DSM.__doc__
