@@ -418,7 +418,7 @@ def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it():
         arms[arm] = np.mean([scores(record) for record in records], axis=0)
         flipped = [record["liveness"]["trained"]["flipped"] for record in records]
         live = [] if None in flipped else [100 * np.mean(flipped)]
-        (row,) = re.findall(rf"^\| {arm} \| 8 \| (.+) \|$", page, re.MULTILINE)
+        (row,) = re.findall(rf"^\| {arm} \| 8 \| ((?:[\d.]+ \| ){{5}}[\d.]*) ?\|$", page, re.MULTILINE)
         shown = [float(cell) for cell in row.split(" | ") if cell.strip(" |")]
         assert shown == pytest.approx([*arms[arm], *live], abs=0.051)
     texts = {}
