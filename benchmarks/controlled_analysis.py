@@ -189,6 +189,8 @@ def results_table(records: Sequence[dict], num_resamples: int = NUM_RESAMPLES) -
             if condition == PRIMARY[0] and {"temporal", "normalized"} <= arms.keys():
                 dam, best = chosen_dam(arms), best_arm(arms)
                 lines += ["", f"DAM is {dam}. The best arm on validation is {best}."]
+                if {"none", "static"} <= arms.keys():
+                    lines[-1] += f" The default is {chosen_variant(arms, num_resamples)}."
                 contrasts = contrasts_of(dam)
                 primary += _family(backbone, contrasts, arms, num_resamples)
                 contrasts |= {f"{name} - static": (name, "static") for name in ("temporal", "normalized")}

@@ -118,7 +118,7 @@ def _filter(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def _filter_to_one(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """
     `_filter` to one channel, `(B, N, h, w)` to `(B, h, w)`: each row of the weight filters the rows of the map, and
-    the results are added up, shifted. A CPU trains this about three times as fast as a convolution to one channel.
+    the results are added up, shifted. A CPU trains this faster than a convolution to one channel.
     """
     height, padding = x.shape[2], _DCT_SIZE // 2
     rows = F.conv2d(x, weight.transpose(0, 2).to(x.dtype), padding=(0, padding))  # (B, 7, h, w)

@@ -191,6 +191,7 @@ def test_the_table_chooses_dam_on_validation_and_corrects_one_family():
     assert contrasts_of("normalized")["DAM - static"] == ("normalized", "static")
     table = results_table(records, 200)
     assert "DAM is normalized. The best arm on validation is normalized_dsm." in table
+    assert f"The default is {chosen_variant(arms, 200)}." in table
     assert "| temporal - static | 3 |" in table
     assert "| normalized - static" not in table and "| best - none" not in table  # named "DAM" and "DAM + DSM" above
     assert "4 of the 8 tests" in table
