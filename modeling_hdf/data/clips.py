@@ -193,7 +193,8 @@ class ClipDataset(Dataset):
             clip = fit_clip(clip, self.processor)
         else:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(generator.integers(2**63)))
+                # `torch.manual_seed` would seed the accelerators too, outside of the fork, and is slow.
+                torch.default_generator.manual_seed(int(generator.integers(2**63)))
                 clip = self.augmentation(clip)
         if self.stills == "motion" and self._is_still(clip):
             clip = self._moved(clip, generator)

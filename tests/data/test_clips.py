@@ -245,6 +245,14 @@ def training_clips(rows, processor):
     )
 
 
+def test_a_training_item_leaves_all_random_generators_as_they_were(training_clips, monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)  # also of accelerators that are not here
+    before = torch.get_rng_state()
+    training_clips[0]
+    assert torch.equal(torch.get_rng_state(), before) and not seeded
+
+
 # Epoch, occurrence and seed, one of them away from (0, 0, 5) at a time.
 KEYS = [
     *((epoch, 0, 5) for epoch in range(1, 11)),
