@@ -19,6 +19,7 @@ TITLES = {
 }
 TEST_SETS = tuple(TITLES)
 PRIMARY = ("plain", "corrupted")
+AUGMENTATION = {"none: augmented - plain": ("augmented", "plain")}
 NUM_TESTS = 8  # the family of the protocol: four contrasts on two backbones
 
 
@@ -139,6 +140,14 @@ def arm_records(records: Sequence[dict], **about: str) -> dict[str, dict[int, di
     return found
 
 
+def without_parts(records: Sequence[dict], backbone: str) -> dict[str, dict[int, dict]]:
+    """The records of the arm none, by condition and seed."""
+    return {
+        condition: arm_records(records, backbone=backbone, condition=condition, arm="none").get("none", {})
+        for condition in ("plain", "augmented")
+    }
+
+
 def best_arm(arms: dict[str, dict[int, dict]], names: Sequence[str] | None = None) -> str:
     """The arm with the highest mean validation UAR, of all or of `names`; of equal ones the first."""
     names = list(arms) if names is None else names
@@ -196,6 +205,7 @@ def results_table(records: Sequence[dict], num_resamples: int = NUM_RESAMPLES) -
                 contrasts |= {f"{name} - static": (name, "static") for name in ("temporal", "normalized")}
                 contrasts |= {"best - none": (best, "none")}
             lines += _contrast_lines(contrasts, arms, num_resamples)
+        lines += _contrast_lines(AUGMENTATION, without_parts(records, backbone), num_resamples)
     return "\n".join([*lines, *_family_lines(primary)]).strip()
 
 

@@ -1,4 +1,4 @@
-"""The training conditions of `controlled_ablation.py`: foreign frames, a long tail, and noisy labels."""
+"""The training conditions of `controlled_ablation.py`: foreign frames, a long tail, noisy labels, corrupted clips."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,14 +72,14 @@ class ForeignFrames:
 
 def training_clips(data: dict, condition: dict, seed: int, num_labels: int, cache: Path) -> ClipDataset:
     """The training clips of a condition, see [`run_settings`] of `controlled_settings.py`."""
-    flip = build_augmentation("flip", build_processor(data))
-    whole = build_clips(data, "train", cache, training=True, augmentation=flip, seed=seed)
+    name = "corrupted" if condition["name"] == "augmented" else "flip"
+    augmentation = build_augmentation(name, build_processor(data))
+    whole = build_clips(data, "train", cache, training=True, augmentation=augmentation, seed=seed)
     kept = long_tail_indices(whole.labels, condition["long_tail"])
     labels = noisy_labels([whole.labels[i] for i in kept], condition["label_noise"], num_labels, seed)
-    augmentation = flip
     if condition["foreign_shares"] is not None:
         decoded = [whole.cache[i][0] for i in kept]
-        augmentation = v2.Compose([ForeignFrames(decoded, labels, tuple(condition["foreign_shares"])), flip])
+        augmentation = v2.Compose([ForeignFrames(decoded, labels, tuple(condition["foreign_shares"])), augmentation])
     clips = ClipDataset(
         whole.rows.select(kept), whole.processor, training=True, augmentation=augmentation, seed=seed, cache=True
     )

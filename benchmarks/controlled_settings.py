@@ -82,7 +82,7 @@ ARMS: dict[str, tuple[dict, dict]] = {
     "temporal_dsm": (_dam("temporal"), _DSM),
     "normalized_dsm": (_dam("normalized"), _DSM),
 }
-CONDITIONS = ("plain", "foreign", "long_tail", "noise")
+CONDITIONS = ("plain", "foreign", "long_tail", "noise", "augmented")
 
 
 def run_settings(backbone: Backbone, arm: str, condition: str, epoch_factor: int) -> dict:

@@ -25,7 +25,7 @@ from controlled_analysis import (
     uar_of,
     weighted_uar,
 )
-from controlled_conditions import ForeignFrames, long_tail_indices, noisy_labels
+from controlled_conditions import ForeignFrames, long_tail_indices, noisy_labels, training_clips
 from controlled_run import build_model, build_processor, build_rows, corrupted_answers
 from controlled_settings import ARMS, BACKBONES, SEEDS, TUNING_SEEDS, Backbone, run_settings
 from scipy.stats import t as student
@@ -227,6 +227,12 @@ def test_the_best_arm_is_compared_with_none_in_every_condition():
     assert "The best arm on validation is static." in table and table.count("| best - none | 3 | +") == 2
 
 
+def test_the_gain_of_the_augmentation_compares_two_conditions():
+    records = [made_up("none", seed, 0.6) for seed in range(3)]
+    records += [made_up("none", seed, 0.8, condition="augmented") for seed in range(4)]
+    assert re.search(r"^\| none: augmented - plain \| 3 \| \+[12]\d\.", results_table(records, 200), re.MULTILINE)
+
+
 def trials(**scores: float) -> list[dict]:
     """Trials of the number of epochs, whose base is 10, with `none_10=0.5` as validation UAR of an arm."""
     records = []
@@ -318,6 +324,17 @@ def test_foreign_frames_come_from_a_clip_of_another_class():
         assert set(foreign) <= {0, 10, 40, 50} and len(set(foreign)) <= 1
         shares.append(len(foreign) / 8)
     assert 60 < shares.count(0) < 140 and set(shares) - {0} == {0.25, 0.375, 0.5}
+
+
+@pytest.mark.parametrize(("condition", "expected"), [("plain", False), ("augmented", True)])
+def test_only_the_augmented_condition_trains_on_corrupted_clips(caches, condition, expected):
+    settings = run_settings(TINY["x3d"], "none", condition, 1)
+    clips = training_clips(TINY_DATA, settings["condition"], 0, 7, caches)
+    changed = []
+    for index in range(len(clips)):
+        clip, shown = clips.cache[index][0], clips[index]["clip"]
+        changed.append(not (shown.equal(clip) or shown.equal(clip.flip(-1))))
+    assert any(changed) == expected and not all(changed)
 
 
 def test_the_plan_is_that_of_the_protocol():
