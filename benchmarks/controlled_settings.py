@@ -47,6 +47,7 @@ BACKBONES = {
         backbone={"model_type": "videomae", **BACKBONE},
         training={"num_train_epochs": 16, **_TRAINING},
         start=START,
+        epoch_factor=4,
     ),
     "x3d": Backbone(
         data=DATA | {"image_size": 48},
