@@ -10,7 +10,7 @@ from ..data.files import write_json
 from ..evaluation.calibration import calibration_scores, fit_temperature, write_temperature
 from ..evaluation.privacy import unreadable_entries
 from ..evaluation.running import clip_outputs, evaluation_trainer
-from ..evaluation.trainings import recorded_training
+from ..evaluation.trainings import recorded_training, weights_of
 from ..evaluation.unreadable import unreadable_clips
 from ..inference.classifier import load_classifier
 from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         "temperature": {"before": before, "after": temperature},
         **{split: calibration_scores(*output, before, temperature) for split, output in outputs.items()},
         "unreadable": unreadable,
+        "weights_sha256": weights_of(arguments.model),
         "command": arguments.command_line,
     }
     write_json(folder / "calibration.json", calibration)

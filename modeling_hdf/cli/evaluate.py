@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 
 from ..data.arguments import DataArguments, has_folds
+from ..data.builders.base import ExpressionBuilder
 from ..data.files import whole_or_absent
 from ..data.frame_sampling import TemporalSampling
 from ..data.locks import folder_lock
@@ -16,7 +17,7 @@ from ..evaluation.predictions import known_of_clips, write_predictions
 from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
-from ..evaluation.trainings import is_selected_on, recorded_training
+from ..evaluation.trainings import is_selected_on, measured_weights, recorded_training
 from ..inference.classifier import load_classifier
 from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
@@ -48,7 +49,8 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         rows = rows.remove_columns("fold")  # the clips are of all folds
     may_be_seen = arguments.split == "all" and any("folder" in each["dataset"] for each in trained.known_trainings)
     print(_measured_line(data, builder, arguments.split, may_be_seen))
-    check_factors(known_of_clips(rows), arguments.group_by or [])  # before the work, not after it
+    sources = builder.config.missing_sources() if isinstance(builder, ExpressionBuilder) else {}
+    check_factors(known_of_clips(rows), arguments.group_by or [], sources)  # before the work, not after it
     with tempfile.TemporaryDirectory() as unused:
         trainer = evaluation_trainer(model, processor, unused, **trainer_arguments(arguments))
         table, across = predict_rows(trainer, rows, processor, data)
@@ -57,6 +59,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     described["peer_protocol"] = is_selected_on(trained, data.dataset, arguments.split)
     results = Results(
         model=arguments.model,
+        **measured_weights(arguments.model),
         **described,
         split=arguments.split,
         may_hold_training_clips=may_be_seen,

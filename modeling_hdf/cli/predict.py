@@ -37,8 +37,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
     analyzer = VideoAnalyzer(arguments.model, **options)
     if not arguments.output:
         return _report(_analyze(arguments, analyzer, options, videos), arguments.json)
+    from ..evaluation.trainings import weights_of  # it needs the data, which answers alone do not
+
     settings = OutputSettings(
-        *(arguments.model, arguments.window, arguments.hop, arguments.same_person, analyzer.labels, arguments.format)
+        *(arguments.model, arguments.window, arguments.hop, arguments.same_person, analyzer.labels, arguments.format),
+        weights_sha256=weights_of(arguments.model),
     )
     output = OutputFolder(*(Path(arguments.output), settings, arguments.subtitles, arguments.annotate, arguments.plot))
     with output.lock():

@@ -22,7 +22,7 @@ from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, s
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.files import write_json
-from ..evaluation.privacy import public_command, public_start
+from ..evaluation.trainings import PRETRAINING, training_results, trainings_of_run
 from ..training.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
@@ -104,32 +104,33 @@ def _pretrain(
     script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments, command: list[str]
 ) -> dict | None:
     record = deciding_arguments(training, (script, data), FREE)
+    start, dataset = script.model_name_or_path or None, "folder" if data.data_dir else "synthetic"
+    record["trainings"] = trainings_of_run(training.output_dir, start, dataset)
     with output_dir_of(training.output_dir, record, "hdf pretrain"):
         trainer = _build_trainer(script, data, training, record)
         trainer.train_to_the_end(trainer.args.resume_from_checkpoint)
         if not trainer.is_world_process_zero():
             return None
-        return write_results(Path(training.output_dir), trainer, script, data, command)
+        return write_results(
+            Path(training.output_dir), trainer, start, command, dataset=dataset, trainings=record["trainings"]
+        )
 
 
-def write_results(
-    folder: Path,
-    trainer: PretrainingTrainer,
-    script: ScriptArguments,
-    data: PretrainingDataArguments,
-    command: list[str],
-) -> dict:
-    """Writes the record of the run beside the weights, and returns it."""
+def write_results(folder: Path, trainer: PretrainingTrainer, start: str | None, command: list[str], **told) -> dict:
+    """Writes the record of the run beside the weights, and returns it; arguments as for [`training_results`]."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    record = {
-        "base_model": public_start(script.model_name_or_path or None),
-        "dataset": "folder" if data.data_dir else "synthetic",
-        "num_clips": len(trainer.train_dataset),
-        "num_steps": trainer.state.global_step,
-        "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
-        "seed": trainer.args.seed,
-        "command": public_command(command),
-    }
-    write_json(folder / "pretraining.json", record)
+    results = training_results(
+        folder,
+        start,
+        command,
+        **told,
+        num_clips=len(trainer.train_dataset),
+        seed=trainer.args.seed,
+        others={
+            "num_steps": trainer.state.global_step,
+            "last_loss": losses[-1] if losses else None,  # a run may be too short for a log
+        },
+    )
+    write_json(folder / PRETRAINING, results.to_dict())
     print(f"checkpoint in {folder}; train from it: hdf train --model_name_or_path {folder}")
-    return record
+    return results.to_dict()

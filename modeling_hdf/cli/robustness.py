@@ -23,7 +23,7 @@ from ..evaluation.robustness import (
     measure_robustness,
     read_robustness,
 )
-from ..evaluation.trainings import is_selected_on, recorded_training, weights_of
+from ..evaluation.trainings import is_selected_on, measured_weights, recorded_training
 from ..inference.classifier import load_classifier
 from ..reports.plots import plot_robustness
 from .measuring import chosen_data, missing_code, prepared_builder
@@ -86,7 +86,7 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
         **about,
         **result,
         "unreadable": unreadable_entries(lost),
-        "weights_sha256": weights_of(arguments.model),
+        **measured_weights(arguments.model),
         "environment": environment(),
         "command": arguments.command_line,
     }

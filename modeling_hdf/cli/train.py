@@ -30,10 +30,9 @@ from ..data.arguments import DataArguments
 from ..data.builders.base import ExpressionBuilder
 from ..data.files import whole_or_absent
 from ..data.mixtures import MixedClips
-from ..evaluation.privacy import public_start
 from ..evaluation.provenance import check_same_cut, check_unseen
 from ..evaluation.results import METRICS, Results
-from ..evaluation.trainings import is_hdf_checkpoint, trainings_from, trainings_on
+from ..evaluation.trainings import is_hdf_checkpoint, trainings_of_run, trainings_on
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
@@ -42,6 +41,7 @@ from ..pretrained import SHIPPED, checkpoint_path
 from ..reports.page import write_report
 from ..reports.plots import plot_training_curves
 from ..training.arguments import HDFTrainingArguments
+from ..training.checkpointing import CheckpointError
 from ..training.recipes import (
     as_fields,
     build_processor,
@@ -124,20 +124,24 @@ def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
-    record["trainings"] = _trainings(script.model_name_or_path or None, data, training)
+    record["trainings"] = trainings_of_run(training.output_dir, script.model_name_or_path or None, data.dataset)
     with output_dir_of(training.output_dir, record, "hdf train"):
         trainer, parts = _trained(script, data, training, record)
         told = {"start": script.model_name_or_path or None, "command": command, "trainings": record["trainings"]}
         return _tested(script, data, trainer, parts, told)
 
 
-def _trainings(start: str | None, data: DataArguments, training: HDFTrainingArguments) -> list[dict]:
-    """The trainings that the weights come from. A run that goes on keeps those of its record: its start may be gone,
-    or out of reach, by now."""
-    recorded = earlier_record(training.output_dir).get("trainings")
-    if recorded and recorded[0] == {"base_model": public_start(start), "dataset": data.dataset}:
-        return recorded
-    return trainings_from(start, data.dataset)
+def _check_held_out(folder: str, record: dict) -> None:
+    """Refuses to go on with a run, or to test it again, if it may have been trained on clips that are held out now."""
+    earlier = earlier_record(folder)
+    known = earlier.get("cut_splits", {})
+    changed = [name for name, digests in record["cut_splits"].items() if known.get(name, {}) != digests]
+    if earlier and changed:
+        told = "held out other clips, because the data were others: restore them"
+        if "cut_splits" not in earlier:
+            told = "an earlier version trained, which did not record the clips that it held out: use `hdf evaluate`"
+        names = ", ".join(changed)
+        raise CheckpointError(f"{folder} holds a run on {names} that {told}, or choose another --output_dir.")
 
 
 def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> None:
@@ -149,10 +153,12 @@ def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> N
             f"No {METRICS} beside {start} tells what it was trained on, or it is out of reach: it may know clips held "
             "out here, and the card will call its trainings unknown."
         )
+    knows_a_folder = bool(trainings_on(trained, "folder"))
     for name, part in parts.items():
+        if knows_a_folder and name != "synthetic":
+            which = "it was this one" if name == "folder" else f"it held clips of {name}"
+            print(f"{start} was trained on a folder of clips. If {which}, it may know clips held out here.")
         if name == "folder":
-            if trainings_on(trained, name):
-                print(f"{start} was trained on a folder too. If it was this one, it may know clips held out here.")
             continue
         for split in ("test",) if part.data.peer_protocol else ("validation", "test"):
             check_unseen(start, trained, part.data, part.overrides, split)
@@ -166,6 +172,8 @@ def _trained(
     """The trainer with the trained model, and the datasets by name."""
     set_seed(training.seed)
     parts = prepare(data, training)
+    record["cut_splits"] = {name: part.cut_splits for name, part in parts.items()}
+    _check_held_out(training.output_dir, record)
     _check_start(script.model_name_or_path or "", record["trainings"], parts)
     names = class_names(parts)
     model = build_model(script, names)

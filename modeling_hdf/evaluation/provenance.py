@@ -1,6 +1,7 @@
 """Keeps clips that a model was trained on out of evaluation and calibration, and measures it as training did."""
 
 import json
+from collections.abc import Iterator
 
 from ..data.arguments import DataArguments
 from ..data.builders.base import ExpressionConfig
@@ -78,18 +79,32 @@ def check_same_cut(model: str, trained: Results, config: ExpressionConfig, datas
         then = (training.cut_splits or {}).get(dataset, {}).get(split)
         if now == then:
             continue
-        told = (
-            f"its metrics.json tells no {split} split that was cut from the training clips"
-            if then is None
-            else f"training held out other clips for {split}"
-        )
-        advice = "Train again" if training.cut_splits is None else "Give the data and the --overrides of its training"
-        of_folder = " `hdf evaluate --split all` measures every clip of another folder." if dataset == "folder" else ""
         raise ValueError(
             f"{config.data_dir} gives no {split} split of its own, so one is cut from its training clips. {model} was "
-            f"trained on {dataset}, and {told}: it may have seen these clips. {advice}, or data with a {split} split "
-            f"of their own.{of_folder}"
+            f"trained on {dataset}, and {_told_of_cut(training, then, split)}: it may have seen these clips. "
+            f"{' '.join(_ways_out(training, then, config, dataset, split))}"
         )
+
+
+def _told_of_cut(training: Results, then: str | None, split: str) -> str:
+    """What a record tells of the clips that training held out for a split."""
+    if training.cut_splits is None:
+        return "its record does not tell which clips training held out"  # of an earlier version, or of pretraining
+    return f"training cut no {split} split" if then is None else f"training held out other clips for {split}"
+
+
+def _ways_out(
+    training: Results, then: str | None, config: ExpressionConfig, dataset: str, split: str
+) -> Iterator[str]:
+    """What to do instead of measuring a split that is cut from clips that may be known."""
+    forms = f" ({config.own_splits})" if config.own_splits else ""
+    yield f"Take data with a {split} split of their own{forms}, or another model."
+    if then is not None:
+        yield "The data and the --overrides of its training give the clips that it held out."
+    elif training.cut_splits is None:
+        yield "A model that is trained by this version tells which clips it held out."
+    if dataset == "folder":
+        yield "`hdf evaluate --split all` measures every clip of another folder."
 
 
 def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:

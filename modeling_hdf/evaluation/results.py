@@ -30,6 +30,7 @@ _CHECKS: dict[str, schema.Check] = {
         schema.record(OF_A_TRAINING, base_model=schema.or_null(schema.text), dataset=schema.text)
     ),
     "model": schema.text,
+    "model_revision": schema.text,
     "dataset": schema.text,
     **OF_A_TRAINING,
     "temporal_sampling": schema.text,
@@ -116,6 +117,7 @@ class Results:
             its trainings are not recorded. An earlier training may have `fold`, `peer_protocol`, `dataset_overrides`
             and `cut_splits` too, as below.
         model (`str`, *optional*): the model argument of `hdf evaluate`. Training does not write it.
+        model_revision (`str`, *optional*): the commit of a model from the Hub.
         dataset (`str`, *optional*): a name of [`BUILDERS`].
         fold (`int`, *optional*): number of the fold, from 1; None for a dataset without folds.
         peer_protocol (`bool`, *optional*): whether the model was selected on the measured split.
@@ -149,7 +151,7 @@ class Results:
         environment (`dict`, *optional*): versions and device; see [`environment`].
         command (`str`, *optional*): the command line.
         card_sections (`dict[str, str]`, *optional*): further sections of the model's card: Markdown by title.
-        weights_sha256 (`dict[str, str]`, *optional*): checksum of each weight file that training measured.
+        weights_sha256 (`dict[str, str]`, *optional*): checksum of each weight file of the measured model.
         others (`dict`, *optional*): unknown fields of the file.
         source (`str`, *optional*): name of the file in messages; not written.
 
@@ -161,6 +163,7 @@ class Results:
     base_model: str | None = None
     trainings: list[dict[str, Any]] | None = None
     model: str | None = None
+    model_revision: str | None = None
     dataset: str | None = None
     fold: int | None = None
     peer_protocol: bool | None = None

@@ -1,6 +1,6 @@
 """All numbers of one evaluation from a table of predictions: metrics, intervals, groups of clips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,12 +95,15 @@ def factor_names(table: pd.DataFrame) -> list[str]:
     return [name for name in others if table[name].nunique() > 1]
 
 
-def check_factors(table: pd.DataFrame, factors: Sequence[str]) -> None:
-    """Raises a `ValueError` if the table lacks a factor; the message names the factors of the table."""
+def check_factors(table: pd.DataFrame, factors: Sequence[str], sources: Mapping[str, str] | None = None) -> None:
+    """Raises a `ValueError` if the table lacks a factor; the message names the factors of the table, and says what
+    `sources` tells of those that are missing, such as [`ExpressionConfig.missing_sources`]."""
     missing = [name for name in factors if name not in table.columns]
     if missing:
         known = ", ".join(factor_names(table)) or "none"
-        raise ValueError(f"The clips have no column {', '.join(missing)} to group by; their factors: {known}.")
+        told = dict.fromkeys(sources[name] for name in missing if name in (sources or {}))
+        text = f"The clips have no column {', '.join(missing)} to group by; their factors: {known}."
+        raise ValueError(" ".join([text, *told]))
 
 
 def clip_groups(column: pd.Series) -> pd.Series:

@@ -1,4 +1,7 @@
-"""What the weights of a model were trained on: read from the record beside it, and handed on to the next training."""
+"""What the weights of a model were trained on: read from the record beside it, and handed on to the next training.
+
+The record of a training is `metrics.json`, that of `hdf pretrain` is `pretraining.json`.
+"""
 
 import os
 import re
@@ -8,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from transformers.utils import CONFIG_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
 
 from ..configuration_hdf import HDFConfig
 from ..data.arguments import has_folds
 from ..data.files import read_json
 from ..pretrained import checkpoint_path
+from ..training.runs import earlier_record
 from .privacy import is_hub_id, public_command, public_start
 from .results import METRICS, OF_A_TRAINING, Results, read_results
 from .weights import WEIGHTS, WEIGHTS_INDEX, weights_sha256
+
+PRETRAINING = "pretraining.json"
 
 
 def recorded_training(model: str, dataset: str) -> Results:
@@ -64,7 +71,7 @@ def is_selected_on(trained: Results, dataset: str, split: str) -> bool:
 def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:
     """
     The `trainings` of [`Results`] for a training on `dataset` that starts from a checkpoint: this one, and those that
-    are recorded beside the checkpoint, if it is an HDF model.
+    are recorded beside the checkpoint, if it is an HDF model or a result of `hdf pretrain`.
 
     Args:
         start (`str`, *optional*): a model as [`recorded_training`] takes it; None for random weights.
@@ -73,10 +80,25 @@ def trainings_from(start: str | None, dataset: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: if the record beside the checkpoint is damaged.
     """
-    record = Results() if start is None or not is_hdf_checkpoint(start) else _record_of(start)
+    record = Results() if start is None else _record_of_start(start)
     known = {name: value for name in OF_A_TRAINING if (value := getattr(record, name)) is not None}
     earlier = [entry | known if index == 0 else entry for index, entry in enumerate(record.known_trainings)]
     return [{"base_model": public_start(start), "dataset": dataset}, *earlier]
+
+
+def trainings_of_run(folder: str | os.PathLike, start: str | None, dataset: str) -> list[dict[str, Any]]:
+    """
+    As [`trainings_from`], for a run that may go on: it keeps the trainings of its own record, because its start may be
+    gone, or out of reach, by now.
+
+    Args:
+        folder (`str` or `Path`): output folder of the run.
+        start, dataset: as for [`trainings_from`].
+    """
+    recorded = earlier_record(folder).get("trainings")
+    if recorded and recorded[0] == {"base_model": public_start(start), "dataset": dataset}:
+        return recorded
+    return trainings_from(start, dataset)
 
 
 def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
@@ -106,23 +128,61 @@ def is_hdf_checkpoint(start: str) -> bool:
 
 
 def weights_of(model: str) -> dict[str, str] | None:
-    """Checksum of each weight file of a model, as [`weights_sha256`]; `None` for an `.onnx` file. `model` as for
+    """Checksum of each weight file of a model, as [`weights_sha256`]; `None` if there is none. `model` as for
     [`recorded_training`]."""
     if model.endswith(".onnx"):
-        return None
-    files = (_file_of(checkpoint_path(model), name) for name in (WEIGHTS, WEIGHTS_INDEX))
-    path = next((path for path in files if path is not None), None)
+        return weights_sha256(model)
+    path = _weights_file(model)
     return None if path is None else weights_sha256(path.parent)
+
+
+def measured_weights(model: str) -> dict[str, Any]:
+    """
+    The fields of a record that tell which weights the name of a model stood for.
+
+    Args:
+        model (`str`): as for [`recorded_training`].
+
+    Returns:
+        `dict`: `weights_sha256`, see [`weights_of`], and `model_revision`, the commit of a model from the Hub; `None`
+        for any other.
+    """
+    path = None if model.endswith(".onnx") else _weights_file(model)
+    revision = None if path is None else extract_commit_hash(str(path), None)
+    return {"weights_sha256": weights_of(model), "model_revision": revision}
+
+
+def _weights_file(model: str) -> Path | None:
+    """The file of the weights, or of their index; `None` if neither is there."""
+    files = (_file_of(checkpoint_path(model), name) for name in (WEIGHTS, WEIGHTS_INDEX))
+    return next((path for path in files if path is not None), None)
 
 
 def _record_of(model: str) -> Results:
     """The record that training wrote beside a model; empty as [`recorded_training`] says."""
-    folder = str(Path(model).parent) if model.endswith(".onnx") else checkpoint_path(model)
-    path = _file_of(folder, METRICS)
-    if path is None and re.fullmatch(r"checkpoint-\d+", Path(folder).resolve().name):
-        path = _file_of(str(Path(folder).resolve().parent), METRICS)
+    path = _file_of_run(model, METRICS)
     results = Results() if path is None else read_results(path.parent)
     return Results() if results.model is not None else results
+
+
+def _record_of_start(start: str) -> Results:
+    """The record beside a checkpoint that a training starts from; empty if there is none of ours."""
+    if is_hdf_checkpoint(start):
+        return _record_of(start)
+    path = _file_of_run(start, PRETRAINING)
+    if path is None:
+        return Results()
+    content = read_json(path, "Restore it, or remove it to call the trainings of this checkpoint unknown.")
+    return Results.from_dict({"fold": None, **content}, path)  # earlier versions wrote no fold
+
+
+def _file_of_run(model: str, name: str) -> Path | None:
+    """A file beside a model; for a `checkpoint-N` without it, of its run."""
+    folder = str(Path(model).parent) if model.endswith(".onnx") else checkpoint_path(model)
+    path = _file_of(folder, name)
+    if path is None and re.fullmatch(r"checkpoint-\d+", Path(folder).resolve().name):
+        path = _file_of(str(Path(folder).resolve().parent), name)
+    return path
 
 
 def _file_of(model: str, name: str) -> Path | None:
@@ -149,11 +209,14 @@ def _part_of(trained: Results, dataset: str) -> Results:
 
 
 __all__ = [
+    "PRETRAINING",
     "is_hdf_checkpoint",
     "is_selected_on",
+    "measured_weights",
     "recorded_training",
     "training_results",
     "trainings_from",
+    "trainings_of_run",
     "trainings_on",
     "weights_of",
 ]

@@ -1,4 +1,4 @@
-"""The weight files of a model folder, and their checksums, which tie results to weights."""
+"""The weight files of a model, and their checksums, which tie results to weights."""
 
 import hashlib
 import os
@@ -30,11 +30,13 @@ def weight_names(folder: str | os.PathLike) -> list[str]:
     return [WEIGHTS_INDEX, *shards]
 
 
-def weights_sha256(folder: str | os.PathLike) -> dict[str, str]:
-    """Checksum of each weight file in a folder, by file name. Raises as [`weight_names`]."""
+def weights_sha256(model: str | os.PathLike) -> dict[str, str]:
+    """Checksum of each weight file in a folder, or of an `.onnx` file, by file name. Raises as [`weight_names`]."""
+    path = Path(model)
+    folder, names = (path.parent, [path.name]) if path.suffix == ".onnx" else (path, weight_names(path))
     digests = {}
-    for name in weight_names(folder):
-        with open(Path(folder) / name, "rb") as file:
+    for name in names:
+        with open(folder / name, "rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
 

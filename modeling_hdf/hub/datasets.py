@@ -24,12 +24,14 @@ from .client import check_repository, push_files
 from .gate import check_files, refuse_secret
 from .markdown import plain_text
 
-# Names of folders that occur only in datasets whose clips may not be handed on.
-_FOLDERS = {
+# Names of folders and files that occur only in datasets whose clips may not be handed on.
+_NAMES = {
     "emolabel_datasplit": "DFEW", "clip_224x224": "DFEW", "clip_224x224_16f": "DFEW", "clip_224x224_avi": "DFEW",
     "jpg_256": "DFEW", "2_clipsforfacecrop": "FERV39k", "3_clipsforscenimages": "FERV39k", "4_setups": "FERV39k",
-    "no_caption": "MAFW", "frames_crop_align_224": "MAFW", "fer2013": "FER2013",
+    "no_caption": "MAFW", "frames_crop_align_224": "MAFW", "fer2013": "FER2013", "fer2013.csv": "FER2013",
+    "icml_face_data.csv": "FER2013",
 }  # fmt: skip
+_FER2013_STILL = re.compile(r"(private|public)test_\d+\.\w+")  # in folders of stills with any name
 _FILE_BYTES = 400_000_000
 _ROWS_AT_ONCE = 32
 _CRF = 12  # close to the stored frames: about 45 dB
@@ -43,7 +45,7 @@ def refuse_forbidden(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> N
     Args:
         dataset (`str`): name of the dataset.
         paths (`Iterable[str]`): clips and folders. A path inside a folder that only such a dataset has, or a
-            folder that contains such a folder, is refused too.
+            folder that contains such a folder or file, is refused too.
     """
     refusals = {title: terms.refusal for title, terms in PUBLISHED_DATASETS.values() if terms.refusal is not None}
     owner = PUBLISHED_DATASETS.get(dataset.lower(), (None,))[0]
@@ -52,7 +54,8 @@ def refuse_forbidden(dataset: str, paths: Iterable[str | os.PathLike] = ()) -> N
         names = {part.lower() for part in Path(os.path.realpath(path)).parts}
         if os.path.isdir(path):
             names |= {name.lower() for name in os.listdir(path)}
-        owner = owner or next((_FOLDERS[name] for name in sorted(names) if name in _FOLDERS), None)
+        owner = owner or next((_NAMES[name] for name in sorted(names) if name in _NAMES), None)
+        owner = owner or ("FER2013" if any(map(_FER2013_STILL.fullmatch, names)) else None)
     if owner is not None:
         raise ValueError(f"{owner} {refusals[owner]} Publish your model instead, and name the dataset.")
 

@@ -32,6 +32,7 @@ class OutputSettings:
         same_person: whether tracks are joined.
         labels: names of the classes.
         format: `"csv"`, `"parquet"` or `"jsonl"`.
+        weights_sha256: checksum of each weight file of the model, by its name.
     """
 
     model: str
@@ -40,6 +41,7 @@ class OutputSettings:
     same_person: bool
     labels: tuple[str, ...]
     format: str = "csv"
+    weights_sha256: dict[str, str] | None = None
 
     def __post_init__(self):
         if self.format not in FORMATS:
@@ -82,6 +84,7 @@ class OutputFolder:
         settings["labels"] = list(self.settings.labels)
         if path.exists():
             before = read_json(path, "Remove it to start afresh, or give another folder.")
+            before.setdefault("weights_sha256", self.settings.weights_sha256)  # earlier versions did not write it
             different = [name for name, value in settings.items() if before.get(name) != value]
             if different:
                 name = different[0]

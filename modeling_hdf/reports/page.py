@@ -105,6 +105,8 @@ def write_report(
     table = None if table is None else measured_clips(table)
     if rows is not None:
         rows = _without(rows, {entry["clip_id"] for entry in metrics.unreadable or ()})
+    if model is not None and (rows is not None or Path(model).is_dir()):
+        _check_weights(metrics, model)
     config, view = None, None
     if model is not None and rows is not None:
         classifier, processor = load_classifier(model)
@@ -135,6 +137,16 @@ def write_report(
     output = folder / "report.html" if output is None else Path(output)
     write_text(output, text)
     return output
+
+
+def _check_weights(metrics: Results, model: str) -> None:
+    """Raises a `ValueError` if the model has other weights now than those that were measured."""
+    measured = metrics.weights_sha256  # earlier files of `hdf evaluate` have none
+    if measured is not None and weights_of(model) != measured:
+        raise ValueError(
+            f"{metrics.source} is of other weights than {model} holds now (`weights_sha256`): evaluate this model, or "
+            "name the folder of the measured one with --model."
+        )
 
 
 def _without(rows: datasets.Dataset, clip_ids: set[str]) -> datasets.Dataset:
@@ -187,9 +199,14 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
         owner = PUBLISHED_DATASETS[dataset][0] if dataset in PUBLISHED_DATASETS else "your own videos"
         warnings.append(f"This report shows frames of {owner}: share it only if you have the right to.")
     facts = {"dataset": metrics.title, "frames": f"{metrics.temporal_sampling} sampling"}
-    for name, key in (("model", "model"), ("starts from", "base_model"), ("seed", "seed")):
+    for name, key in (
+        *(("model", "model"), ("commit on the Hub", "model_revision")),
+        *(("starts from", "base_model"), ("seed", "seed")),
+    ):
         if getattr(metrics, key) is not None:
             facts[name] = shorten_paths(str(getattr(metrics, key)))
+    if metrics.weights_sha256 is not None:
+        facts["weights (SHA-256)"] = ", ".join(f"{name} {digest}" for name, digest in metrics.weights_sha256.items())
     if config is not None:
         layers = ", ".join(map(str, config.dam_layers)) or "none"
         facts["input"] = f"{config.num_frames} frames of {config.image_size} pixels"

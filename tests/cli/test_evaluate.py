@@ -1,5 +1,6 @@
 """`hdf evaluate` and `hdf calibrate` on tiny models and a handful of clips, from the arguments to the files."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -80,6 +81,8 @@ def test_evaluation_leaves_metrics_groups_and_a_picture(evaluated, saved):
     about = {"model": str(saved), "dataset": "synthetic", "fold": None, "split": "test", "num_views": 1}
     assert metrics | about == metrics and metrics["across_datasets"] is None
     assert metrics["command"].startswith(f"hdf evaluate {saved} --dataset synthetic --output")
+    digest = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    assert metrics["weights_sha256"] == {"model.safetensors": digest} and "model_revision" not in metrics
     assert (evaluated / "confusion_matrix.png").stat().st_size > 0
 
 

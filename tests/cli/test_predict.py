@@ -1,8 +1,10 @@
 """`hdf predict`: the files that it writes, what it says of bad input, and how it goes on after it was killed."""
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from face_clips import FPS, hidden, place_faces, straight
 from PIL import Image
 from video_files import write_video
 
+from modeling_hdf import SMALL_FACES, TINY_SYNTHETIC
 from modeling_hdf.cli import predict as predict_command
 from modeling_hdf.cli.main import main
 from modeling_hdf.inference import VideoAnalyzer, analyze
@@ -118,6 +121,23 @@ def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(short,
     assert sorted(path.name for path in out.rglob("*.vtt")) == ["a.mp4.vtt", "a.mp4.vtt"]
     assert predict(videos, "--output", out, "--hop", 1) == 1
     assert "holds the results of another run, with hop 0.5 and not 1.0" in capsys.readouterr().err
+
+
+def test_results_of_other_weights_are_not_mixed_in(short, tmp_path, capsys):
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(TINY_SYNTHETIC, model)
+    assert predict(short, "--output", out, "--model", model) == 0
+    settings = json.loads((out / "predict.json").read_text())
+    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert settings.pop("weights_sha256") == {"model.safetensors": digest}
+    (model / "model.safetensors").write_bytes(Path(SMALL_FACES, "model.safetensors").read_bytes())
+    (model / "config.json").write_bytes(Path(SMALL_FACES, "config.json").read_bytes())  # trained again, there
+    shutil.copy(Path(SMALL_FACES, "video_preprocessor_config.json"), model)
+    capsys.readouterr()
+    assert predict(short, "--output", out, "--model", model) == 1
+    assert "holds the results of another run, with weights_sha256" in capsys.readouterr().err
+    (out / "predict.json").write_text(json.dumps(settings))  # of an earlier version
+    assert predict(short, "--output", out, "--model", model) == 0
 
 
 def test_a_killed_run_leaves_no_half_file_and_is_continued(short, tmp_path):

@@ -1,5 +1,6 @@
 """What training recorded beside a model: clips it has seen are refused, and it is measured as training measured it."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from trees import (
 from modeling_hdf.data import DataArguments, DFEWConfig
 from modeling_hdf.evaluation.provenance import check_unseen, chosen_protocol
 from modeling_hdf.evaluation.results import Results
-from modeling_hdf.evaluation.trainings import recorded_training, training_results, trainings_from
+from modeling_hdf.evaluation.trainings import (
+    measured_weights,
+    recorded_training,
+    training_results,
+    trainings_from,
+)
 from modeling_hdf.hub.origin import Origin
 
 
@@ -102,8 +108,8 @@ def test_a_training_on_several_datasets_is_known_for_each_of_them(tmp_path):
     "fields, options, message",
     [
         ({"fold": 2}, (), "trained on fold 2 of dfew, so it has seen clips of the .* split of fold 1; give --fold 2"),
-        ({}, (), "tells no validation split that was cut.*Train again"),
-        ({"cut_splits": {"dfew": {"validation": "0"}}}, (), "held out other clips for validation.*Give the data"),
+        ({}, (), "record does not tell which clips.*validation split of their own, or.*by this version"),
+        ({"cut_splits": {"dfew": {"validation": "0"}}}, (), "held out other clips for .*--overrides of its training"),
     ],
 )
 def test_clips_of_the_training_are_refused(model, dfew, capsys, command, fields, options, message):
@@ -180,15 +186,36 @@ def test_the_shipped_checkpoint_has_its_own():
     assert recorded_training("hdf-tiny-synthetic", "dfew").dataset == "synthetic"
 
 
-def test_a_repository_has_its_own(tmp_path, monkeypatch):
+@pytest.fixture
+def snapshot(tmp_path, monkeypatch) -> Path:
+    """The folder of the commit 0000... of the repository owner/hdf, in the cache of the Hub."""
     snapshot = tmp_path / "models--owner--hdf" / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return snapshot
+
+
+def test_a_repository_has_its_own(snapshot):
     assert recorded_training("owner/hdf", "dfew") == Results()  # offline, and not there
     record(snapshot)
     assert recorded_training("owner/hdf", "dfew") == Results(**RUN)
+
+
+def test_a_record_names_the_weights_and_the_commit_of_a_repository(snapshot, tmp_path):
+    (snapshot / "model.safetensors").write_bytes(b"of the Hub")
+    onnx, folder = tmp_path / "model.onnx", tmp_path / "folder"
+    onnx.write_bytes(b"exported")
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"local")
+    for model, name, content, revision in (
+        ("owner/hdf", "model.safetensors", b"of the Hub", "0" * 40),
+        (str(folder), "model.safetensors", b"local", None),
+        (str(onnx), "model.onnx", b"exported", None),
+    ):
+        digests = {name: hashlib.sha256(content).hexdigest()}
+        assert measured_weights(model) == {"weights_sha256": digests, "model_revision": revision}
 
 
 def test_what_an_evaluation_left_is_no_training(tmp_path):

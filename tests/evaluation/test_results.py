@@ -158,6 +158,7 @@ def nested(field: str, *keys, value) -> dict:
         ({"gate_liveness": {"num_clips": 9, "layers": {}}}, "`gate_liveness` has no flipped"),
         ({"environment": {"torch": [2]}}, "`environment.torch` is"),
         ({"weights_sha256": "0"}, "`weights_sha256` is '0'"),
+        ({"model_revision": 0}, "`model_revision` is 0"),
         ({"dataset_overrides": "{}"}, "`dataset_overrides` is '{}'; it must be an object"),
     ],
 )

@@ -237,10 +237,11 @@ def test_the_report_leaves_out_a_measurement_of_other_weights(measured, saved, e
     section = report(evaluated, measured, weights_sha256={"model.safetensors": "0" * 64})
     assert "robustness.json is of other weights" in section and "<table>" not in section
     metrics = json.loads((evaluated / "metrics.json").read_text())
-    for told, is_shown in (("0" * 64, True), ("1" * 64, False)):  # as training records it
-        content = metrics | {"weights_sha256": {"model.safetensors": told}}
-        (evaluated / "metrics.json").write_text(json.dumps(content))
-        section = report(evaluated, measured, weights_sha256={"model.safetensors": "0" * 64})
+    assert "<table>" in report(evaluated, measured, weights_sha256={"model.safetensors": checksum})
+    older = {name: value for name, value in metrics.items() if name != "weights_sha256"}
+    (evaluated / "metrics.json").write_text(json.dumps(older))
+    for told, is_shown in ((checksum, True), ("0" * 64, False)):  # the model's own, beside earlier files
+        section = report(evaluated, measured, weights_sha256={"model.safetensors": told})
         assert ("<table>" in section) == is_shown
     (evaluated / "metrics.json").write_text(json.dumps(metrics))
     assert "<table>" in report(evaluated, measured, weights_sha256=None)  # of an earlier version

@@ -1,5 +1,6 @@
 """Splits that are cut from training clips, every clip of a dataset, and clips that a start was trained on."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -24,10 +25,10 @@ from modeling_hdf.cli.training_data import Part
 from modeling_hdf.data import DataArguments, DFEWConfig, FER2013Config
 from modeling_hdf.data.builders.cremad import CREMADConfig
 from modeling_hdf.data.builders.folder import VideoFolderConfig
+from modeling_hdf.evaluation import trainings as trainings_module
 from modeling_hdf.evaluation.provenance import check_same_cut, check_unseen
 from modeling_hdf.evaluation.results import Results
-from modeling_hdf.evaluation.trainings import recorded_training, trainings_from
-from modeling_hdf.training.arguments import HDFTrainingArguments
+from modeling_hdf.evaluation.trainings import recorded_training, trainings_from, trainings_of_run
 from modeling_hdf.training.runs import write_record
 
 FOLDERS = ("--dataset", "fer2013", "--resamples", 5, "--data-dir")
@@ -57,7 +58,7 @@ def test_the_shipped_checkpoint_is_not_measured_on_a_cut_of_its_training_stills(
     model = shutil.copytree(SMALL_FACES, tmp_path / "faces")
     split = ("--split", "validation", "--resamples", 5) if command == "evaluate" else ()
     assert run(command, model, "--dataset", "fer2013", "--data-dir", fer2013, *split) == 1
-    assert_error(capsys, "FER2013 gives no validation split.*tells no validation split.*data with a validation split")
+    assert_error(capsys, "FER2013 gives no validation split.*record does not tell.*of their own .fer2013.*PublicTest_")
     assert not (model / "calibration.json").exists()
 
 
@@ -79,7 +80,7 @@ def test_a_cut_is_measured_if_training_held_out_the_same_clips(model, fer2013, c
     assert_error(capsys, "training held out other clips for validation")
     record(model, **held_out({}))  # trained on the table, with PublicTest as validation
     assert run("evaluate", model, *FOLDERS, fer2013, *validation) == 1
-    assert_error(capsys, "tells no validation split")
+    assert_error(capsys, "training cut no validation split.*of their own")
 
 
 def test_a_digest_depends_on_the_clips_that_are_held_out_and_not_on_their_place(dfew, tmp_path):
@@ -90,6 +91,41 @@ def test_a_digest_depends_on_the_clips_that_are_held_out_and_not_on_their_place(
     assert digests(dfew) == digests(tmp_path / "copy") and set(digests(dfew)) == {"validation"}
     assert digests(dfew) != digests(dfew, seed=7)
     assert digests(dfew, peer_protocol=True) == {}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_training_goes_on_from_the_shipped_checkpoint_if_the_stills_give_their_validation_split(tmp_path, named):
+    write_fer2013_folders(tmp_path / "FER2013", fer2013_stills(6), named)
+    data = DataArguments(dataset="fer2013", data_dir=str(tmp_path / "FER2013"))
+    part = Part(data, {}, data.builder({}), {})
+    trainings = trainings_from("hdf-small-faces", "fer2013")
+    if named:
+        train._check_start("hdf-small-faces", trainings, {"fer2013": part})
+    else:
+        with pytest.raises(ValueError, match=r"hdf-small-faces was trained on fer2013.*\(fer2013.csv, .*PublicTest_"):
+            train._check_start("hdf-small-faces", trainings, {"fer2013": part})
+
+
+def test_a_run_is_not_tested_again_on_other_clips_than_it_held_out(tmp_path):
+    def add(*indices: int) -> dict[str, dict[str, str]]:
+        for name, index in itertools.product(OURS, indices):
+            write_video(tmp_path / "own" / name / f"{index}.mp4")
+        return {"folder": VideoFolderConfig(data_dir=str(tmp_path / "own")).cut_digests()}
+
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    before = add(*range(4))
+    train._check_held_out(str(run_folder), {"cut_splits": before})  # a new run
+    (run_folder / "model.safetensors").touch()
+    write_record(run_folder, {"seed": 0, "cut_splits": before})
+    train._check_held_out(str(run_folder), {"cut_splits": before})
+    after = add(*range(4, 7))
+    with pytest.raises(ValueError, match="run holds a run on folder that held out other clips, because the data"):
+        train._check_held_out(str(run_folder), {"cut_splits": after})
+    write_record(run_folder, {"seed": 0})
+    with pytest.raises(ValueError, match="that an earlier version trained, .*: use `hdf evaluate`"):
+        train._check_held_out(str(run_folder), {"cut_splits": after})
+    train._check_held_out(str(run_folder), {"cut_splits": {"fer2013": {}}})  # nothing is cut
 
 
 # ---- Every clip ----
@@ -113,6 +149,23 @@ def test_every_clip_of_a_dataset_with_folds(model, cremad, tmp_path, capsys):
     header, *rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
     assert "fold" not in header and {row.split("_")[0].strip('"') for row in rows} == {"1001", "1003", "1006"}
     assert run("report", tmp_path / "out", "--data-dir", cremad, "--model", model, "--clips", 1) == 0
+
+
+def test_a_factor_that_needs_a_missing_table_names_the_table_and_its_source(model, cremad, capsys):
+    table = cremad / "VideoDemographics.csv"
+    content = table.read_bytes()
+    table.unlink()
+    options = ("--dataset", "cremad", "--data-dir", cremad, "--split", "all", "--resamples", 5, "--group-by")
+    assert run("evaluate", model, *options, "sex", "race") == 1
+    assert_error(
+        capsys,
+        "no column sex, race to group by; their factors: level. "
+        f"{cremad}: holds no VideoDemographics.csv, .*https://github.com/CheyneyComputerScience/CREMA-D.$",
+    )
+    assert run("evaluate", model, *options, "scene") == 1
+    assert "VideoDemographics" not in capsys.readouterr().err  # it would not help
+    table.write_bytes(content)
+    assert run("evaluate", model, *options, "sex", "race") == 0
 
 
 @pytest.mark.parametrize("trained", ["cremad", "ravdess,cremad"])
@@ -180,7 +233,7 @@ def test_given_clips_of_a_start_are_measured_and_a_cut_is_not(model, fer2013, ca
     record(model, base_model="local:first", seed=0, trainings=trainings)
     assert run("evaluate", model, *FOLDERS, fer2013) == 0  # test/
     assert run("evaluate", model, *FOLDERS, fer2013, "--split", "validation") == 1
-    assert_error(capsys, "trained on fer2013, and its metrics.json tells no validation split.*Train again")
+    assert_error(capsys, "trained on fer2013, and its record does not tell.*by this version")
     assert run("evaluate", model, *FOLDERS, fer2013, "--split", "all") == 1
     assert_error(capsys, "trained on fer2013, so it has seen some of its clips")
 
@@ -202,12 +255,40 @@ def test_training_takes_a_start_of_another_folder_and_says_so(tmp_path, capsys):
     start = {"base_model": None, "dataset": "folder", "dataset_overrides": {"metadata": "a.csv"}, "cut_splits": {}}
     trainings = [{"base_model": "local:first", "dataset": "folder"}, start]
     train._check_start("first", trainings, {"folder": part})
-    assert "first was trained on a folder too" in capsys.readouterr().out
+    assert "first was trained on a folder of clips. If it was this one, it" in capsys.readouterr().out
     cut = part.builder.config.cut_digests()
     trained = Results(dataset="folder", dataset_overrides={}, cut_splits={"folder": cut}, trainings=trainings)
     for split in ("validation", "test"):  # its own, whatever the start was trained on
         check_unseen("M", trained, data, {}, split)
         check_same_cut("M", trained, part.builder.config, "folder", split)
+
+
+@pytest.mark.parametrize("fields", [{}, {"fold": None, "trainings": [{"base_model": "org/x", "dataset": "folder"}]}])
+def test_clips_that_a_start_was_pretrained_on_are_known(model, tmp_path, capsys, fields):
+    pretrained = tmp_path / "run" / "checkpoint-5"  # a record of an earlier version, and one of today
+    pretrained.mkdir(parents=True)
+    (pretrained / "config.json").write_text('{"model_type": "videomae"}')
+    told = {"base_model": "org/x", "dataset": "folder", "num_clips": 9, "seed": 0, "num_steps": 2, **fields}
+    (pretrained.parent / "pretraining.json").write_text(json.dumps(told))
+    trainings = trainings_from(str(pretrained), "dfew")
+    assert trainings == [
+        {"base_model": "local:checkpoint-5", "dataset": "dfew"},
+        {"base_model": "org/x", "dataset": "folder"},
+    ]
+    write_dfew(tmp_path / "dfew")
+    data = DataArguments(dataset="dfew", data_dir=str(tmp_path / "dfew"), fold=1)
+    train._check_start("P", trainings, {"dfew": Part(data, {}, data.builder({}), {})})
+    assert "P was trained on a folder of clips. If it held clips of dfew, it" in capsys.readouterr().out
+
+    record(model, base_model="local:checkpoint-5", seed=0, trainings=trainings)
+    for name in OURS:
+        for index in range(3):
+            write_video(tmp_path / "own" / name / f"{index}.mp4")
+    own = ("--dataset", "folder", "--data-dir", tmp_path / "own", "--resamples", 5)
+    assert run("evaluate", model, *own) == 1
+    assert_error(capsys, "model was trained on folder")
+    assert run("evaluate", model, *own, "--split", "all") == 0
+    assert "MAY HOLD CLIPS OF THE TRAINING" in capsys.readouterr().out
 
 
 def test_training_says_that_nothing_tells_what_its_start_was_trained_on(model, capsys):
@@ -240,13 +321,14 @@ def test_spaces_between_names_change_nothing():
 
 def test_a_run_that_goes_on_keeps_its_trainings_without_its_start(tmp_path, monkeypatch):
     def trainings(start: str, dataset: str = "dfew") -> list[dict]:
-        data = DataArguments(dataset=dataset, data_dir="D", fold=1)
-        return train._trainings(start, data, HDFTrainingArguments(output_dir=str(tmp_path), use_cpu=True))
+        return trainings_of_run(tmp_path, start, dataset)
 
     known = [{"base_model": "org/faces", "dataset": "dfew"}, {"base_model": None, "dataset": "fer2013"}]
     write_record(tmp_path, {"trainings": known})
     (tmp_path / "model.safetensors").touch()
-    monkeypatch.setattr(train, "trainings_from", lambda start, dataset: [{"base_model": start, "dataset": dataset}])
+    monkeypatch.setattr(
+        trainings_module, "trainings_from", lambda start, dataset: [{"base_model": start, "dataset": dataset}]
+    )
     assert trainings("org/faces") == known
     assert trainings("org/other") == [{"base_model": "org/other", "dataset": "dfew"}]
     assert len(trainings("org/faces", "mafw")) == 1

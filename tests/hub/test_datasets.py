@@ -20,6 +20,7 @@ from trees import (
     write_cremad,
     write_dfew,
     write_fer2013,
+    write_fer2013_folders,
     write_ferv39k,
     write_frames,
     write_ravdess,
@@ -145,6 +146,11 @@ def test_fer2013_which_states_no_licence_is_refused(tmp_path, capsys):
     for dataset in ("fer2013", "folder"):
         assert run(dataset, tmp_path / "out", "--data-dir", tmp_path / "fer2013", "--license", "mit") == 1
         assert "FER2013 holds pictures from web searches, and its authors state no licence" in capsys.readouterr().err
+    write_fer2013_folders(tmp_path / "archive", fer2013_stills(), named=True)
+    write_fer2013(tmp_path / "data" / "icml_face_data.csv", fer2013_stills())
+    for folder in ("archive", "data"):  # of any name
+        assert run("folder", tmp_path / "out", "--data-dir", tmp_path / folder, "--license", "mit") == 1
+        assert "FER2013 holds pictures from web searches" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

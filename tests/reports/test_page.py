@@ -200,7 +200,7 @@ def test_a_model_without_dam_layers_and_few_clips_have_a_page_that_says_so(run, 
         (run / name).unlink()
     few = rows.select(range(4))
     matrix = [[int(row == column and row < 4) for column in range(7)] for row in range(7)]
-    change(run, num_clips=4, confusion_matrix=matrix)
+    change(run, num_clips=4, confusion_matrix=matrix, weights_sha256=None)
     page = Page(write_report(run, few))
     assert "no DAM layers" in page.texts["gates"] and "4 clips are too few" in page.texts["features"]
 
@@ -324,6 +324,10 @@ def test_another_model_and_other_clips_are_refused(run, rows):
     with pytest.raises(ValueError, match="'other_.* is not among the predictions"):
         write_report(run, renamed)
     save_model(run)  # another one: the global generator has moved on
+    for clips in (rows, None):
+        with pytest.raises(ValueError, match="metrics.json is of other weights than .*run holds now"):
+            write_report(run, clips)
+    change(run, weights_sha256=None)  # as earlier versions wrote it
     with pytest.raises(ValueError, match="not the measured ones"):
         write_report(run, rows)
 

@@ -232,12 +232,14 @@ def write_fer2013(path: Path, stills: Sequence[tuple[str, str, int]], header: st
     path.write_text("\n".join([*lines, ""]))
 
 
-def write_fer2013_folders(root: Path, stills: Sequence[tuple[str, str, int]]) -> None:
-    """FER2013 as folders of pictures, whose test split is PublicTest and PrivateTest together."""
+def write_fer2013_folders(root: Path, stills: Sequence[tuple[str, str, int]], named: bool = False) -> None:
+    """FER2013 as folders of pictures, whose folder test holds PublicTest and PrivateTest together; with `named`, the
+    name of a picture tells which, as in the folders of Kaggle."""
     for index, (label, split, number) in enumerate(stills):
         folder = root / ("train" if split == "train" else "test") / FER2013_FOLDERS[label]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(still(number)).save(folder / f"{'Training' if split == 'train' else 'Test'}_{index}.jpg")
+        usage = FER2013_USAGES[split] if named or split == "train" else "Test"
+        Image.fromarray(still(number)).save(folder / f"{usage}_{index}.jpg")
 
 
 RAVDESS_LABELS = {

@@ -1,5 +1,6 @@
 """Masked autoencoding: masks, steps and resumes against references, and the script from clips to fine-tuning."""
 
+import hashlib
 import itertools
 import json
 import subprocess
@@ -20,6 +21,7 @@ from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.cli.main import main
 from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import ClipDataset, encode_mp4
+from modeling_hdf.evaluation.trainings import trainings_from
 from modeling_hdf.training.pretraining import (
     PretrainingArguments,
     PretrainingCollator,
@@ -280,6 +282,10 @@ def test_the_script_leaves_a_checkpoint_that_hdf_starts_from_with_every_weight(p
     record = json.loads((folder / "pretraining.json").read_text())
     assert record["dataset"] == "synthetic" and record["num_clips"] == 14 and record["seed"] == 3
     assert record["num_steps"] == 2 and record["last_loss"] > 0 and "--seed 3" in record["command"]
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert record["weights_sha256"] == {"model.safetensors": digest}
+    assert record["trainings"] == [{"base_model": None, "dataset": "synthetic"}]
+    assert trainings_from(str(folder), "dfew")[1:] == record["trainings"]
 
 
 def test_the_same_command_again_keeps_the_finished_run(pretrained):
@@ -331,7 +337,9 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
     assert (config["image_size"], config["use_mean_pooling"], config["norm_pix_loss"]) == (32, False, True)
     text = (tmp_path / "out" / "pretraining.json").read_text()
     assert json.loads(text)["dataset"] == "folder" and str(tmp_path) not in text
-    assert json.loads(text)["base_model"] == f"local:{pretrained[0].name}"
+    started = {"base_model": f"local:{pretrained[0].name}", "dataset": "folder"}
+    assert json.loads(text)["trainings"] == [started, {"base_model": None, "dataset": "synthetic"}]
+    assert json.loads(text)["base_model"] == started["base_model"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ...file_kinds_hdf import file_kind, is_clutter, natural_key
 from ..file_names import printable
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles
+from .folder_files import packed_note
 from .listing import ListedClip
 
 _DEPTH = 5
@@ -41,12 +42,18 @@ class ActedConfig(ExpressionConfig):
         if not found:
             raise FileNotFoundError(
                 f"{root}: holds no clip of {self.dataset}; looked up to {_DEPTH} levels below for names such as "
-                f"{self.example}."
+                f"{self.example}.{packed_note(root)}"
             )
         notes = [f"clips: {root}"]
         if repeated:
             notes.append(f"{len(repeated)} clips lie in more than one place, such as {repeated[0]}; the first is used")
         return found, notes
+
+    def no_clip_for(self, split: str) -> str:
+        """Which actors lack."""
+        root, actors = self.clips_dir or self.data_dir, ", ".join(map(str, self.test_actors[self.name]))
+        whose = f"actors {actors}" if split == "test" else f"any actor but {actors}"
+        return f"{root}: holds no clip of {whose}, which {split} of {self.name} needs.{packed_note(root)}"
 
     def require_annotation(self) -> None:
         """Raises a `FileNotFoundError` if there is no clip: its name is its annotation."""

@@ -63,6 +63,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     votes_name: ClassVar[str] = ""  # the file that `votes_file` finds
     labels_are_votes: ClassVar[bool] = True  # whether the label is the class with the most votes
     terms: ClassVar[Terms | None] = None  # `None` for data of the user
+    own_splits: ClassVar[str] = ""  # which forms of the data give every split, if others do not
 
     def __post_init__(self):
         super().__post_init__()
@@ -104,7 +105,7 @@ class ExpressionConfig(datasets.BuilderConfig):
             there = {clip.split for clip in listing.clips}
             for split in self.required_splits:
                 if split not in there and self.cut_splits:
-                    raise ValueError(f"{self.data_dir}: the annotation lists no clip for {split}.")
+                    raise ValueError(self.no_clip_for(split))
             cut = "validation" in self.cut_splits and not self.peer_protocol
             if cut and "train" in there and "validation" not in there:
                 file = next(iter(listing.files), None)
@@ -130,6 +131,10 @@ class ExpressionConfig(datasets.BuilderConfig):
         listing = self.listing
         return {split: listing.split_digest(split) for split in sorted(self._cut)}
 
+    def no_clip_for(self, split: str) -> str:
+        """The message for a split without a listed clip."""
+        return f"{self.data_dir}: the annotation lists no clip for {split}."
+
     def read_listing(self) -> Listing:
         """Reads the annotation files and finds the clips."""
         raise NotImplementedError
@@ -145,6 +150,10 @@ class ExpressionConfig(datasets.BuilderConfig):
     def votes_file(self) -> str | None:
         """Path of the file with the annotators' votes, if it exists."""
         return None
+
+    def missing_sources(self) -> dict[str, str]:
+        """By column that is unknown because a file of the dataset is not there: which file, and where to get it."""
+        return {}
 
     def read_split_files(self) -> tuple[list[tuple[str, SplitLine]], list[str]]:
         """The split and the line of each clip, and the paths of the split files."""

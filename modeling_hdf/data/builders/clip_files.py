@@ -72,7 +72,10 @@ def inspect_clip(path: str, depth: Depth = "listing") -> ClipFiles:
         if size == 0:
             return ClipFiles(problem="empty", detail=f"{path}: the file is empty (0 bytes)")
         if size < _LARGEST_POINTER and read_head(path).startswith(_POINTER):
-            detail = f"{path}: is a pointer of Git LFS, not the clip itself; run `git lfs pull` in the clone"
+            detail = (
+                f"{path}: is a pointer of Git LFS, not the clip itself; run `git lfs pull` in a clone of the "
+                "repository (a ZIP of it holds pointers alone)"
+            )
             return ClipFiles(problem="unreadable", detail=detail)
         if file_kind(path) == "picture":
             _check_frames([path], depth)

@@ -22,7 +22,7 @@ _EMOTIONS = {
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 _LABELS = tuple(name for name in EXPRESSIONS if name != "surprise")
 _CLASSES = (1271, 1271, 1087, 1271, 1271, 1271)
-# Reported by users as damaged or empty in the published set.
+# Damaged, empty, or showing something else than the name says (the README of CREMA-D, and reports of users).
 _DAMAGED = (
     "1047_IEO_FEA_LO", "1047_IEO_SAD_LO", "1064_IEO_DIS_MD", "1064_TIE_SAD_XX", "1076_MTI_NEU_XX", "1076_MTI_SAD_XX",
 )  # fmt: skip
@@ -97,6 +97,16 @@ class CREMADConfig(ActedConfig):
         """Path of `processedResults/tabulatedVotes.csv`, if it exists."""
         return self.file(self.votes_name)
 
+    def missing_sources(self) -> dict[str, str]:
+        """By column, see [`ExpressionConfig`]."""
+        if self.file(_ABOUT["demographics"]) is not None:
+            return {}
+        told = (
+            f"{self.data_dir}: holds no {_ABOUT['demographics']}, which tells {', '.join(_OF_PEOPLE)} of the actors; "
+            "copy it there from a clone of https://github.com/CheyneyComputerScience/CREMA-D."
+        )
+        return dict.fromkeys(_OF_PEOPLE, told)
+
     def read_listing(self) -> Listing:
         """Reads the list of clips, or else the names of the files."""
         found, notes = self.find_clips()
@@ -120,7 +130,10 @@ class CREMADConfig(ActedConfig):
         ]
         damaged = [name for name in _DAMAGED if name in found]
         if damaged:
-            notes.append(f"known as damaged or empty in the published set, look at them: {', '.join(damaged)}")
+            notes.append(
+                "known in the published set as damaged, or as showing something else than their names say, look at "
+                f"them: {', '.join(damaged)}"
+            )
         read = [file for file in (names_file, *files.values()) if file is not None]
         return Listing(clips, self.label_names, read, notes, has_groups=True)
 
@@ -140,6 +153,7 @@ class CREMADConfig(ActedConfig):
         return PublishedCounts({"all": sum(_CLASSES)}, {"all": _CLASSES})
 
 
+_OF_PEOPLE = ("sex", "age", "race", "ethnicity")
 _ABOUT = {"votes": CREMADConfig.votes_name, "demographics": "VideoDemographics.csv"}
 
 

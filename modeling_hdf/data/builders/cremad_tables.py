@@ -56,7 +56,8 @@ def read_people(path: str | os.PathLike) -> dict[str, Person]:
         age = whole_number(row["Age"])
         if age is None:
             raise ValueError(f"{place}: the age is {row['Age']!r}, which is no whole number.")
-        people[row["ActorID"]] = Person(row["Sex"].lower(), age, row["Race"], row["Ethnicity"])
+        race = None if row["Race"] == "Unknown" else row["Race"]
+        people[row["ActorID"]] = Person(row["Sex"].lower(), age, race, row["Ethnicity"])
     return people
 
 

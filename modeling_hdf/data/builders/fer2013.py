@@ -12,7 +12,7 @@ import datasets
 
 from .base import ExpressionBuilder, ExpressionConfig
 from .clip_files import ClipFiles, Depth, inspect_clips
-from .folder_files import SPLIT_NAMES, clips_of_tree
+from .folder_files import SPLIT_NAMES, FolderClip, clips_of_tree, packed_note
 from .labels import resolve_labels, whole_number
 from .listing import SPLITS, ListedClip, Listing, PublishedCounts
 from .still_tables import read_stills, still_as_png
@@ -38,8 +38,10 @@ class FER2013Config(ExpressionConfig):
 
     - `fer2013.csv` or `icml_face_data.csv`, itself or in a folder. Training, PublicTest and PrivateTest are the splits
       train, validation and test;
-    - folders `train/<name>/` and `test/<name>/` of pictures. Test is then PublicTest and PrivateTest together, and
-      the validation split is cut from the training stills, with equal stills in one split.
+    - folders `train/<name>/` and `test/<name>/` of pictures; a name may be the number of the class in the table. If
+      all stills of test are named `PublicTest_*` and `PrivateTest_*`, as in the folders that Kaggle hands out, these
+      are the splits validation and test. Otherwise test is both together, and the validation split is a folder
+      `validation/<name>/`, or cut from the training stills, with equal stills in one split.
 
     The check tells how many stills are repeated, within a split and in several: FER2013 has hundreds of both.
 
@@ -52,9 +54,11 @@ class FER2013Config(ExpressionConfig):
 
     dataset: ClassVar[str] = "FER2013"
     terms: ClassVar[Terms] = FER2013_TERMS
+    own_splits: ClassVar[str] = "fer2013.csv, and folders of stills named PublicTest_*.jpg and PrivateTest_*.jpg"
 
     def __post_init__(self):
         super().__post_init__()
+        self._has_public_test = True  # whether PublicTest is told apart from PrivateTest
         if self.clips_dir is not None:
             raise ValueError("`clips_dir` is for datasets of files; give the folder of FER2013 as `data_dir`.")
 
@@ -76,16 +80,19 @@ class FER2013Config(ExpressionConfig):
             left_out = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
             notes.append(f"left out: {left_out or 'none'}, which also stand in a later split (`leave_out_copies`)")
             clips, digests = [clips[index] for index in kept], [digests[index] for index in kept]
-        if file is None and "validation" in self.cut_splits and not self.peer_protocol:
+        has_validation = any(clip.split == "validation" for clip in clips)
+        if has_validation and self.peer_protocol:
+            raise ValueError(f"{self.data_dir}: gives a validation split, so `peer_protocol` has no meaning here.")
+        if file is None and not has_validation and "validation" in self.cut_splits and not self.peer_protocol:
             clips = self._with_validation(clips, digests)
-        if self.peer_protocol and any(clip.split == "validation" for clip in clips):
-            raise ValueError("FER2013's table gives a validation split, so `peer_protocol` has no meaning here.")
         return Listing(clips, self.label_names, [file] if file else [], notes)
 
     def _rows_of_folders(self) -> tuple[list[ListedClip], list[bytes], list[str]]:
         self._require_split_folders()
         found, _ = clips_of_tree(self.data_dir)
-        labels, _ = resolve_labels([clip.label for clip in found], [clip.place for clip in found], self.label_names)
+        texts, places = [clip.label for clip in found], [clip.place for clip in found]
+        labels, _ = resolve_labels(texts, places, _NUMBERED, base=0)
+        found, self._has_public_test = _with_public_test(found)
         digests = []
         for clip in found:
             with open(clip.path, "rb") as stream:
@@ -94,7 +101,8 @@ class FER2013Config(ExpressionConfig):
             ListedClip(clip.clip_id, label, clip.split, clip.path, clip.place)
             for clip, label in zip(found, labels, strict=True)
         ]
-        return clips, digests, ["stills: folders by class"]
+        told = "validation: the stills named PublicTest_*; test: those named PrivateTest_*"
+        return clips, digests, ["stills: folders by class", *[told] * self._has_public_test]
 
     def _require_split_folders(self) -> None:
         """Refuses a folder of something else before its class folders are read."""
@@ -103,7 +111,7 @@ class FER2013Config(ExpressionConfig):
         if not names & SPLIT_NAMES.keys():
             raise ValueError(
                 f"{self.data_dir}: is no folder of FER2013: it holds neither {' nor '.join(_FILES)}, nor folders of "
-                "pictures such as train/<name>/ and test/<name>/."
+                f"pictures such as train/<name>/ and test/<name>/.{packed_note(self.data_dir)}"
             )
 
     def _with_validation(self, clips: list[ListedClip], digests: list[bytes]) -> list[ListedClip]:
@@ -140,7 +148,8 @@ class FER2013Config(ExpressionConfig):
     def published(self) -> PublishedCounts:
         """Counts of the authors' table, or of the folders made of it."""
         classes = dict(_CLASSES)
-        if self.table_file() is None:
+        self.listing  # noqa: B018 - it finds out which splits there are
+        if not self._has_public_test:
             classes["test"] = _sums(classes.pop("validation"), classes["test"])
         classes["all"] = _sums(*classes.values())
         return PublishedCounts({split: sum(counts) for split, counts in classes.items()}, classes)
@@ -148,6 +157,19 @@ class FER2013Config(ExpressionConfig):
 
 def _sums(*counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*counts, strict=True)))
+
+
+def _with_public_test(found: Sequence[FolderClip]) -> tuple[list[FolderClip], bool]:
+    """The stills with PublicTest as validation, and True, if the names of all stills of test begin with their `Usage`;
+    otherwise as they are, and False."""
+    usages = {clip.path: os.path.basename(clip.path).partition("_")[0] for clip in found}
+    in_test = {usages[clip.path] for clip in found if clip.split == "test"}
+    if in_test != {"PublicTest", "PrivateTest"} or any(clip.split == "validation" for clip in found):
+        return list(found), False
+    return [
+        replace(clip, split="validation") if clip.split == "test" and usages[clip.path] == "PublicTest" else clip
+        for clip in found
+    ], True
 
 
 def _rows_of_table(file: str) -> tuple[list[ListedClip], list[bytes], list[str]]:

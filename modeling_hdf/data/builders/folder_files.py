@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 
-from ...file_kinds_hdf import is_clutter, natural_key
+from ...file_kinds_hdf import has_suffix, is_clutter, natural_key
 from ..clip_io import FoundFiles
 from ..file_names import printable
 
@@ -11,6 +11,9 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
+
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ def clips_of_tree(data_dir: str) -> tuple[list[FolderClip], list[str]]:
             clips += [replace(clip, split=SPLIT_NAMES[split.lower() or "train"]) for clip in found]
             left += others
     return _in_groups_or_not(clips), left
+
+
+def packed_note(folder: str) -> str:
+    """What to add to the message that a folder lacks clips, if archives lie in it; with a space before it."""
+    archives = [name for name in _entries(folder)[1] if has_suffix(name, _ARCHIVES)]
+    return f" Unpack the archives there, such as {printable(archives[0])}." if archives else ""
 
 
 def _entries(path: str) -> tuple[list[str], list[str]]:
@@ -121,4 +130,4 @@ def _in_groups_or_not(clips: list[FolderClip]) -> list[FolderClip]:
     return clips if len({clip.group for clip in inside}) > 1 else [replace(clip, group=None) for clip in clips]
 
 
-__all__ = ["SPLIT_NAMES", "FolderClip", "clips_of_tree"]
+__all__ = ["SPLIT_NAMES", "FolderClip", "clips_of_tree", "packed_note"]

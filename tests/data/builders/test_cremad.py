@@ -110,6 +110,26 @@ def test_without_tables_clips_still_load_and_the_check_says_what_lacks(root):
         assert note in notes
 
 
+def test_what_the_table_calls_unknown_is_not_known(root):
+    write_cremad(root, ACTORS)
+    table = root / "VideoDemographics.csv"
+    lines = ['1047,22,"Female","Unknown","Hispanic"' if "1047," in x else x for x in table.read_text().split("\n")]
+    table.write_text("\n".join(lines))
+    splits = rows_of(root)
+    races = {row["group"]: row["race"] for rows in splits.values() for row in rows}
+    assert races.pop("1047") is None and set(races.values()) == {"Asian", "Caucasian"}
+
+
+@pytest.mark.parametrize(
+    ("actors", "message"),
+    [((1001, 1003), "no clip of actors 1006, 1009, .*which test of fold1 needs"), ((1006,), "any actor but 1006, ")],
+)
+def test_a_copy_without_the_actors_of_a_split_says_who_lacks(root, actors, message):
+    write_cremad(root, actors)
+    with pytest.raises(ValueError, match=message):
+        CREMADConfig(name="fold1", data_dir=str(root)).listing  # noqa: B018
+
+
 def test_the_check_counts_names_missing_clips_and_points_at_known_damage(root, capsys):
     expected = write_cremad(root, ACTORS)
     listed = root / "SentenceFilenames.csv"
@@ -122,7 +142,7 @@ def test_the_check_counts_names_missing_clips_and_points_at_known_damage(root, c
         and "VideoFlash/1064_TIE_SAD_XX.flv: no such file" in shown
     )
     assert "empty: 1 (1" in shown and "1076_MTI_SAD_XX.flv: the file is empty" in shown
-    assert "known as damaged or empty in the published set, look at them: 1076_MTI_SAD_XX" in shown
+    assert "showing something else than their names say, look at them: 1076_MTI_SAD_XX" in shown
     assert "lists 38 of 7442 published clips" in shown
     published = next(line for line in shown.splitlines() if line.startswith("neutral")).split()
     assert published[-1] == "1087"
@@ -133,7 +153,7 @@ def test_a_clone_without_git_lfs_is_told_what_to_do(root):
     write_cremad(root, ACTORS)
     for path in (root / "VideoFlash").iterdir():
         path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n")
-    with pytest.raises(ValueError, match=r"(?s)36 of 36.*1001_IEO_ANG_HI.flv: is a pointer of Git LFS.*git lfs pull"):
+    with pytest.raises(ValueError, match=r"(?s)36 of 36.*ANG_HI.flv: is a pointer of Git LFS.*git lfs pull.*ZIP"):
         prepare(root)
 
 

@@ -1,12 +1,15 @@
 """FER2013: both spellings of its table, folders, copies in several splits, and stills as clips of one frame."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from trees import (
+    FER2013_FOLDERS,
     FER2013_HEADERS,
+    FER2013_NUMBERS,
     OURS,
     fer2013_stills,
     read_back,
@@ -65,10 +68,57 @@ def test_folders_load_with_a_validation_split_cut_from_train(root):
             np.testing.assert_allclose(load_clip(row)[0, 2:20].mean(), index, atol=2)
 
 
+def test_folders_whose_names_tell_the_usage_have_the_splits_of_the_table(root, capsys):
+    stills = fer2013_stills()
+    write_fer2013_folders(root, stills, named=True)
+    splits = rows_of(root)
+    assert splits.num_rows == {"train": 14, "validation": 7, "test": 7}
+    for split, rows in splits.items():
+        for row in rows:
+            index = int(row["clip_id"].rpartition("_")[2].removesuffix(".jpg"))
+            assert (OURS[row["label"]], split) == stills[index][:2]
+    assert FER2013Config(data_dir=str(root)).cut_digests() == {}
+    assert main(["data", "check", "fer2013", "--data-dir", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert "validation: the stills named PublicTest_*" in shown
+    lines = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
+    # class, train, its published number, and so on for validation, test and all
+    assert lines["happiness"][1:] == ["2", "7215", "1", "895", "1", "879", "4", "8989"]
+    next((root / "test" / "angry").glob("PublicTest_*")).rename(root / "test" / "angry" / "other.jpg")
+    assert set(FER2013Config(data_dir=str(root)).cut_digests()) == {"validation"}  # one name that tells nothing
+
+
+def test_a_validation_folder_of_ones_own_is_the_whole_validation_split(root):
+    stills = fer2013_stills(per_class=6)
+    write_fer2013_folders(root, stills, named=True)
+    for path in sorted(root.glob("test/*/PublicTest_*")):
+        (root / "val" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(root / "val" / path.parent.name / path.name)
+    config = FER2013Config(data_dir=str(root))
+    assert config.cut_digests() == {}
+    assert Counter(clip.split for clip in config.listing.clips) == {"train": 28, "validation": 7, "test": 7}
+
+
+def test_folders_named_by_numbers_are_those_of_the_table(root):
+    write_fer2013_folders(root, fer2013_stills(per_class=3))
+    for split in ("train", "test"):
+        for label, name in FER2013_FOLDERS.items():
+            (root / split / name).rename(root / split / str(FER2013_NUMBERS.index(label)))
+    splits = rows_of(root, cut_splits=())
+    found = {row["clip_id"].rpartition("_")[2]: OURS[row["label"]] for rows in splits.values() for row in rows}
+    assert found == {f"{index}.jpg": label for index, (label, _, _) in enumerate(fer2013_stills(per_class=3))}
+    (root / "train" / "0").rename(root / "train" / "7")
+    with pytest.raises(ValueError, match="to count from 0"):
+        FER2013Config(data_dir=str(root)).listing  # noqa: B018
+
+
 def test_a_folder_of_another_dataset_is_named_with_what_was_looked_for(root):
     (root / "processedResults").mkdir(parents=True)
     (root / "VideoFlash").mkdir()
     with pytest.raises(ValueError, match=r"FER2013: is no folder of FER2013: .* fer2013.csv .* train/<name>/"):
+        FER2013Config(data_dir=str(root)).listing  # noqa: B018
+    (root / "fer2013.tar.gz").touch()
+    with pytest.raises(ValueError, match=r"Unpack the archives there, such as fer2013.tar.gz"):
         FER2013Config(data_dir=str(root)).listing  # noqa: B018
 
 

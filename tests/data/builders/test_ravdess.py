@@ -150,6 +150,13 @@ def test_bad_folders_names_and_options_are_refused(tmp_path):
     root.mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds no clip of RAVDESS.*Actor_12/01-01-03-02-01-01-12.mp4"):
         prepare(root)
+    (root / "Video_Speech_Actor_02.zip").touch()
+    with pytest.raises(FileNotFoundError, match=r"Unpack the archives there, such as Video_Speech_Actor_02.zip"):
+        prepare(root)
+    write_ravdess(root, (1,), modalities=("01",))  # the first archive alone was unpacked
+    message = r"no clip of actors 2, 5, 14, 15, 16, which test of fold1 needs. Unpack .*Video_Speech_Actor_02.zip"
+    with pytest.raises(ValueError, match=message):
+        prepare(root)
     (root / "01-01-09-01-01-01-01.mp4").touch()
     with pytest.raises(ValueError, match="01-01-09-01-01-01-01: the emotion in the name is 09; RAVDESS has 01 to 08"):
         prepare(root)
