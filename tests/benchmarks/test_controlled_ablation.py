@@ -3,12 +3,14 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import controlled_ablation
 import datasets
 import numpy as np
 import pytest
 import torch
+from controlled_ablation import clips_path
 from controlled_analysis import (
     NUM_RESAMPLES,
     best_arm,
@@ -398,17 +400,22 @@ def test_arms_of_a_seed_share_everything_but_dam(caches, run):
     assert not other["classifier.weight"].equal(reference["classifier.weight"])
 
 
+def recorded(path: Path) -> dict:
+    """A committed record with the classes of its clips."""
+    record = json.loads(path.read_text())
+    clips = clips_path({"path": path, "settings": record["settings"], "splits": tuple(record["answers"])})
+    return record | json.loads(clips.read_text())
+
+
 def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
     page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
     folders = {name: controlled_ablation.RESULTS / "convergence" for name in ("none", "normalized")}
     folders["suppress"] = controlled_ablation.RESULTS.parent / "gate_trials"
     titles = {"none": "no DAM", "normalized": "free", "suppress": "suppress"}
     for arm, folder in folders.items():
-        records = [json.loads((folder / f"x3d_plain_{arm}_2_{seed}.json").read_text()) for seed in TUNING_SEEDS]
-        (clips,) = folder.glob("clips_*.json")
-        truth = [int(digit) for digit in json.loads(clips.read_text())["truth"]["validation"]]
-        found = [[int(digit) for digit in record["answers"]["validation"]] for record in records]
-        scores = [100 * balanced_accuracy_score(truth, answers) for answers in found]
+        records = [recorded(folder / f"x3d_plain_{arm}_2_{seed}.json") for seed in TUNING_SEEDS]
+        pairs = [(list(each["truth"]["validation"]), list(each["answers"]["validation"])) for each in records]
+        scores = [100 * balanced_accuracy_score(*pair) for pair in pairs]
         cells = [f"{score:.1f}" for score in (*scores, np.mean(scores))]
         assert f"| {' | '.join([titles[arm], *cells])} |" in page
 
@@ -416,10 +423,9 @@ def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
 def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it():
     folder = controlled_ablation.RESULTS
     page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
-    (clips,) = folder.glob("clips_*.json")
-    truth = {split: np.array(list(text)) for split, text in json.loads(clips.read_text())["truth"].items()}
 
     def scores(record: dict) -> list[float]:
+        truth = {split: np.array(list(text)) for split, text in record["truth"].items()}
         answers = {split: [text] for split, text in record["answers"].items()} | {"corrupted": [], "foreign": []}
         for name, text in record["corrupted"].items():
             answers["foreign" if name.startswith("foreign") else "corrupted"].append(text)
@@ -432,7 +438,7 @@ def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it():
 
     arms = {}
     for arm in ("none", "static", "temporal", "normalized", "dsm", "temporal_dsm"):
-        records = [json.loads((folder / f"x3d_plain_{arm}_4_{seed}.json").read_text()) for seed in SEEDS]
+        records = [recorded(folder / f"x3d_plain_{arm}_4_{seed}.json") for seed in SEEDS]
         arms[arm] = np.mean([scores(record) for record in records], axis=0)
         flipped = [record["liveness"]["trained"]["flipped"] for record in records]
         live = [] if None in flipped else [100 * np.mean(flipped)]
