@@ -31,8 +31,9 @@ def _publish(arguments: argparse.Namespace) -> Outcome:
         if license not in (None, terms.license):
             raise ValueError(f"{title} is under {terms.license}, which its authors chose: leave --license out.")
         make = BUILDERS[arguments.dataset]
-        first = make.BUILDER_CONFIG_CLASS.folds[0]
-        builder = make(config_name=first, cut_splits=(), **given(arguments, "data_dir", "max_missing"))
+        config = make.BUILDER_CONFIG_CLASS
+        options = given(arguments, "data_dir", "max_missing")
+        builder = make(config_name=config.folds[0], cut_splits=(), **config.whole, **options)
         license, description = terms.license, f"{terms.notice} {description}".strip()
     else:
         if not license:

@@ -63,6 +63,7 @@ class ExpressionConfig(datasets.BuilderConfig):
     votes_name: ClassVar[str] = ""  # the file that `votes_file` finds
     labels_are_votes: ClassVar[bool] = True  # whether the label is the class with the most votes
     terms: ClassVar[Terms | None] = None  # `None` for data of the user
+    whole: ClassVar[dict[str, Any]] = {}  # fields that read every clip, to hand on the dataset
     own_splits: ClassVar[str] = ""  # which forms of the data give every split, if others do not
 
     def __post_init__(self):

@@ -97,6 +97,7 @@ class RAVDESSConfig(ActedConfig):
 
     dataset: ClassVar[str] = "RAVDESS"
     terms: ClassVar[Terms] = RAVDESS_TERMS
+    whole: ClassVar[dict[str, Any]] = {"channels": "both", "calm": "own"}
     clip_name: ClassVar[re.Pattern] = re.compile(r"\d\d(-\d\d){6}")
     example: ClassVar[str] = "Actor_12/01-01-03-02-01-01-12.mp4"
     test_actors: ClassVar[dict[str, tuple[int, ...]]] = {

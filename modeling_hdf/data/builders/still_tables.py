@@ -61,7 +61,10 @@ def read_stills(path: str | os.PathLike) -> Iterator[StillRow]:
             for index, cells in enumerate(row for row in reader if row):
                 place = f"{path}, line {reader.line_num}"
                 if len(cells) != len(header):
-                    raise ValueError(f"{place}: has {len(cells)} cells, the first line names {len(header)} columns.")
+                    raise ValueError(
+                        f"{place}: has {len(cells)} cells, the first line names {len(header)} columns; is the file "
+                        "complete?"
+                    )
                 yield StillRow(index, cells[emotion].strip(), cells[usage].strip(), cells[pixels].strip(), place)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}, line {reader.line_num + 1}: cannot be read as CSV ({error}).") from error

@@ -190,6 +190,14 @@ def test_a_table_that_is_no_fer2013_is_refused_with_its_line(root, old, new, mes
         prepare(root)
 
 
+def test_a_table_that_was_cut_off_is_refused_with_its_last_line(root):
+    write_fer2013(root / "fer2013.csv", fer2013_stills())
+    content = (root / "fer2013.csv").read_bytes()
+    (root / "fer2013.csv").write_bytes(content[: content.rindex(b" ")])
+    with pytest.raises(ValueError, match="line 29: has 2 cells, the first line names 3 columns; is the file complete"):
+        prepare(root)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
