@@ -141,8 +141,8 @@ def write_report(
 
 def _check_weights(metrics: Results, model: str) -> None:
     """Raises a `ValueError` if the model has other weights now than those that were measured."""
-    measured = metrics.weights_sha256  # earlier files of `hdf evaluate` have none
-    if measured is not None and weights_of(model) != measured:
+    measured, present = metrics.weights_sha256, weights_of(model)  # earlier files have none, nor has an ONNX folder
+    if None not in (measured, present) and measured != present:
         raise ValueError(
             f"{metrics.source} is of other weights than {model} holds now (`weights_sha256`): evaluate this model, or "
             "name the folder of the measured one with --model."

@@ -327,6 +327,9 @@ def test_another_model_and_other_clips_are_refused(run, rows):
     for clips in (rows, None):
         with pytest.raises(ValueError, match="metrics.json is of other weights than .*run holds now"):
             write_report(run, clips)
+    (run / "model.safetensors").rename(run / "aside")  # as beside a model.onnx
+    assert write_report(run).is_file()
+    (run / "aside").rename(run / "model.safetensors")
     change(run, weights_sha256=None)  # as earlier versions wrote it
     with pytest.raises(ValueError, match="not the measured ones"):
         write_report(run, rows)
