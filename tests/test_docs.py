@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from transformers import pipeline
 
 from modeling_hdf.cli import train
 from modeling_hdf.cli.commands import TRAINING_COMMANDS, build_parser
 from modeling_hdf.cli.training import whole_parser
 from modeling_hdf.data.arguments import has_folds
-from modeling_hdf.pretrained import SHIPPED
+from modeling_hdf.pretrained import SHIPPED, SMALL_FACES
 from modeling_hdf.training.recipes import parse_with_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +116,14 @@ def test_the_spread_of_the_gates_is_that_of_the_checkpoint():
     for branch, form in (("temporal", ".2g"), ("frequency", ".0f")):
         spreads = [100 * each[branch] for each in layers.values()]
         assert f"by {min(spreads):{form}} to {max(spreads):{form}} %" in text
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "index.md"], ids=lambda page: page.name)
+def test_the_first_example_shows_the_answer_that_it_gives(page):
+    shown = r'classify\("([^"]+)"\)  # \[\{"label": "(\w+)", "score": ([\d.]+)\}'
+    ((clip, label, score),) = re.findall(shown, page.read_text())
+    best = pipeline("video-classification", model=SMALL_FACES)(str(ROOT / clip))[0]
+    assert best["label"] == label and best["score"] == pytest.approx(float(score), abs=0.01)
 
 
 # ---- links, files and Python code ----

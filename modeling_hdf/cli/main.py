@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import import_module
 
-from .. import register_auto_classes
 from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
 from .parser import print_error
+from .start import prepare_transformers
 from .training import prepare_training
 
 # What torch says of a process that reads clips and has ended without a word.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _module(name: str):
-    register_auto_classes()
+    prepare_transformers()
     return import_module(f".{name}", __package__)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, HfArgumentParser, VideoMAEForPreTraining, set_seed
+from transformers import HfArgumentParser, VideoMAEForPreTraining, set_seed
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
@@ -32,6 +32,7 @@ from ..training.pretraining import (
 from ..training.recipes import (
     as_fields,
     build_processor,
+    checkpoint_config,
     deciding_arguments,
     parse_with_recipe,
     recipe_parser,
@@ -62,7 +63,7 @@ def build_model(script: ScriptArguments) -> VideoMAEForPreTraining:
     if not script.model_name_or_path:
         preset = HDFConfig.from_pretrained(configuration_path("model", script.preset))
         return VideoMAEForPreTraining(pretraining_config(preset, **fields))
-    config = AutoConfig.from_pretrained(script.model_name_or_path)
+    config = checkpoint_config(script.model_name_or_path)
     if config.model_type != "videomae":
         raise ValueError(f"{script.model_name_or_path} is a {config.model_type!r} checkpoint; it must be a VideoMAE.")
     return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, **{"use_mean_pooling": False, **fields})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoConfig, HfArgumentParser, set_seed
+from transformers import HfArgumentParser, set_seed
 
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
@@ -45,6 +45,7 @@ from ..training.checkpointing import CheckpointError
 from ..training.recipes import (
     as_fields,
     build_processor,
+    checkpoint_config,
     deciding_arguments,
     parse_with_recipe,
     recipe_parser,
@@ -91,7 +92,7 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
     fields["calibration_temperature"] = 1.0  # the temperature of a checkpoint fits only its own weights
     fields |= as_fields("model_overrides", script.model_overrides)
     start = checkpoint_path(script.model_name_or_path or "")
-    if start and AutoConfig.from_pretrained(start).model_type != HDFConfig.model_type:
+    if start and checkpoint_config(start).model_type != HDFConfig.model_type:
         return HDFForVideoClassification.from_backbone_pretrained(start, **fields)
     path = start or configuration_path("model", script.preset)
     saved = HDFConfig.from_pretrained(path)
@@ -171,13 +172,15 @@ def _trained(
 ) -> tuple[HDFTrainer, dict[str, Part]]:
     """The trainer with the trained model, and the datasets by name."""
     set_seed(training.seed)
+    start = checkpoint_path(script.model_name_or_path or "")
+    if start:
+        checkpoint_config(start)  # before the clips are looked at, which takes minutes
     parts = prepare(data, training)
     record["cut_splits"] = {name: part.cut_splits for name, part in parts.items()}
     _check_held_out(training.output_dir, record)
     _check_start(script.model_name_or_path or "", record["trainings"], parts)
     names = class_names(parts)
     model = build_model(script, names)
-    start = checkpoint_path(script.model_name_or_path or "")
     if data.stills == "single":
         prepare_for_single_frames(model, is_fresh=not start)
     processor = build_processor(model.config.backbone_config, start)

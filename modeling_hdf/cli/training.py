@@ -15,10 +15,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import register_auto_classes
 from ..configuration import configuration_path
 from .outcome import Outcome
 from .parser import common_options, existing_folder, near_names, print_error, take_common_options
+from .start import prepare_transformers
 
 _DEFINED_IN = {
     "train": {
@@ -111,7 +111,7 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(name: str, arguments: list[str]) -> Outcome:
-    register_auto_classes()
+    prepare_transformers()
     return import_module(f".{name}", __package__).run(arguments)
 
 

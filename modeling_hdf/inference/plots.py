@@ -69,7 +69,7 @@ def _draw(timeline: Timeline, person: Person, axes: Axes) -> None:
         axes.plot(times, curve, color=class_color(number), linestyle=class_line(number), linewidth=1.8)
     for cut in timeline.cuts:
         axes.axvline(cut, color="0.5", linestyle=":", linewidth=1)
-    axes.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1], ylabel=f"person {person.number}")
+    axes.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1], ylabel=f"person {person.number}\nprobability")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 

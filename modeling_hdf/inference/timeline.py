@@ -33,8 +33,8 @@ class Person:
 
     number: int
     spans: list[tuple[float, float]] = field(default_factory=list)
-    starts: array = field(default_factory=lambda: array("d"))
-    boxes: array = field(default_factory=lambda: array("f"))
+    starts: array = field(default_factory=lambda: array("d"), repr=False)
+    boxes: array = field(default_factory=lambda: array("f"), repr=False)
     prominence: float = 0.0
 
     @property
@@ -80,6 +80,10 @@ class Timeline:
     problems: list[str] = field(default_factory=list)
     quarter_turns: int = 0
     thumbnails: list[tuple[float, np.ndarray]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        people = "1 person" if len(self.people) == 1 else f"{len(self.people)} people"
+        return f"Timeline({self.video!r}: {people} in {self.end - self.start:.1f} s, {len(self.rows)} rows)"
 
     def to_pandas(self) -> "pd.DataFrame":
         """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
-from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
+from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 from transformers.utils import IMAGE_PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, cached_file
 
@@ -54,19 +54,25 @@ def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | Non
 
 def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str]) -> tuple:
     """
-    Parses the command line into dataclasses; the values of a recipe replace their defaults.
+    Parses the command line into dataclasses; the values of a recipe replace their defaults. `--preset` on the command
+    line also replaces the recipe's `model_name_or_path`.
 
     Args:
         parser ([`RecipeParser`]): see [`recipe_parser`].
         kind (`str`): `"train"` or `"pretrain"`.
         arguments (`Sequence[str]`): the command line after the name of the command.
 
-    Returns the dataclasses' instances. Exits with a message if the recipe is not a mapping, or has arguments that
-    the dataclasses do not have.
+    Returns the dataclasses' instances. Exits with a message if the recipe is not a mapping or has arguments that the
+    dataclasses do not have, or if the command line names both a preset and a checkpoint.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=parser.get_default("recipe"))
-    name = first.parse_known_args(arguments)[0].recipe
+    first.add_argument("--preset")
+    first.add_argument("--model_name_or_path", "--model-name-or-path")
+    given = first.parse_known_args(arguments)[0]
+    name = given.recipe
+    if given.preset and given.model_name_or_path:
+        parser.error("--preset starts from scratch and --model_name_or_path from a checkpoint: give one of them")
     try:
         recipe = yaml.load(configuration_path(kind, name).read_text(encoding="utf-8"), Loader=_RecipeLoader)
     except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
@@ -80,6 +86,8 @@ def parse_with_recipe(parser: RecipeParser, kind: str, arguments: Sequence[str])
         if action.dest in recipe:
             _check_kind(parser, name, action, recipe[action.dest])
     parser.recipe = name
+    if given.preset:
+        recipe.pop("model_name_or_path", None)  # a model from scratch, in place of the recipe's checkpoint
     parser.set_defaults(**recipe)
     try:
         return parser.parse_args_into_dataclasses(arguments)
@@ -156,6 +164,24 @@ def deciding_arguments(training: TrainingArguments, others: Sequence, free: Coll
     return run_record(training, **fields)
 
 
+def checkpoint_config(start: str) -> PreTrainedConfig:
+    """
+    The configuration of the checkpoint that a training starts from.
+
+    Args:
+        start (`str`): a folder or a Hub repository.
+
+    Raises:
+        ValueError: if it cannot be loaded; names the checkpoint.
+    """
+    try:
+        return AutoConfig.from_pretrained(start)
+    except (OSError, ValueError) as error:
+        place = "" if Path(start).is_dir() else "there is no such folder, and on the Hub: "
+        reason = " ".join(str(error).split())
+        raise ValueError(f"--model_name_or_path {start} cannot be loaded: {place}{reason}") from error
+
+
 def build_processor(config: PreTrainedConfig, start: str | None = None) -> HDFVideoProcessor:
     """
     Video processor for the `image_size` and `num_frames` of a backbone: scales the shorter side of a frame to the
@@ -186,6 +212,7 @@ __all__ = [
     "RecipeParser",
     "as_fields",
     "build_processor",
+    "checkpoint_config",
     "deciding_arguments",
     "parse_with_recipe",
     "recipe_parser",

@@ -51,6 +51,8 @@ class ResumableTrainer(Trainer):
             )
         if self.args.dataloader_num_workers and getattr(self.train_dataset, "cache", None) is not None:
             self.args.dataloader_persistent_workers = True  # the clips are kept in the workers
+        if not torch.accelerator.is_available():
+            self.args.dataloader_pin_memory = False  # without an accelerator each loader would warn
         self._checkpoint_files = CheckpointFiles()
         self.add_callback(self._checkpoint_files)
 

@@ -117,11 +117,13 @@ def test_prediction_names_a_bad_file_and_still_classifies_the_others(trained, tm
 
 def test_training_starts_from_an_hdf_checkpoint(trained, tmp_path):
     start = AutoModelForVideoClassification.from_pretrained(trained)
-    train(tmp_path, "--model_name_or_path", trained, "--learning_rate", 0)
+    output = train(tmp_path, "--model_name_or_path", trained, "--learning_rate", 0)
     again = AutoModelForVideoClassification.from_pretrained(tmp_path)
     for name, parameter in start.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name], parameter, err_msg=name)
     assert "whose licence applies" in (tmp_path / "README.md").read_text()
+    # Bars of what takes no time, and a warning that nobody can act on without a GPU.
+    assert [each for each in ("Loading weights", "Writing model", "pin_memory") if each in output.stderr] == []
 
 
 def test_a_checkpoint_whose_classes_stand_in_another_order_gets_a_new_classifier(trained, tmp_path):

@@ -30,12 +30,16 @@ for name in ("torch", "transformers", "modeling_hdf", "onnx"):
 """
 
 
-def example(name: str = "model.onnx") -> str:
-    """The Python example of docs/export.md for a file of an export; it also keeps its `logits`."""
-    (text,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    if text.count("exported/model.onnx") != 1:
-        raise ValueError(f"{PAGE}: the example must name exported/model.onnx once.")
-    return text.replace("exported/model.onnx", f"exported/{name}") + f'np.save("{name}.npy", logits)\n'
+def example(name: str = "model.onnx", clip: str | None = None) -> str:
+    """
+    The first Python example of docs/export.md, for a file of an export; it also keeps its `logits`. With a clip, the
+    second example stands before it, which writes the frames of the clip.
+    """
+    classify, read = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    if classify.count("exported/model.onnx") != 1 or read.count("examples/face.mp4") != 1:
+        raise ValueError(f"{PAGE}: the examples must name exported/model.onnx and examples/face.mp4 once.")
+    classify = classify.replace("exported/model.onnx", f"exported/{name}") + f'np.save("{name}.npy", logits)\n'
+    return classify if clip is None else read.replace("examples/face.mp4", clip) + classify
 
 
 def main() -> None:

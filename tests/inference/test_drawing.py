@@ -51,6 +51,11 @@ def timeline(tmp_path) -> Timeline:
     return Timeline(str(path), LABELS, rows, people, 0.0, 3.0, (HEIGHT, WIDTH - 1), cuts=[2.0], thumbnails=thumbnails)
 
 
+def test_a_timeline_is_shown_in_one_line(timeline):
+    assert repr(timeline) == f"Timeline({timeline.video!r}: 2 people in 3.0 s, 4 rows)"
+    assert len(repr(timeline.people[0])) < 100  # without the boxes of all frames
+
+
 def test_subtitles_join_equal_steps_and_give_each_person_a_line(timeline):
     expected = [("00:00:00{}000", "00:00:01{}000", "1: happiness")]
     expected += [("00:00:01{}000", "00:00:02{}000", "1: happiness\n2: <b>fear</b>")]

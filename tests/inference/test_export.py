@@ -246,6 +246,19 @@ def test_the_example_of_the_documentation_gives_the_logits_of_the_model(shipped,
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=most)
 
 
+def test_the_reader_of_the_documentation_takes_the_frames_of_the_processor(shipped, tmp_path):
+    example = runpy.run_path(str(ROOT / "tests" / "environments" / "exported.py"))["example"]
+    (tmp_path / "exported").symlink_to(shipped)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    code = "import sys; sys.modules['torch'] = None\n" + example("model.onnx", "examples/face.mp4")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    logits = torch.from_numpy(np.load(tmp_path / "model.onnx.npy"))
+    model, processor = load_classifier(TINY_SYNTHETIC)
+    expected = predict_video(model, processor, FACE)
+    found = dict(zip(model.config.id2label.values(), logits.softmax(-1)[0].tolist(), strict=True))
+    assert found == pytest.approx(expected, abs=0.02)
+
+
 def test_int8_is_smaller_and_keeps_the_classes_of_rendered_faces(shipped):
     sizes = {path.name: path.stat().st_size for path in shipped.glob("*.onnx")}
     assert sizes["model_int8.onnx"] < 0.6 * sizes["model.onnx"]

@@ -268,6 +268,36 @@ def test_recipes_start_from_videomae_at_160_pixels(name):
     assert recipe["model_overrides"] == {"image_size": 160, "drop_path_rate": 0.1}
 
 
+def test_a_preset_on_the_command_line_replaces_the_checkpoint_of_a_recipe(tmp_path, capsys):
+    arguments = (
+        "--recipe",
+        "dfew",
+        "--data-dir",
+        tmp_path,
+        "--fold",
+        1,
+        "--output_dir",
+        tmp_path,
+        "--use_cpu",
+        "true",
+    )
+    assert parse(*arguments)[0].model_name_or_path == "MCG-NJU/videomae-base"
+    script = parse(*arguments, "--preset", "tiny")[0]
+    assert (script.preset, script.model_name_or_path) == ("tiny", None)
+    with pytest.raises(SystemExit):
+        parse(*arguments, "--preset", "tiny", "--model-name-or-path", "owner/name")
+    assert "--preset starts from scratch" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_nowhere_is_named_before_the_clips_are_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    arguments = ("--model_name_or_path", "owner/nothing", "--output_dir", tmp_path / "run", "--use_cpu", "true")
+    assert main(["train", *map(str, arguments)]) == 1
+    printed = capsys.readouterr()
+    assert "--model_name_or_path owner/nothing cannot be loaded: there is no such folder" in printed.err
+    assert "clips" not in printed.out
+
+
 @pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])
 def test_recipes_fine_tune_as_mae_dfer(tmp_path, name):
     fold = () if name == "ferv39k" else ("--fold", 1)
