@@ -10,6 +10,8 @@ from face_clips import FACE, place_faces, straight, write_clip
 from matplotlib import pyplot
 
 from modeling_hdf import SMALL_FACES
+from modeling_hdf.cli.commands import build_parser
+from modeling_hdf.cli.training import whole_parser
 from modeling_hdf.data import load_clip
 
 nbformat = pytest.importorskip("nbformat")
@@ -37,6 +39,15 @@ def test_committed_outputs_show_pictures_and_no_error_and_no_place_of_a_machine(
     assert all(output.output_type != "error" for output in outputs(notebook))
     texts = str([{**output, "data": output.get("data", {}) | {"image/png": ""}} for output in outputs(notebook)])
     assert re.findall(r"/(?:tmp|root|home|Users)/", texts) == []
+
+
+@notebooks
+def test_options_in_the_text_exist(path):
+    text = " ".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    predict = build_parser()._subparsers._group_actions[0].choices["predict"]
+    known = {*predict._option_string_actions, *whole_parser("train")._option_string_actions}
+    named = set(re.findall(r"(?<![\w-])--[\w-]+", text))
+    assert named and named <= known
 
 
 @notebooks

@@ -5,7 +5,7 @@ import argparse
 from .. import __version__
 from ..pretrained import RAW_VIDEO_MODEL
 from .data_commands import add_data_commands
-from .options import add_data_dir, add_model_and_data, add_push_options, add_sampling
+from .options import add_data_dir, add_model_and_data, add_overrides, add_push_options, add_sampling
 from .parser import (
     CommandParser,
     at_least,
@@ -13,7 +13,6 @@ from .parser import (
     count_or_share,
     existing_file,
     existing_folder,
-    json_object,
     model_folder,
     model_name,
     names,
@@ -227,13 +226,7 @@ def _add_report(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument(
         "--max-missing", type=count_or_share, default=0, metavar="X", help="clips that may be missing, as in the run"
     )
-    parser.add_argument(
-        "--overrides",
-        type=json_object,
-        default={},
-        metavar="JSON",
-        help="fields of the dataset's builder that the run does not record: folders",
-    )
+    add_overrides(parser, "fields of the dataset's builder that the run does not record: folders")
     parser.add_argument("--clips", type=at_least(0), default=4, metavar="N", help="clips to draw gates of; default 4")
     parser.add_argument(
         "--frames",

@@ -2,8 +2,8 @@
 
 import argparse
 
-from .options import add_data_dir, add_own_data, add_push_options
-from .parser import DATASETS, at_least, existing_folder, json_object
+from .options import add_data_dir, add_overrides, add_own_data, add_push_options
+from .parser import DATASETS, at_least, existing_folder
 
 
 def add_data_commands(commands: argparse._SubParsersAction, common: list) -> None:
@@ -101,9 +101,7 @@ def _add_publish(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument("--name", help="name of the dataset, for the card")
     parser.add_argument("--license", help="own data: licence identifier, such as cc-by-4.0")
     parser.add_argument("--description", default="", help="what the clips show, for the card")
-    parser.add_argument(
-        "--overrides", type=json_object, default={}, metavar="JSON", help="synthetic data: builder fields"
-    )
+    add_overrides(parser, "synthetic data: builder fields")
     parser.add_argument(
         "--fps", type=at_least(1), default=25, help="frames per second of folders of frames; default 25"
     )

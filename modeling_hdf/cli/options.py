@@ -18,11 +18,15 @@ def add_model_and_data(parser: argparse.ArgumentParser, data_required: bool = Tr
         metavar="X",
         help="clips that may be missing or unreadable, without an exit code of 1: a number, or a share such as 0.01",
     )
-    parser.add_argument(
-        "--overrides", type=json_object, default={}, metavar="JSON", help="builder fields, as in training"
-    )
+    add_overrides(parser, "builder fields, as in training")
     parser.add_argument("--batch-size", type=at_least(1), default=16, help="clips per batch; default 16")
     parser.add_argument("--num-workers", type=at_least(0), default=0, help="processes that read clips; default 0")
+
+
+def add_overrides(parser: argparse.ArgumentParser, text: str) -> None:
+    """Fields of a dataset's builder, also under the names that `hdf train` has for them."""
+    names = ("--overrides", "--dataset-overrides", "--dataset_overrides")
+    parser.add_argument(*names, type=json_object, default={}, metavar="JSON", help=text)
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

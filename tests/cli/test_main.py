@@ -98,6 +98,13 @@ def test_fields_given_as_json_are_read_strictly(text, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["evaluate", TINY], ["report", "."], ["data", "publish", "synthetic", "out"]])
+def test_fields_have_the_name_of_training_too(command):
+    dataset = ["--dataset", "synthetic"] if command[0] == "evaluate" else []
+    for name in ("--overrides", "--dataset-overrides", "--dataset_overrides"):
+        assert build_parser().parse_args([*command, *dataset, name, '{"seed": 1}']).overrides == {"seed": 1}
+
+
 def test_the_result_goes_to_stdout_as_json_and_all_else_to_stderr(capsys):
     assert main(["predict", "--whole", "--model", TINY, str(FACE), "--json"]) == 0
     printed = capsys.readouterr()
