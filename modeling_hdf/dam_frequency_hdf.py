@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .dam_normalized_hdf import gate_dtype
+from .dam_temporal_hdf import gate_dtype
 
 _DCT_SIZE = 7
 NUM_FILTERS = _DCT_SIZE * _DCT_SIZE
@@ -99,10 +99,10 @@ class DAMFrequencyBranch(nn.Module):
         # All channels use the same filters, so the sum over channels can come first.
         pooled = x.sum(-1, dtype=gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
         response = _filter(pooled, self.dct_bank)  # (B, 49, h, w)
-        deviation = response - response.mean((2, 3), keepdim=True)
-        radius = torch.linalg.vector_norm(deviation, dim=(2, 3), keepdim=True)  # (B, 49, 1, 1)
-        step = self.noise * self.noise_gain + 0.05 * self.radius_gain * radius
-        perturbed = response + response.sign() * step
+        deviation = response.std((2, 3), correction=0, keepdim=True)  # (B, 49, 1, 1), the radius by sqrt(h w)
+        root = math.sqrt(response.shape[2] * response.shape[3])
+        step = self.noise * self.noise_gain + (0.05 * root) * self.radius_gain * deviation
+        perturbed = response + response.detach().sign() * step  # no gradient through a sign
         response = (self.clean_weight * response + self.perturbed_weight * perturbed) / 2
         spread = torch.sqrt(response.var(1, keepdim=True) + 1e-6)  # (B, 1, h, w), over the filters
         response = torch.tanh(self.tanh_slope / (spread + 1e-6) * response) * self.tanh_gain + self.tanh_bias

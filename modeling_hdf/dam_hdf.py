@@ -4,114 +4,18 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.2 and the overview figure.
 
 DAM multiplies a feature map by a gate with one number per frame and one per position, so it fits after any stage of
-any video backbone. This file, `dam_frequency_hdf.py` and `dam_normalized_hdf.py` need only PyTorch, not the rest of
-the package.
+any video backbone. This file and the other three `dam_*_hdf.py` need only PyTorch, not the rest of the package.
 """
-
-import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .dam_frequency_hdf import NUM_FILTERS, DAMFrequencyBranch
-from .dam_normalized_hdf import DAMNormalizedTemporalBranch, DAMProjection, gate_dtype
+from .dam_normalized_hdf import DAMNormalizedTemporalBranch, DAMProjection
+from .dam_temporal_hdf import DAMTemporalBranch, gate_dtype
 
 VARIANTS = ("temporal", "release", "normalized", "static")
 INITS = ("identity", "paper")
-
-
-class DAMTemporalBranch(nn.Module):
-    """
-    Temporal branch: one gate per frame, computed from the frame's distance to the clip's distribution.
-
-    With `x (B, T, h, w, C)`, the channels in K = T bins, k one bin and c one channel:
-
-        A[b,t,k] = mean of x[b,t,:,:,c] over space and the channels c of bin k                  (B, T, K)
-        M[b,t,k] = the maximum over the same                                                    (B, T, K)
-        W[b,t]   = || A[b,t,:] - mean_t' A[b,t',:] ||_2     Wasserstein term                    (B, T, 1)
-        D[b,t]   = || A[b,t,:] - A[b,t-1,:] ||_2, D[b,0] = 0     Compensate term                (B, T, 1)
-        S        = sigmoid(gamma * (alpha * A + beta * M) + delta * W - D)                      (B, T, K)
-        S'       = mix @ S, over the T steps                                                    (B, T, K)
-        H        = softmax(query key^T / sqrt(K)) value, all three linear in S'                 (B, T, K)
-        g_t      = sigmoid(mean_k H)                                                            (B, T)
-
-    `variant="release"` computes both terms along the bins of one frame:
-    `W[b,t] = || A[b,t,:] - mean_k A[b,t,k] ||_2` and `D[b,t,k] = | A[b,t,k] - A[b,t,k-1] |`, `D[b,t,0] = 0`.
-
-    | symbol | parameter | shape | start |
-    |---|---|---|---|
-    | alpha, beta | `average_weight`, `max_weight` | scalars | 0.5 |
-    | gamma, delta | `pooled_gain`, `wasserstein_gain` | (T, K) | 1, 0 |
-    | mix | `mix_weight` | (T, T) | uniform within 1/sqrt(T) |
-    | query, key | `query_*`, `key_*` | weights (K, K), biases (K,) | as mix |
-    | value | `value_*` | weight (K, K), bias (K,) | as mix; `"identity"`: 0 |
-
-    Args:
-        num_steps (`int`): time steps T of the feature map; the channels are pooled into as many bins.
-        variant (`str`): `"temporal"` compares frames, `"release"` compares the bins of one frame.
-        init (`str`): `"identity"` starts with a gate of exactly 1/2, `"paper"` with PyTorch's start values.
-    """
-
-    def __init__(self, num_steps: int, variant: str, init: str):
-        super().__init__()
-        self.num_steps = num_steps
-        self.variant = variant
-        self.init = init
-        self.average_weight = nn.Parameter(torch.empty(()))
-        self.max_weight = nn.Parameter(torch.empty(()))
-        self.pooled_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # gamma (T, K)
-        self.wasserstein_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # delta (T, K)
-        self.mix_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.query_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.query_bias = nn.Parameter(torch.empty(num_steps))
-        self.key_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.key_bias = nn.Parameter(torch.empty(num_steps))
-        self.value_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.value_bias = nn.Parameter(torch.empty(num_steps))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets the parameters to their start values."""
-        nn.init.constant_(self.average_weight, 0.5)
-        nn.init.constant_(self.max_weight, 0.5)
-        nn.init.ones_(self.pooled_gain)
-        nn.init.zeros_(self.wasserstein_gain)
-        bound = 1 / math.sqrt(self.num_steps)  # PyTorch's own default for linear layers
-        for parameter in (self.mix_weight, self.query_weight, self.query_bias, self.key_weight, self.key_bias):
-            nn.init.uniform_(parameter, -bound, bound)
-        for parameter in (self.value_weight, self.value_bias):
-            if self.init == "identity":
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.uniform_(parameter, -bound, bound)
-
-    def _distribution_terms(self, average: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Wasserstein and Compensate terms of `average` `(B, T, K)`, broadcastable to its shape."""
-        if self.variant == "release":
-            wasserstein = torch.linalg.vector_norm(average - average.mean(2, keepdim=True), dim=2, keepdim=True)
-            return wasserstein, F.pad(average.diff(dim=2).abs(), (1, 0))  # (B, T, 1), (B, T, K)
-        wasserstein = torch.linalg.vector_norm(average - average.mean(1, keepdim=True), dim=2, keepdim=True)
-        change = torch.linalg.vector_norm(average.diff(dim=1), dim=2, keepdim=True)  # (B, T-1, 1)
-        return wasserstein, F.pad(change, (0, 0, 1, 0))  # (B, T, 1), (B, T, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature map `(B, T, h, w, C)` to the gate `(B, T)`, between 0 and 1."""
-        # Space first: the mean over space and bin is the mean of means, and the small tensors stay small.
-        dtype = gate_dtype(self.mix_weight)
-        average = F.adaptive_avg_pool1d(x.mean((2, 3), dtype=dtype), self.num_steps)  # (B, T, K)
-        maximum = F.adaptive_max_pool1d(x.amax((2, 3)).to(dtype), self.num_steps)  # (B, T, K)
-        if x.shape[1] == 1:  # a still: the same map at every step
-            average, maximum = (pooled.expand(-1, self.num_steps, -1) for pooled in (average, maximum))
-        wasserstein, change = self._distribution_terms(average)
-        pooled = self.average_weight * average + self.max_weight * maximum
-        score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
-        score = F.linear(score.transpose(1, 2), self.mix_weight.to(dtype)).transpose(1, 2)  # over the time axis
-        query = F.linear(score, self.query_weight.to(dtype), self.query_bias.to(dtype))
-        key = F.linear(score, self.key_weight.to(dtype), self.key_bias.to(dtype))
-        value = F.linear(score, self.value_weight.to(dtype), self.value_bias.to(dtype))
-        attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.num_steps), dim=-1)  # (B, T, T)
-        return torch.sigmoid((attention @ value).mean(2))  # (B, T)
 
 
 class DAMStaticBranch(nn.Module):
@@ -291,7 +195,8 @@ class DAM(nn.Module):
         if frequency_gate is not None:
             scales.append((self.frequency_weight * (1 + frequency_gate))[:, None, :, :, None])  # (B, 1, h, w, 1)
         # Summing the small gates first leaves the product as the only full-size tensor.
-        return x * (sum(scales) / len(scales)).to(x.dtype)
+        scale = scales[0] if len(scales) == 1 else (scales[0] + scales[1]) / 2
+        return x * scale.to(x.dtype)
 
 
 # The modules with start values of their own, for a model that initialises its parts.

@@ -8,12 +8,30 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+from .dam_temporal_hdf import DAMTemporalAttention, gate_dtype, mean_and_max
 
 
-def gate_dtype(parameter: torch.Tensor) -> torch.dtype:
-    """The type in which gates are computed: at least float32, because sums over a map overflow half precision."""
-    return torch.promote_types(parameter.dtype, torch.float32)
+class _Moments(torch.autograd.Function):
+    """[`channel_moments`] with its gradient in a single tensor of the size of the map."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(x)
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square() / x.shape[-1]
+        return x.mean(-1, keepdim=True, dtype=dtype), mean_square
+
+    @staticmethod
+    def backward(ctx, mean: torch.Tensor, mean_square: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Gradients `(..., 1)` of both results to that of the map: `(mean + 2 x mean_square) / C`."""
+        (x,) = ctx.saved_tensors
+        constant, slope = mean / x.shape[-1], mean_square * (2 / x.shape[-1])
+        return torch.addcmul(constant.to(x.dtype), slope.to(x.dtype), x), None
+
+
+def channel_moments(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and mean square over the channels of a map `(..., C)`, each `(..., 1)` of type `dtype`."""
+    return _Moments.apply(x, dtype)
 
 
 class DAMProjection(nn.Module):
@@ -50,13 +68,12 @@ class DAMProjection(nn.Module):
         weight = ((weight - weight.mean(1, keepdim=True)) / num_channels).to(x.dtype)
         frames = x.flatten(2, 3).flatten(0, 1)  # (B*T, h*w, C), a view also of the permuted frames of a CNN
         projected = torch.bmm(frames, weight.T.expand(frames.shape[0], -1, -1)).view(*x.shape[:4], -1).to(dtype)
-        mean = x.mean(-1, keepdim=True, dtype=dtype)
-        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square() / num_channels
+        mean, mean_square = channel_moments(x, dtype)  # (B, T, h, w, 1)
         variance = (mean_square - mean.square()).clamp(min=0)  # (B, T, h, w, 1)
         return projected * num_channels / torch.sqrt(variance + 1e-6)
 
 
-class DAMNormalizedTemporalBranch(nn.Module):
+class DAMNormalizedTemporalBranch(DAMTemporalAttention):
     """
     Temporal branch of `variant="normalized"`: one gate per frame, from normalised features.
 
@@ -88,41 +105,16 @@ class DAMNormalizedTemporalBranch(nn.Module):
     """
 
     def __init__(self, num_steps: int, init: str):
-        super().__init__()
-        self.num_steps = num_steps
-        self.init = init
-        self.average_weight = nn.Parameter(torch.empty(()))
-        self.max_weight = nn.Parameter(torch.empty(()))
-        self.pooled_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # gamma (T, K)
-        self.wasserstein_gain = nn.Parameter(torch.empty(num_steps, num_steps))  # delta (T, K)
-        self.mix_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.query_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.query_bias = nn.Parameter(torch.empty(num_steps))
-        self.key_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.key_bias = nn.Parameter(torch.empty(num_steps))
-        self.value_weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        self.value_bias = nn.Parameter(torch.empty(num_steps))
+        super().__init__(num_steps, init)
         self.output_weight = nn.Parameter(torch.empty(num_steps))
         self.output_bias = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Sets the parameters to their start values."""
-        nn.init.constant_(self.average_weight, 0.5)
-        nn.init.constant_(self.max_weight, 0.5)
-        nn.init.ones_(self.pooled_gain)
-        nn.init.zeros_(self.wasserstein_gain)
-        bound = 1 / math.sqrt(self.num_steps)
-        linear = [self.mix_weight]
-        linear += [self.query_weight, self.query_bias, self.key_weight, self.key_bias]
-        linear += [self.value_weight, self.value_bias]
-        for parameter in linear:
-            nn.init.uniform_(parameter, -bound, bound)
-        for parameter in (self.output_weight, self.output_bias):
-            if self.init == "identity":
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.uniform_(parameter, -bound, bound)
+        super().reset_parameters()
+        self._draw(self.value_weight, self.value_bias)
+        self._draw(self.output_weight, self.output_bias, is_last=True)
 
     def _distribution_terms(self, average: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Wasserstein and Compensate terms `(B, T, 1)` of `average` `(B, T, K)`."""
@@ -139,21 +131,10 @@ class DAMNormalizedTemporalBranch(nn.Module):
 
     def forward(self, projected: torch.Tensor) -> torch.Tensor:
         """Projected map `(B, T, h, w, K)` to the gate `(B, T)`, between 0 and 1."""
-        dtype = gate_dtype(self.mix_weight)
-        average = projected.mean((2, 3), dtype=dtype)  # (B, T, K)
-        maximum = projected.amax((2, 3)).to(dtype)  # (B, T, K)
-        if projected.shape[1] == 1:  # a still: the same map at every step
-            average, maximum = (pooled.expand(-1, self.num_steps, -1) for pooled in (average, maximum))
-        wasserstein, change = self._distribution_terms(average)
-        pooled = self.average_weight * average + self.max_weight * maximum
-        score = torch.sigmoid(self.pooled_gain * pooled + self.wasserstein_gain * wasserstein - change)  # (B, T, K)
-        mixed = F.linear(score.transpose(1, 2), self.mix_weight.to(dtype)).transpose(1, 2)  # over the time axis
-        query = F.linear(mixed, self.query_weight.to(dtype), self.query_bias.to(dtype))
-        key = F.linear(mixed, self.key_weight.to(dtype), self.key_bias.to(dtype))
-        value = F.linear(mixed, self.value_weight.to(dtype), self.value_bias.to(dtype))
-        attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.num_steps), dim=-1)  # (B, T, T)
-        summed = score + attention @ value  # (B, T, K)
-        return torch.sigmoid(summed @ self.output_weight.to(dtype) + self.output_bias.to(dtype))  # (B, T)
+        score = self._score(*mean_and_max(projected, gate_dtype(self.mix_weight)))  # (B, T, K)
+        summed = score + self._attended(score)  # (B, T, K)
+        weight, bias = self.output_weight.to(score.dtype), self.output_bias.to(score.dtype)
+        return torch.sigmoid(summed @ weight + bias)  # (B, T)
 
 
-__all__ = ["DAMNormalizedTemporalBranch", "DAMProjection", "gate_dtype"]
+__all__ = ["DAMNormalizedTemporalBranch", "DAMProjection", "channel_moments"]

@@ -8,6 +8,7 @@ TRAVELLING_FILES = {
     "dam_frequency_hdf.py",
     "dam_hdf.py",
     "dam_normalized_hdf.py",
+    "dam_temporal_hdf.py",
     "display_hdf.py",
     "downloading_hdf.py",
     "file_kinds_hdf.py",
