@@ -29,6 +29,15 @@ def default_dam_layers(num_layers: int) -> list[int]:
     return sorted({max(1, (2 * k * num_layers + 4) // 8) for k in range(1, 5)})  # floor(k L / 4 + 1/2)
 
 
+def refuse_unknown_backbone_fields(config: PreTrainedConfig, changes: dict) -> None:
+    """Raises a `ValueError` if `changes` name fields that `config`, of a backbone, lacks: transformers would store
+    them, and nothing would read them."""
+    unknown = sorted(name for name in changes if not hasattr(config, name))
+    if unknown:
+        known = sorted(type(config).__annotations__)
+        raise ValueError(f"Unknown fields {unknown} in `backbone_config`; {type(config).__name__} has {known}.")
+
+
 def _comparable(size: int | list[int] | tuple[int, int]) -> tuple:
     """224, [224, 224] and (224, 224) as the same value."""
     return tuple(size) if isinstance(size, (list, tuple)) else (size, size)
@@ -69,7 +78,7 @@ class HDFConfig(PreTrainedConfig):
             Channel reduction of the frequency attention, 1 to 49. 1 is a single convolution, and the only value for
             `dam_variant="static"`, which has no convolution.
         classifier_dropout (`float`, *optional*, defaults to 0.0):
-            Dropout probability before the classifier, 0 to 1.
+            Dropout probability before the classifier, at least 0 and below 1.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
             Stochastic depth (https://arxiv.org/abs/1603.09382) of the backbone while training, 0 to 1: probability
             that a sample skips the attention, or the MLP, of the last layer; with X3D, the last block. It grows
@@ -79,8 +88,8 @@ class HDFConfig(PreTrainedConfig):
             https://arxiv.org/abs/1706.04599). `hdf calibrate` fits it on validation clips. It changes the
             probabilities but never the predicted class.
         id2label (`dict[int, str]`, *optional*):
-            Names of the classes. Defaults to happiness, sadness, neutral, anger, surprise, disgust, fear (DFEW's
-            order).
+            Names of the classes, by number from 0. Defaults to happiness, sadness, neutral, anger, surprise, disgust,
+            fear (DFEW's order).
 
     Raises:
         ValueError: for a backbone that is not supported, two different values of `num_frames` or `image_size`, and
@@ -137,8 +146,8 @@ class HDFConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs) -> "HDFConfig":
-        """Like [`~transformers.PreTrainedConfig.from_dict`], but raises an error for another model's configuration and
-        for unknown DAM fields."""
+        """Like [`~transformers.PreTrainedConfig.from_dict`], but raises a `ValueError` for another model's
+        configuration, and for arguments that name unknown fields of DAM or, in `backbone_config`, of the backbone."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(
@@ -146,6 +155,9 @@ class HDFConfig(PreTrainedConfig):
                 "backbone use `HDFForVideoClassification.from_backbone_pretrained`."
             )
         cls._refuse_unknown_dam_fields(kwargs)
+        if isinstance(kwargs.get("backbone_config"), dict):
+            kind = BACKBONES[(config_dict.get("backbone_config") or {}).get("model_type", "videomae")]
+            refuse_unknown_backbone_fields(kind.model_class.config_class(), kwargs["backbone_config"])
         return super().from_dict(config_dict, **kwargs)
 
     @classmethod
@@ -187,9 +199,13 @@ class HDFConfig(PreTrainedConfig):
         self.backbone_config = backbone
 
     def validate_architecture(self):
-        """Checks that the settings of backbone, clip and DAM fit together."""
+        """Checks that the settings of backbone, clip, DAM and classifier are in range and fit together."""
         super().validate_architecture()
         BACKBONES[self.backbone_config.model_type].feature_map_sizes(self.backbone_config)
+        self._check_dam()
+        self._check_classifier()
+
+    def _check_dam(self) -> None:
         if self.dam_layers is None:
             raise ValueError("`dam_layers` was set to None after the model was configured; give a list of layers.")
         outside = [number for number in self.dam_layers if not 1 <= number <= self.num_hidden_layers]
@@ -209,9 +225,15 @@ class HDFConfig(PreTrainedConfig):
                 f'`dam_reduction` is {self.dam_reduction}, but `dam_variant="static"` has no attention to reduce; '
                 "leave it at 1."
             )
+
+    def _check_classifier(self) -> None:
         for name in ("classifier_dropout", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
+        if sorted(self.id2label) != list(range(self.num_labels)):
+            raise ValueError(
+                f"`id2label` has the keys {list(self.id2label)}; number its classes from 0 to {self.num_labels - 1}."
+            )
         if self.problem_type not in (None, "single_label_classification"):
             raise ValueError(
                 f"`problem_type` is {self.problem_type!r}, but HDF classifies a clip as one expression: leave it "
@@ -262,4 +284,4 @@ class HDFConfig(PreTrainedConfig):
         return BACKBONES[self.backbone_config.model_type].feature_map_size(self.backbone_config)
 
 
-__all__ = ["BACKBONES", "EMOTIONS", "HDFConfig"]
+__all__ = ["BACKBONES", "EMOTIONS", "HDFConfig", "refuse_unknown_backbone_fields"]

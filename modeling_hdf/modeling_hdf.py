@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .configuration_hdf import BACKBONES, HDFConfig
+from .configuration_hdf import BACKBONES, HDFConfig, refuse_unknown_backbone_fields
 from .dam_hdf import DAM, DAM_MODULES
 
 # Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
@@ -86,9 +86,9 @@ class HDFPreTrainedModel(PreTrainedModel):
         Builds a model on the weights of a backbone checkpoint. DAM starts fresh; so does a head that the checkpoint
         lacks.
 
-        A checkpoint of the backbone's own classifier keeps its head and labels, unless `id2label` or `num_labels` is
-        given. Any other checkpoint gets a new head on the mean of all tokens, for the given labels or the seven
-        emotions.
+        A checkpoint of the backbone's own classifier keeps its head and labels, unless `id2label`, `label2id` or
+        `num_labels` is given. Any other checkpoint gets a new head on the mean of all tokens, for the given labels or
+        the seven emotions.
 
         Args:
             name_or_path (`str`): folder or Hub repository of a checkpoint of VideoMAE (pretraining, base or
@@ -122,11 +122,13 @@ class HDFPreTrainedModel(PreTrainedModel):
             kind.prepare_for_new_head(backbone_config)
         fields = set(HDFConfig.__annotations__) | {"num_frames", "image_size", "id2label", "label2id", "num_labels"}
         given = {name: kwargs.pop(name) for name in list(kwargs) if name in fields}
-        keeps_labels = has_head and "id2label" not in given and "num_labels" not in given
+        keeps_labels = has_head and not given.keys() & {"id2label", "label2id", "num_labels"}
         if keeps_labels:
             given |= {"id2label": backbone_config.id2label, "label2id": backbone_config.label2id}
         shared = {name: given.pop(name) for name in ("num_frames", "image_size") if name in given}
-        for name, value in {**given.pop("backbone_config", {}), **shared}.items():
+        changes = given.pop("backbone_config", {})
+        refuse_unknown_backbone_fields(backbone_config, changes)
+        for name, value in {**changes, **shared}.items():
             setattr(backbone_config, name, value)
         config = HDFConfig(backbone_config=backbone_config, **given)
 
@@ -298,10 +300,15 @@ class HDFForVideoClassification(HDFPreTrainedModel):
             labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
                 Classes, 0 to `config.num_labels - 1`; with them the output holds the cross-entropy. DSM belongs to
                 [`HDFTrainer`].
+            kwargs: further arguments of [`HDFModel`], such as `output_hidden_states` and `place`.
+
+        Returns:
+            [`HDFVideoClassifierOutput`]: logits `(batch_size, num_labels)`, features `(batch_size, hidden_size)` and,
+            with `labels`, the loss.
 
         Raises:
-            ValueError: if `pixel_values` has another shape than the configuration asks for, or, on the CPU, a label
-                lies outside the range (on a GPU the check would stall the device).
+            ValueError: if `pixel_values` has another shape than the configuration asks for, `labels` another shape or
+                type, or, on the CPU, a label lies outside the range (on a GPU the check would stall the device).
         """
         outputs: BaseModelOutput = self.hdf(pixel_values, **kwargs)
         features = self.hdf.backbone_kind.pool(self.fc_norm, outputs.last_hidden_state)  # (B, C)
@@ -312,7 +319,7 @@ class HDFForVideoClassification(HDFPreTrainedModel):
 
         loss = None
         if labels is not None:
-            self._check_labels(labels)
+            self._check_labels(labels, len(features))
             loss = F.cross_entropy(logits.float(), labels)
         return HDFVideoClassifierOutput(
             loss=loss,
@@ -322,8 +329,15 @@ class HDFForVideoClassification(HDFPreTrainedModel):
             attentions=outputs.attentions,
         )
 
-    def _check_labels(self, labels: torch.Tensor) -> None:
-        if torch.compiler.is_compiling() or labels.device.type != "cpu":
+    def _check_labels(self, labels: torch.Tensor, batch_size: int) -> None:
+        if torch.compiler.is_compiling():
+            return
+        if labels.shape != (batch_size,) or labels.dtype not in (torch.int64, torch.uint8):
+            raise ValueError(
+                f"`labels` has shape {tuple(labels.shape)} and type {labels.dtype}, but this batch takes one class "
+                f"for each clip: shape ({batch_size},) and type torch.int64."
+            )
+        if labels.device.type != "cpu":
             return
         wrong = labels[(labels < 0) | (labels >= self.config.num_labels)]
         if len(wrong):

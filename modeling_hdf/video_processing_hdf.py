@@ -87,8 +87,8 @@ class HDFVideoProcessor(BaseVideoProcessor):
         super().__init__(**kwargs)
         if self.fps is not None:
             raise ValueError("`fps` cannot be stored: HDF takes clips of a fixed length. Set `num_frames` instead.")
-        if self.num_frames < 1:
-            raise ValueError(f"`num_frames` must be at least 1, got {self.num_frames}.")
+        if not isinstance(self.num_frames, int) or self.num_frames < 1:
+            raise ValueError(f"`num_frames` must be a whole number of at least 1, got {self.num_frames!r}.")
 
     def preprocess(self, videos: Any, **kwargs: Unpack[VideosKwargs]) -> BatchFeature:
         """Prepare one video or a batch for the model.

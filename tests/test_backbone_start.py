@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny_models import BACKBONE_LABELS, move_dam_weights, tiny_backbone_config
+from tiny_models import BACKBONE_LABELS, move_dam_weights, tiny_backbone_config, tiny_config
 from torch import nn
 from transformers import VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel, ViTConfig
 
-from modeling_hdf import HDFForVideoClassification, HDFModel
+from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel
 from modeling_hdf.configuration_hdf import EMOTIONS
 
 
@@ -44,6 +44,7 @@ def test_paper_start_changes_the_predictions(classification_checkpoint, clips):
         ({"num_labels": 3}, {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}),
         ({"num_labels": 7}, dict(enumerate(EMOTIONS))),
         ({"id2label": {i: f"class {i}" for i in range(5)}}, {i: f"class {i}" for i in range(5)}),
+        ({"label2id": {"calm": 0, "tense": 1}}, {0: "calm", 1: "tense"}),
     ],
 )
 def test_labels_given_replace_the_head_of_the_checkpoint(classification_checkpoint, labels, expected):
@@ -111,6 +112,17 @@ def test_backbone_start_takes_changes_to_the_backbone(tmp_path, classification_c
     fields = {"hidden_dropout_prob": 0.25}
     model = HDFForVideoClassification.from_backbone_pretrained(classification_checkpoint, backbone_config=fields)
     assert model.hdf.backbone.encoder.layer[0].output.dropout.p == 0.25
+
+
+def test_changes_to_fields_that_the_backbone_lacks_are_refused(tmp_path, classification_checkpoint):
+    message = r"Unknown fields \['hiden_size'\] in `backbone_config`; VideoMAEConfig has \[.*'hidden_size'"
+    fields = {"hiden_size": 24, "hidden_size": 12}
+    with pytest.raises(ValueError, match=message):
+        HDFForVideoClassification.from_backbone_pretrained(classification_checkpoint, backbone_config=fields)
+    tiny_config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        HDFConfig.from_pretrained(tmp_path, backbone_config=fields)
+    assert HDFConfig.from_pretrained(tmp_path, backbone_config={"num_frames": 8}).num_frames == 8
 
 
 def test_a_backbone_checkpoint_loaded_as_hdf_points_to_the_right_call(classification_checkpoint):

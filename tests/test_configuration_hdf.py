@@ -195,6 +195,8 @@ def test_another_backbone_raises_and_names_the_supported_ones(backbone_config):
             "`problem_type` is 'regression', but HDF classifies a clip as one expression",
         ),
         ({"problem_type": "multi_label_classification"}, "`problem_type` is 'multi_label_classification'"),
+        ({"id2label": {1: "calm", 2: "tense"}}, r"`id2label` has the keys \[1, 2\]; number its classes from 0 to 1"),
+        ({"label2id": {"calm": 0, "tense": 5}}, r"`id2label` has the keys \[0, 5\]"),
     ],
 )
 def test_values_out_of_range_are_named(fields, message):

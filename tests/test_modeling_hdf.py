@@ -214,6 +214,14 @@ def test_clips_of_another_shape_raise(model_class, shape):
         model_class(tiny_config())(torch.randn(shape))
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float32])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2,)])
+def test_labels_of_another_shape_or_type_raise(model, clips, shape, dtype):
+    labels = torch.zeros(shape, dtype=dtype if shape == (3,) else torch.int64)
+    with pytest.raises(ValueError, match=r"`labels` has shape .*: shape \(3,\) and type torch.int64"):
+        model(clips, labels=labels)
+
+
 @pytest.mark.parametrize("wrong", [7, -1, -100, 99])
 def test_labels_out_of_range_raise(model, clips, wrong):
     with pytest.raises(ValueError, match=rf"`labels` holds \[{wrong}\], but the model has classes 0 to 6"):

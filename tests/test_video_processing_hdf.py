@@ -184,7 +184,13 @@ def test_default_options_are_stored(tmp_path):
     assert (stored["num_frames"], stored["do_sample_frames"]) == (16, True)
 
 
-@pytest.mark.parametrize("options, message", [({"fps": 5}, "Set `num_frames`"), ({"num_frames": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fps": 5}, "Set `num_frames`"),
+        *(({"num_frames": wrong}, f"`num_frames` .* at least 1, got {wrong!r}") for wrong in (0, 2.5, "8", None)),
+    ],
+)
 def test_options_without_meaning_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         HDFVideoProcessor(**options)

@@ -10,7 +10,7 @@ import datasets
 
 from ..video_processing_hdf import HDFVideoProcessor
 from .builders.base import ExpressionBuilder, ExpressionConfig
-from .builders.checks import allowed_missing
+from .builders.checks import allowed_missing, missing_limit
 from .builders.cremad import CREMAD
 from .builders.dfew import DFEW
 from .builders.fer2013 import FER2013
@@ -122,7 +122,7 @@ class DataArguments:
                 raise ValueError(f"`dataset` is {self.dataset!r}; choose one of {', '.join(BUILDERS)}.")
         if self.num_views < 1:
             raise ValueError(f"`num_views` is {self.num_views}; it must be at least 1.")
-        self._missing_limit()
+        missing_limit(str(self.max_missing))
         if self.stills not in get_args(Stills):
             raise ValueError(f"`stills` is {self.stills!r}; choose one of {', '.join(get_args(Stills))}.")
         # These two raise for values out of range, before any clip is read.
@@ -217,15 +217,6 @@ class DataArguments:
         """Class of the builder's configuration."""
         return BUILDERS[self.dataset].BUILDER_CONFIG_CLASS
 
-    def _missing_limit(self) -> int | float:
-        limit = str(self.max_missing)
-        try:
-            return float(limit) if "." in limit else int(limit)
-        except ValueError:
-            raise ValueError(
-                f"`max_missing` (--max-missing) is {limit!r}; it must be a number of clips (5) or a share (0.05)."
-            ) from None
-
     def builder(self, overrides: dict, training: bool = True, split: str | None = None) -> datasets.DatasetBuilder:
         """The builder; `overrides` are the parsed `dataset_overrides`. With `split`, only this split (or `"all"`
         clips) will be read, and splits that it does not need are not cut.
@@ -247,7 +238,7 @@ class DataArguments:
             **fold,
             data_dir=self.data_dir,
             peer_protocol=self.peer_protocol,
-            max_missing=self._missing_limit(),
+            max_missing=missing_limit(str(self.max_missing)),
             depth="headers" if training else "listing",
             cut_splits={"all": (), "test": ("test",)}.get(split, ("validation", "test")),
             **overrides,
@@ -281,7 +272,7 @@ class DataArguments:
         else:
             listed, left_out = sum(each.num_examples for each in builder.info.splits.values()), 0
         unusable = left_out + num_unreadable
-        allowed = allowed_missing(self._missing_limit(), listed)
+        allowed = allowed_missing(missing_limit(str(self.max_missing)), listed)
         if unusable <= allowed:
             return None
         return (

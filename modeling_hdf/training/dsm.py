@@ -4,8 +4,8 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
 
 DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive
-loss and an information bottleneck, weighted by gradient norms. All computations use float32, for
-any input type.
+loss and an information bottleneck, weighted by gradient norms. All computations use float32, for any
+input type.
 """
 
 import math
@@ -36,7 +36,7 @@ def _normalize(features: torch.Tensor) -> torch.Tensor:
 def _check_widths(temperature: float, eta: float) -> None:
     for name, value in (("temperature", temperature), ("eta", eta)):
         if not 0 < value < math.inf:
-            raise ValueError(f"`{name}` is {value}; it must be a number above 0.")
+            raise ValueError(f"`{name}` (`dsm_{name}`) is {value}; it must be a number above 0.")
 
 
 def robust_contrastive_loss(
@@ -201,15 +201,17 @@ class DSM(nn.Module):
     ):
         super().__init__()
         if scaling not in SCALINGS:
-            raise ValueError(f"`scaling` is {scaling!r}; choose one of {SCALINGS}.")
+            raise ValueError(f"`scaling` (`dsm_scaling`) is {scaling!r}; choose one of {SCALINGS}.")
         _check_widths(temperature, eta)
         for name, value in (("alpha", alpha), ("beta", beta), ("ratio", ratio)):
             if not 0 <= value < math.inf:
-                raise ValueError(f"`{name}` is {value}; it must not be negative.")
+                raise ValueError(f"`{name}` (`dsm_{name}`) is {value}; it must be a finite number, 0 or above.")
         if not math.isfinite(ib_weight):
-            raise ValueError(f"`ib_weight` is {ib_weight}; it must be a finite number.")
+            raise ValueError(f"`ib_weight` (`dsm_ib_weight`) is {ib_weight}; it must be a finite number.")
         if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"`label_smoothing` is {label_smoothing}; it must be between 0 and 1.")
+            raise ValueError(
+                f"`label_smoothing` (`label_smoothing_factor`) is {label_smoothing}; it must be between 0 and 1."
+            )
         self.scaling = scaling
         self.alpha = alpha
         self.beta = beta
@@ -285,9 +287,8 @@ class DSM(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """lambda_CE, lambda_SC and the present g, detached float32 scalars."""
         if self.scaling == "fixed":
-            return *(
-                torch.full_like(self.grad_norm, weight) for weight in (self.alpha, self.beta)
-            ), self.grad_norm.clone()
+            weights = (torch.full_like(self.grad_norm, weight) for weight in (self.alpha, self.beta))
+            return *weights, self.grad_norm.clone()
         if self.scaling == "ratio":
             grad_norm, structure_norm = self._norm_at(sources, loss_ce), self._norm_at(sources, loss_sc)
             return torch.ones_like(grad_norm), self.ratio * grad_norm / (structure_norm + _LEAST_NORM), grad_norm

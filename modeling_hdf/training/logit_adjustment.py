@@ -23,10 +23,18 @@ def class_log_priors(labels: Sequence[int], num_labels: int, weights: Sequence[f
         `torch.Tensor` of shape `(num_labels,)`, float32.
 
     Raises:
-        ValueError: if a class has no clip: the logarithm of its share is not finite.
+        ValueError: for a class that the model lacks, and if a class has no clip: the logarithm of its share is not
+            finite.
     """
+    labels = torch.as_tensor(labels)
+    wrong = labels[(labels < 0) | (labels >= num_labels)].unique().tolist()
+    if wrong:
+        raise ValueError(
+            f"`labels` of the training dataset hold {wrong}, but the model has classes 0 to {num_labels - 1}; labels "
+            "count from 0."
+        )
     weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
-    counts = torch.bincount(torch.as_tensor(labels), weights, minlength=num_labels)
+    counts = torch.bincount(labels, weights, minlength=num_labels)
     missing = (counts == 0).nonzero().flatten().tolist()
     if missing:
         raise ValueError(

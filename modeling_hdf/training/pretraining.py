@@ -13,6 +13,7 @@ from torch import nn
 from transformers import BaseVideoProcessor, TrainingArguments, VideoMAEConfig, VideoMAEForPreTraining
 
 from ..configuration_hdf import HDFConfig
+from ..data.builders.checks import missing_limit
 from ..data.builders.unlabelled import UnlabelledClips
 from ..data.clips import ClipDataset
 from ..data.frame_sampling import TemporalSampling
@@ -144,6 +145,7 @@ class PretrainingDataArguments:
 
     def __post_init__(self):
         TemporalSampling(self.temporal_sampling, stride=self.sampling_stride)  # raises before any clip is read
+        missing_limit(str(self.max_missing))
 
     def builder(self, overrides: dict) -> datasets.DatasetBuilder:
         """The builder; `overrides` are the parsed `dataset_overrides`."""
@@ -151,8 +153,7 @@ class PretrainingDataArguments:
             return SyntheticFaces(**overrides)
         if overrides:
             raise ValueError("`dataset_overrides` describes the synthetic faces and has no meaning for `data_dir`.")
-        limit = str(self.max_missing)
-        return UnlabelledClips(data_dir=self.data_dir, max_missing=float(limit) if "." in limit else int(limit))
+        return UnlabelledClips(data_dir=self.data_dir, max_missing=missing_limit(str(self.max_missing)))
 
     def clips(self, rows: datasets.Dataset, processor: BaseVideoProcessor, seed: int) -> ClipDataset:
         """The clips, with random frames and augmentation."""

@@ -191,6 +191,14 @@ class DSMTrainer(ResumableTrainer):
             optimizer.param_groups = split_by_scale(optimizer.param_groups, scales)
         return optimizer
 
+    def train(self, *args, **kwargs):
+        """Trains as [`ResumableTrainer`] does; see [`~ResumableTrainer.train`]."""
+        # What an earlier training did not log, or left behind, has no part in this one.
+        self._dsm_sums.zero_()
+        self._num_summed = 0
+        self._first_pass_norm = None
+        return super().train(*args, **kwargs)
+
     def _run_epoch(self, *args, **kwargs):
         if not self.control.should_training_stop:  # it is set if a resumed run had already stopped early
             super()._run_epoch(*args, **kwargs)

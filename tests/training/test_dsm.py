@@ -159,7 +159,7 @@ def test_dsm_state_survives_its_state_dict():
     ],
 )
 def test_dsm_refuses_values_out_of_range(name, value):
-    with pytest.raises(ValueError, match=f"`{name}` is "):
+    with pytest.raises(ValueError, match=rf"`{name}` \(`dsm_{name}`\) is "):
         DSM(**{name: value})
 
 

@@ -66,6 +66,12 @@ def test_priors_are_the_shares_of_the_training_clips():
     assert class_log_priors(imbalanced_rows().labels, 3).tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_class_that_the_model_lacks_is_named(wrong):
+    with pytest.raises(ValueError, match=rf"`labels` of the training dataset hold \[{wrong}\].* classes 0 to 2"):
+        class_log_priors([0, 1, 2, wrong], 3)
+
+
 def test_a_class_without_training_clips_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"classes \[1, 3\] have none.*`logit_adjustment=0`"):
         class_log_priors([0, 2, 2], 4)

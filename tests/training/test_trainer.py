@@ -107,10 +107,13 @@ def test_dsm_arguments_have_the_documented_defaults(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dsm_scaling", "adaptive"), ("dsm_alpha", -1.0), ("dsm_eta", 0.0), ("sam_rho", -0.05)],
+    [
+        *[("dsm_scaling", "adaptive"), ("dsm_alpha", -1.0), ("dsm_eta", 0.0), ("dsm_ib_weight", float("inf"))],
+        *[("label_smoothing_factor", 2.0), ("sam_rho", -0.05)],
+    ],
 )
 def test_arguments_refuse_values_out_of_range(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"`{name.removeprefix('dsm_')}` is "):
+    with pytest.raises(ValueError, match=rf"`{name}`\)? is "):
         HDFTrainingArguments(output_dir=str(tmp_path), **{name: value})
 
 
@@ -294,6 +297,16 @@ def test_a_loss_function_that_counts_the_clips_of_a_step_is_not_averaged_again(t
     for trainer in trainers:
         trainer.train()
     assert_weights_close(trainers[0].model, trainers[1].model)
+
+
+def test_a_second_training_logs_its_own_steps_alone(tmp_path):
+    rows = build_rows(3 * MICRO_BATCH)
+    again, alone = (build_trainer(tmp_path, rows, logging_steps=2, sam_rho=0.05, **DSM_OPTIONS) for _ in range(2))
+    again.train()  # the third step is in no log
+    alone.model.load_state_dict(again.model.state_dict())
+    again.args.sam_rho = alone.args.sam_rho = 0.0
+    again.train(), alone.train()
+    assert_logs_close(step_logs(again), step_logs(alone))
 
 
 def test_a_second_training_starts_dsm_afresh(tmp_path):

@@ -18,6 +18,20 @@ _MEANINGS = {
 }
 
 
+def missing_limit(text: str) -> int | float:
+    """`max_missing` as a command line or a recipe gives it: a number of clips (`"5"`) or a share (`"0.05"`).
+
+    Raises:
+        ValueError: for a text that is neither.
+    """
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise ValueError(
+            f"`max_missing` (--max-missing) is {text!r}; it must be a number of clips (5) or a share (0.05)."
+        ) from None
+
+
 def allowed_missing(max_missing: int | float, num_listed: int) -> int:
     """Number of clips that may be missing: `max_missing` is this number (`int`) or a share of the clips (`float`)."""
     return int(max_missing * num_listed) if isinstance(max_missing, float) else max_missing
@@ -166,4 +180,4 @@ def class_counts(dataset: Any) -> dict:
     return dict(zip(names, counted.tolist(), strict=True))
 
 
-__all__ = ["DatasetCheck", "allowed_missing", "class_counts"]
+__all__ = ["DatasetCheck", "allowed_missing", "class_counts", "missing_limit"]
