@@ -155,9 +155,10 @@ class HDFConfig(PreTrainedConfig):
                 "backbone use `HDFForVideoClassification.from_backbone_pretrained`."
             )
         cls._refuse_unknown_dam_fields(kwargs)
-        if isinstance(kwargs.get("backbone_config"), dict):
-            kind = BACKBONES[(config_dict.get("backbone_config") or {}).get("model_type", "videomae")]
-            refuse_unknown_backbone_fields(kind.model_class.config_class(), kwargs["backbone_config"])
+        changes = kwargs.get("backbone_config")
+        if isinstance(changes, dict):
+            saved = cls(backbone_config=config_dict.get("backbone_config"))
+            refuse_unknown_backbone_fields(saved.backbone_config, changes)
         return super().from_dict(config_dict, **kwargs)
 
     @classmethod
