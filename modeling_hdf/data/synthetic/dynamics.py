@@ -45,7 +45,7 @@ class ClipFactors:
     Attributes:
         label: one of `EMOTIONS`.
         identity: number of the person.
-        duration: length in seconds.
+        duration: length in seconds; above `onset` + 1 / `speed`, or the face never leaves the neutral one.
         onset: time of the first departure from the neutral face, in seconds.
         speed: how fast the expression rises, in apexes per second (1 / rise time).
         intensity: height of the apex, as a factor on the prototype; drawn from 0.8 to 1.2.
