@@ -47,6 +47,7 @@ OVERRIDES = {
         "get_batch_samples",
         "get_decay_parameter_names",
         "log",
+        "train",
         "training_step",
     },
     (HDFTrainer, Trainer): {"_push_from_checkpoint", "create_model_card", "init_hf_repo", "push_to_hub"},
