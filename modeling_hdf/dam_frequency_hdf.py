@@ -99,13 +99,20 @@ class DAMFrequencyBranch(nn.Module):
         # All channels use the same filters, so the sum over channels can come first.
         pooled = x.sum(-1, dtype=gate_dtype(self.attend_weight)).mean(1, keepdim=True)  # (B, 1, h, w)
         response = _filter(pooled, self.dct_bank)  # (B, 49, h, w)
-        deviation = response.std((2, 3), correction=0, keepdim=True)  # (B, 49, 1, 1), the radius by sqrt(h w)
-        root = math.sqrt(response.shape[2] * response.shape[3])
-        step = self.noise * self.noise_gain + (0.05 * root) * self.radius_gain * deviation
-        perturbed = response + response.detach().sign() * step  # no gradient through a sign
-        response = (self.clean_weight * response + self.perturbed_weight * perturbed) / 2
-        spread = torch.sqrt(response.var(1, keepdim=True) + 1e-6)  # (B, 1, h, w), over the filters
-        response = torch.tanh(self.tanh_slope / (spread + 1e-6) * response) * self.tanh_gain + self.tanh_bias
+        centred = response - response.mean((2, 3), keepdim=True)
+        radius = torch.linalg.vector_norm(centred.flatten(2), dim=2)[..., None, None]  # (B, 49, 1, 1)
+        step = torch.addcmul(self.noise * self.noise_gain, self.radius_gain, radius, value=0.05)
+        # (p d + q (d + sign(d) step)) / 2, without a gradient through the sign
+        response = torch.addcmul(
+            0.5 * (self.clean_weight.to(response.dtype) + self.perturbed_weight) * response,
+            response.detach().sign(),
+            self.perturbed_weight * step,
+            value=0.5,
+        )
+        centred = response - response.mean(1, keepdim=True)  # a CPU is slow at `var`, over the filters most of all
+        variance = centred.square().sum(1, keepdim=True) / (NUM_FILTERS - 1)  # (B, 1, h, w)
+        slope = self.tanh_slope / (torch.sqrt(variance + 1e-6) + 1e-6)
+        response = torch.addcmul(self.tanh_bias, torch.tanh(slope * response), self.tanh_gain)
         if self.reduce_weight is not None:
             response = F.relu(_filter(response, self.reduce_weight))
         return torch.sigmoid(_filter_to_one(response, self.attend_weight))  # (B, h, w)
@@ -124,7 +131,8 @@ def _filter_to_one(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     rows = F.conv2d(x, weight.transpose(0, 2).to(x.dtype), padding=(0, padding))  # (B, 7, h, w)
     rows = F.pad(rows, (0, 0, padding, padding)).flatten(1, 2)  # (B, 7 * (h + 6), w)
     # Windows of h rows: the first starts at row 0 of the first of the 7 maps, the next at row 1 of the second.
-    return rows.unfold(1, height, height + 2 * padding + 1).sum(1).transpose(1, 2)
+    filtered = rows.unfold(1, height, height + 2 * padding + 1).sum(1)  # (B, w, h)
+    return filtered.transpose(1, 2).contiguous()  # a product with the whole map is slow on transposed numbers
 
 
 __all__ = ["NUM_FILTERS", "DAMFrequencyBranch", "dct_bank"]
