@@ -9,17 +9,20 @@ import math
 import torch
 from torch import nn
 
-from .dam_temporal_hdf import DAMTemporalAttention, gate_dtype, mean_and_max
+from .dam_temporal_hdf import DAMTemporalAttention, gate_dtype, mean_and_max, with_own_gradient
 
 
 class _Moments(torch.autograd.Function):
     """[`channel_moments`] with its gradient in a single tensor of the size of the map."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        ctx.save_for_backward(x)
+    def forward(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square() / x.shape[-1]
         return x.mean(-1, keepdim=True, dtype=dtype), mean_square
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        ctx.save_for_backward(inputs[0])
 
     @staticmethod
     def backward(ctx, mean: torch.Tensor, mean_square: torch.Tensor) -> tuple[torch.Tensor, None]:
@@ -31,7 +34,7 @@ class _Moments(torch.autograd.Function):
 
 def channel_moments(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and mean square over the channels of a map `(..., C)`, each `(..., 1)` of type `dtype`."""
-    return _Moments.apply(x, dtype)
+    return with_own_gradient(_Moments, x, dtype)
 
 
 class DAMProjection(nn.Module):

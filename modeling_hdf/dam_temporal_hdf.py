@@ -12,6 +12,11 @@ def gate_dtype(parameter: torch.Tensor) -> torch.dtype:
     return torch.promote_types(parameter.dtype, torch.float32)
 
 
+def with_own_gradient(function: type[torch.autograd.Function], *inputs) -> tuple[torch.Tensor, ...]:
+    """Applies a function with a gradient of its own; for an exported graph, which needs none, its plain forward."""
+    return (function.forward if torch.compiler.is_exporting() else function.apply)(*inputs)
+
+
 class _MeanAndMax(torch.autograd.Function):
     """
     [`mean_and_max`] with its gradient in a single tensor of the size of the map. As for `amax`, places that share the
@@ -19,10 +24,12 @@ class _MeanAndMax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        maximum = x.amax((2, 3))
-        ctx.save_for_backward(x, maximum)
-        return x.mean((2, 3), dtype=dtype), maximum.to(dtype)
+    def forward(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.mean((2, 3), dtype=dtype), x.amax((2, 3)).to(dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        ctx.save_for_backward(inputs[0], output[1].to(inputs[0].dtype))
 
     @staticmethod
     def backward(ctx, average: torch.Tensor, maximum: torch.Tensor) -> tuple[torch.Tensor, None]:
@@ -37,7 +44,7 @@ class _MeanAndMax(torch.autograd.Function):
 
 def mean_and_max(x: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and maximum over the places of a map `(B, T, h, w, C)`, each `(B, T, C)` of type `dtype`."""
-    return _MeanAndMax.apply(x, dtype)
+    return with_own_gradient(_MeanAndMax, x, dtype)
 
 
 class DAMTemporalAttention(nn.Module):
@@ -167,4 +174,4 @@ class DAMTemporalBranch(DAMTemporalAttention):
         return torch.sigmoid(self._attended(self._score(average, maximum)).mean(2))  # (B, T)
 
 
-__all__ = ["DAMTemporalAttention", "DAMTemporalBranch", "gate_dtype", "mean_and_max"]
+__all__ = ["DAMTemporalAttention", "DAMTemporalBranch", "gate_dtype", "mean_and_max", "with_own_gradient"]
