@@ -4,8 +4,7 @@ Source: "Learning from Heterogeneity: Generalizing Dynamic Facial Expression Rec
 Optimization" (ACM MM 2025), https://arxiv.org/abs/2507.15765, section 3.3 and the overview figure.
 
 DSM trains on `lambda_CE * CE + lambda_SC * (DSC + ib_weight * IB)`: cross-entropy, a robust supervised contrastive
-loss and an information bottleneck, weighted by gradient norms. All computations use float32, for any
-input type.
+loss and an information bottleneck, weighted by gradient norms. All computations use float32, for any input type.
 """
 
 import math
