@@ -99,9 +99,14 @@ def _report(results: Iterator[tuple[Input, Result]], as_json: bool) -> Outcome:
                 videos[video.name] = _as_json(result)
         else:
             failures[video.name] = str(result)
-    for video, message in failures.items():
-        print(f"{video}: not analysed: {message}", file=sys.stderr)
+    _print_failures(failures, "not analysed")
     return Outcome({"videos": videos, "failures": failures}, code=1 if failures else 0)
+
+
+def _print_failures(failures: dict[str, str], what: str) -> None:
+    """Prints the message of each failure to stderr, with the name of its video if it does not hold it."""
+    for name, message in failures.items():
+        print(f"{what}: {message if name in message else f'{name}: {message}'}", file=sys.stderr)
 
 
 def _as_json(timeline: Timeline) -> dict[str, Any]:
@@ -151,6 +156,5 @@ def _whole(arguments: argparse.Namespace, videos: list[Input], names: dict[str, 
         predictions[video.name] = {renamed[name]: value for name, value in prediction.items()}
         best = list(predictions[video.name].items())[: arguments.top]
         print(f"{video.name}: " + ", ".join(f"{name} {value:.3f}" for name, value in best))
-    for video, message in failures.items():
-        print(f"{video}: not classified: {message}")
+    _print_failures(failures, "not classified")
     return Outcome({"predictions": predictions, "failures": failures}, code=1 if failures else 0)

@@ -112,7 +112,7 @@ def test_prediction_names_a_bad_file_and_still_classifies_the_others(trained, tm
     good = next((trained / "test_clips").glob("*.mp4"))
     output = run("predict.py", "--whole", "--model", trained, bad, good, check=False)
     assert output.returncode == 1
-    assert f"{bad}: not classified" in output.stdout and f"{good}: " in output.stdout
+    assert f"not classified: {bad}: " in output.stderr and f"{good}: " in output.stdout
 
 
 def test_training_starts_from_an_hdf_checkpoint(trained, tmp_path):

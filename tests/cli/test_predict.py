@@ -88,7 +88,31 @@ def test_the_result_as_json_and_a_bad_file_beside_a_good_one(party, tmp_path, ca
     assert set(result["failures"]) == set(reasons)
     for name, reason in reasons.items():
         assert reason in result["failures"][name]
-        assert f"{name}: not analysed: " in printed.err
+        (line,) = (line for line in printed.err.splitlines() if name in line)
+        assert line.startswith(f"not analysed: {name}: ") and line.count(name) == 1 and reason in line
+
+
+def test_an_error_names_its_file_once(short, tmp_path, monkeypatch, capsys):
+    videos = tmp_path / "videos"
+    (videos / "frames").mkdir(parents=True)
+    os.link(short, videos / "good.mp4")
+    (videos / "damaged.mp4").write_bytes(short.read_bytes()[:600])
+    for name in ("frames/1.png", "frames/2.png", "one.png"):
+        (videos / name).write_bytes(b"no picture")
+    for options, what in ([], "not analysed"), (["--whole", "--quiet"], "not classified"):
+        assert predict(videos, "--model", TINY, *options) == 1
+        lines = [line for line in capsys.readouterr().err.splitlines() if str(videos) in line]
+        assert [line.partition(" cannot")[0] for line in lines] == [
+            f"{what}: {videos / name}:" for name in ("damaged.mp4", "frames/1.png", "one.png")
+        ]
+        assert all(line.count(str(tmp_path)) == 1 for line in lines)
+
+    def too_dark(*_):
+        raise ValueError("it is too dark")
+
+    monkeypatch.setattr(predict_command, "predict_video", too_dark)
+    assert predict(short, "--model", TINY, "--whole") == 1
+    assert f"not classified: {short}: it is too dark" in capsys.readouterr().err.splitlines()
 
 
 def test_numbers_of_another_type_and_other_batches_give_nearly_the_same(party, capsys):
