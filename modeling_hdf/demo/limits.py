@@ -24,6 +24,9 @@ class DemoLimits:
         pixels: pixels of a frame.
         work_seconds: seconds that one answer may take.
         waiting: visitors that may wait for their turn; a further one is asked to come back.
+        uploads: videos that may lie on the disk, or arrive, at once; a further one is refused.
+        upload_seconds: seconds after which an upload without an answer is deleted, or given up if it still arrives;
+            more than the wait for all answers before it.
     """
 
     megabytes: int = 50
@@ -32,6 +35,8 @@ class DemoLimits:
     pixels: int = 3840 * 2160
     work_seconds: float = 120.0
     waiting: int = 8
+    uploads: int = 40
+    upload_seconds: float = 1800.0
 
     def __str__(self) -> str:
         return f"{self.megabytes} MB, {self.seconds:.0f} seconds and {self.pixels / 1e6:.1f} million pixels per frame"

@@ -39,7 +39,7 @@ def build_page(
         examples (`dict[str, Path]`): files by the name on their button.
         uploads ([`Uploads`]): deletes what visitors upload.
     """
-    with gr.Blocks(title="hdf-dfer", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(title="hdf-dfer", analytics_enabled=False) as page:
         gr.Markdown(_INTRO)
         gr.Markdown(CAVEATS, elem_id="caveats")
         with gr.Tab("Video"):

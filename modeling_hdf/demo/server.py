@@ -40,10 +40,9 @@ def serve(
         OSError: if the port is taken.
     """
     analyzer = VideoAnalyzer(model)
-    most_bytes = limits.megabytes * 1_000_000
     with applied(limits), nothing_fetched(), tempfile.TemporaryDirectory() as folder:
         cache = str(Path(folder) / "uploads")
-        uploads = Uploads(Path(cache), most_bytes)
+        uploads = Uploads(Path(cache), limits)
         os.environ |= {"GRADIO_TEMP_DIR": cache, "GRADIO_ANALYTICS_ENABLED": "False"}
         page = build_page(analyzer, model, limits, write_examples(Path(folder)), uploads)
         page.GRADIO_CACHE = cache
@@ -51,7 +50,7 @@ def serve(
             page.launch(
                 server_name=host,
                 server_port=port or None,
-                max_file_size=most_bytes,
+                max_file_size=uploads.most_bytes,
                 app_kwargs={"middleware": [Middleware(Guard, uploads=uploads)]},
                 css=STYLE,
                 share=False,

@@ -1,5 +1,6 @@
 """Uploaded files: each lies in a folder of its own, deleted with its answer; and nothing is loaded from elsewhere."""
 
+import asyncio
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .limits import DemoLimits
+
 # No CDN, no telemetry, no fonts of others: the browser itself refuses what does not come from this server.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -27,34 +30,46 @@ _FORM_BYTES = 64_000  # what a form has beside the content of its file
 
 class Uploads:
     """
-    Receives uploads in place of gradio, which would keep the equal files of several visitors in one place.
+    Receives uploads in place of gradio, which would keep the equal files of several visitors in one place, and puts no
+    bound on how many there are.
 
     Args:
         folder (`Path`): gradio's cache. Each upload gets a folder inside, under a name that nobody can guess.
-        most_bytes (`int`): size of an upload.
+        limits ([`DemoLimits`]): size, number and age of uploads.
     """
 
-    def __init__(self, folder: Path, most_bytes: int):
-        self.folder, self.most_bytes = folder.resolve(), most_bytes
+    def __init__(self, folder: Path, limits: DemoLimits):
+        self.folder, self.limits = folder.resolve(), limits
+        self.most_bytes = limits.megabytes * 1_000_000
+        self._folders: set[Path] = set()  # of uploads that arrive or wait for their answer
 
     async def receive(self, request: Request) -> Response:
-        """Stores an upload and answers with its paths, as gradio does. Of an upload that fails nothing stays."""
+        """
+        Stores an upload and answers with its paths, as gradio does. Of an upload that fails nothing stays. One for
+        which nobody asks an answer in time is deleted.
+        """
+        if len(self._folders) >= self.limits.uploads:
+            return PlainTextResponse("The page holds too many videos. Please try again in some minutes.", 503)
         upload_id = request.query_params.get("upload_id")
         progress = file_upload_statuses if upload_id else None
         folder = self.folder / secrets.token_hex(16)
+        self._folders.add(folder)
         try:
             form = Request(request.scope, self._limited(request))
-            paths, _, _ = await upload_fn(form, folder, self.most_bytes, upload_id, upload_progress=progress)
+            async with asyncio.timeout(self.limits.upload_seconds):
+                paths, _, _ = await upload_fn(form, folder, self.most_bytes, upload_id, upload_progress=progress)
         except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._delete(folder)
             if isinstance(error, MultiPartException):
                 return PlainTextResponse(error.message, 413 if "maximum allowed size" in error.message else 400)
             if isinstance(error, HTTPException):
                 return PlainTextResponse(error.detail, error.status_code)
             if isinstance(error, ClientDisconnect):
                 return Response(status_code=400)
+            if isinstance(error, TimeoutError):
+                return PlainTextResponse("The upload took too long.", 408)
             raise
-        request.app.get_blocks().upload_file_set.update(paths)  # gradio deletes them after an hour
+        asyncio.get_running_loop().call_later(self.limits.upload_seconds, self._delete, folder)
         return JSONResponse(paths)
 
     def _limited(self, request: Request) -> Receive:
@@ -79,7 +94,11 @@ class Uploads:
         """Deletes an upload, also if it is no longer there."""
         place = Path(path).resolve()
         if self.folder in place.parents:
-            shutil.rmtree(self.folder / place.relative_to(self.folder).parts[0], ignore_errors=True)
+            self._delete(self.folder / place.relative_to(self.folder).parts[0])
+
+    def _delete(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        self._folders.discard(folder)
 
 
 class Guard:
