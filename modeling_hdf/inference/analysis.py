@@ -15,6 +15,7 @@ from ..faces.cuts import CutDetector
 from ..faces.detection import FaceDetector, cut_square
 from ..faces.following import FollowedFace, Moment, follow_faces
 from ..faces.turning import CLEARLY, CLOSE_MARGIN, find_quarter_turns, half_turn_gain, turned
+from ..limits_hdf import LIMITS
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import RAW_VIDEO_MODEL
 from ..video_processing_hdf import HDFVideoProcessor
@@ -102,7 +103,7 @@ class _Pass:
     hop: Fraction
     tracks: dict[int, _Track] = field(default_factory=dict)
     apart: float = 0.5  # seconds between thumbnails
-    keeps_places: bool = True  # whether the timeline holds the place of each face in each frame
+    keeps_places: bool = True  # whether the timeline holds the place of each face in each frame, and all rows
     compares: FaceDetector | None = None  # looks whether faces are upside down
     gains: dict[int, list[float]] = field(default_factory=dict)  # by person: see `half_turn_gain`
 
@@ -113,6 +114,9 @@ class _Pass:
         if not timeline.size[0]:
             timeline.size, timeline.start = moment.frame.size, float(moment.start)
         timeline.end = float(moment.end)
+        # Where nothing is kept the video may go on for ever, but no frame: a row comes every `hop` seconds of it.
+        since = timeline.start if self.keeps_places else float(moment.start)
+        LIMITS.check_duration(timeline.video, timeline.end - since)
         self._keep_thumbnail(moment)
         if moment.starts_shot:
             timeline.cuts.append(float(moment.start))
@@ -350,7 +354,8 @@ def analyze(
         The timeline; empty, without rows and people, if the video shows no face.
 
     Raises:
-        OSError, ValueError: if the video cannot be read, or for a wrong setting; see [`VideoAnalyzer`].
+        OSError, ValueError: if the video cannot be read, if its time stamps span more than [`LIMITS`] allow, 7 days,
+            or for a wrong setting; see [`VideoAnalyzer`].
 
     Example:
 

@@ -87,7 +87,8 @@ def analyze_stream(
         [`Row`]: the rows; people are numbered by first appearance.
 
     Raises:
-        OSError, ValueError: if the source cannot be read, or for a wrong setting.
+        OSError, ValueError: if the source cannot be read, if its time stamps jump by more than `LIMITS.duration`, or
+            for a wrong setting.
 
     Example:
 

@@ -13,7 +13,8 @@ from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.faces import crop_face
-from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze
+from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze, analyze_stream
+from modeling_hdf.limits_hdf import LIMITS, LimitError
 
 EDGE = 32
 FRAME = 1 / FPS
@@ -160,3 +161,29 @@ def test_progress_is_in_seconds_of_the_video(pair, party):
 
 def test_settings_are_exact_fractions(pair):
     assert VideoAnalyzer(pair, window=1.6, hop=0.1).hop == Fraction(1, 10)
+
+
+def test_time_stamps_that_jump_do_not_ask_for_a_row_every_half_second(pair, party, tmp_path, monkeypatch):
+    """A file of a few kB would else ask for millions of rows: its last frame starts two hours after the one before."""
+    monkeypatch.setattr(LIMITS, "duration", 3600.0)
+    frames = list(place_faces({0: straight((40, 40), (50, 40), 30)}, 30, size=(200, 240)))
+    for name, last in (("jump.mkv", 7200), ("early.mkv", -7200)):
+        pts = [last * FPS, *range(29)] if last < 0 else [*range(29), last * FPS]
+        path = write_video(tmp_path / name, frames, rate=FPS, pts=[each - min(pts) for each in pts], max_b_frames=0)
+        message = f"{path}: its time stamps span 7,(199|200|201) seconds, and the limit is 3,600"
+        with pytest.raises(LimitError, match=message):
+            analyze(path, pair)
+        with pytest.raises(LimitError, match=message):
+            list(analyze_stream(str(path), pair))
+    analyzer = VideoAnalyzer(pair)
+    (_, bad), (_, good) = analyzer.analyze_all([path, party])
+    assert isinstance(bad, LimitError) and len(good.people) == 2 and not analyzer.queue.holds(good)
+
+
+def test_the_limit_on_the_duration_holds_for_all_frames_together_but_not_for_a_stream(pair, party, monkeypatch):
+    monkeypatch.setattr(LIMITS, "duration", 3.9)
+    with pytest.raises(LimitError, match="its time stamps span 4 seconds, and the limit is 3.9"):
+        analyze(party, pair)
+    assert len(list(analyze_stream(str(party), pair))) == 12  # each frame alone is short
+    monkeypatch.setattr(LIMITS, "duration", 4.0)
+    assert len(analyze(party, pair).rows) == 12
