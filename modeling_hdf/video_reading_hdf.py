@@ -138,6 +138,8 @@ class VideoFile:
             be decoded.
     """
 
+    ends = True  # a live video may go on for ever, so passes over it have no limits on packets and time
+
     def __init__(self, video: str | os.PathLike | bytes | BinaryIO, name: str = "video"):
         self.damage: list[str] = []  # errors of the last pass over the packets
         self.declared_duration = 0.0  # seconds; 0 if the file declares no duration
@@ -200,7 +202,8 @@ class VideoFile:
         self.damage.clear()
         try:
             for count, packet in enumerate(container.demux(stream)):
-                LIMITS.check_frames(self.name, count, "packets")
+                if self.ends:
+                    LIMITS.check_frames(self.name, count, "packets")
                 # An empty packet between others marks a skipped frame; a decoder would take it for the end.
                 if packet.size or packet.pts is None:
                     yield packet
@@ -220,7 +223,8 @@ class VideoFile:
                 continue
             finally:
                 seconds += monotonic() - before
-                LIMITS.check_decoding(self.name, seconds)
+                if self.ends:
+                    LIMITS.check_decoding(self.name, seconds)
             for frame in frames:
                 if frame.time_base is None:  # flushed after a read error
                     frame.time_base = stream.time_base

@@ -33,6 +33,8 @@ class LiveVideo(VideoFile):
         ValueError: for another source; while reading, if it cannot be opened.
     """
 
+    ends = False
+
     def __init__(self, source: int | str):
         self.damage: list[str] = []
         self.declared_duration = 0.0

@@ -10,6 +10,7 @@ from face_clips import FPS, hidden, place_faces, straight
 from video_files import write_video
 
 from modeling_hdf.inference import VideoAnalyzer, analyze, analyze_stream, streaming
+from modeling_hdf.limits_hdf import LIMITS, LimitError
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_rows_are_those_of_the_whole_video_and_come_soon(clip, monkeypatch):
     assert {row.person for row in rows} == {1, 2}
 
 
-def test_a_network_stream_is_read_as_it_arrives_and_reads_no_local_file(clip):
+def test_a_network_stream_is_read_as_it_arrives_without_an_end_and_reads_no_local_file(clip, monkeypatch):
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nfile://{clip}\n#EXT-X-ENDLIST\n".encode()
     contents = {"/clip.mkv": clip.read_bytes(), "/list.m3u8": playlist}
 
@@ -64,7 +65,11 @@ def test_a_network_stream_is_read_as_it_arrives_and_reads_no_local_file(clip):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(LIMITS, "frames", 10)  # of a file
+    monkeypatch.setattr(LIMITS, "decoding_seconds", 0.0)
     assert len(list(analyze_stream(f"{address}/clip.mkv", hop=2.0))) == 5
+    with pytest.raises(LimitError):
+        list(analyze_stream(str(clip)))
     with pytest.raises(ValueError, match="list.m3u8: "):
         list(analyze_stream(f"{address}/list.m3u8"))
     server.shutdown()
