@@ -56,10 +56,10 @@ class DAM(nn.Module):
     - `"static"`: two [`DAMStaticBranch`], free parameters that are the same for every clip. This is a control: what
       another variant gains over it, that variant gains by looking at the clip. It is also a cheap alternative.
 
-    Measured on rendered faces with a small X3D, 8 seeds (`benchmarks/controlled_ablation.py`), differences in UAR on
-    corrupted clips, in points with 95 % intervals: `"temporal"` less `"static"` +0.1 (-1.5 to +1.7), less no DAM
-    +0.5 (-1.4 to +2.4); `"normalized"` less `"static"` +0.6 (-1.4 to +2.5). So no gain is shown. VideoMAE was not
-    measured in this way.
+    Measured on rendered faces, 8 seeds (`benchmarks/controlled_ablation.py`), differences in UAR on corrupted clips,
+    in points with 95 % intervals, with a small X3D and with a small VideoMAE: `"temporal"` less `"static"`
+    +0.1 (-1.5 to +1.7) and -0.4 (-2.4 to +1.5), less no DAM +0.5 (-1.4 to +2.4) and +0.5 (-1.3 to +2.3);
+    `"normalized"` less `"static"` +0.6 (-1.4 to +2.5) and -0.6 (-2.1 to +1.0). So no gain is shown.
 
     Args:
         num_steps (`int`): time steps T of the feature map, at least 1.

@@ -158,9 +158,9 @@ class DSM(nn.Module):
     whatever the batch size, the number of channels and the time of the training. In a batch without positives, which
     leaves nothing but the bottleneck, `lambda_SC` is 0.
 
-    Measured on rendered faces with a small X3D, 8 seeds, ratio 0.3 and the bottleneck within classes: on corrupted
-    clips, the UAR is +0.3 (-1.1 to +1.7) points from that of cross-entropy alone (95 % interval), so no gain is shown
-    (`benchmarks/controlled_ablation.py`).
+    Measured on rendered faces, 8 seeds, ratio 0.3 and the bottleneck within classes: on corrupted clips, the UAR is
+    +0.3 (-1.1 to +1.7) points from that of cross-entropy alone with a small X3D, and -0.2 (-3.4 to +2.9) with a small
+    VideoMAE (95 % intervals), so no gain is shown (`benchmarks/controlled_ablation.py`).
 
     Under `torch.distributed` every process computes the same loss from the batches of all processes: all must call it
     at the same time, with batches of equal size. Data-parallel training takes the mean of their gradients, which

@@ -420,36 +420,40 @@ def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
         assert f"| {' | '.join([titles[arm], *cells])} |" in page
 
 
-def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it():
-    folder = controlled_ablation.RESULTS
+def recorded_scores(record: dict) -> list[float]:
+    """UAR of a record on the five test sets, in points."""
+    truth = {split: np.array(list(text)) for split, text in record["truth"].items()}
+    answers = {split: [text] for split, text in record["answers"].items()} | {"corrupted": [], "foreign": []}
+    for name, text in record["corrupted"].items():
+        answers["foreign" if name.startswith("foreign") else "corrupted"].append(text)
+    means = []
+    for name in ("validation", "test", "shifted", "corrupted", "foreign"):
+        labels = truth[name if name in truth else "test"]
+        rows = [np.array(list(text)) for text in answers[name]]
+        means.append(100 * np.mean([balanced_accuracy_score(labels[: len(row)], row) for row in rows]))
+    return means
+
+
+@pytest.mark.parametrize(("backbone", "title"), [("x3d", "Small X3D"), ("videomae", "VideoMAE")])
+def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it(backbone, title):
     page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
-
-    def scores(record: dict) -> list[float]:
-        truth = {split: np.array(list(text)) for split, text in record["truth"].items()}
-        answers = {split: [text] for split, text in record["answers"].items()} | {"corrupted": [], "foreign": []}
-        for name, text in record["corrupted"].items():
-            answers["foreign" if name.startswith("foreign") else "corrupted"].append(text)
-        means = []
-        for name in ("validation", "test", "shifted", "corrupted", "foreign"):
-            labels = truth[name if name in truth else "test"]
-            rows = [np.array(list(text)) for text in answers[name]]
-            means.append(100 * np.mean([balanced_accuracy_score(labels[: len(row)], row) for row in rows]))
-        return means
-
+    section = page.split(f"\n### {title}\n")[1].split("\n#")[0]
     arms = {}
     for arm in ("none", "static", "temporal", "normalized", "dsm", "temporal_dsm"):
-        records = [recorded(folder / f"x3d_plain_{arm}_4_{seed}.json") for seed in SEEDS]
-        arms[arm] = np.mean([scores(record) for record in records], axis=0)
+        names = [f"{backbone}_plain_{arm}_4_{seed}.json" for seed in SEEDS]
+        records = [recorded(controlled_ablation.RESULTS / name) for name in names]
+        arms[arm] = np.mean([recorded_scores(record) for record in records], axis=0)
         flipped = [record["liveness"]["trained"]["flipped"] for record in records]
         live = [] if None in flipped else [100 * np.mean(flipped)]
-        (row,) = re.findall(rf"^\| {arm} \| 8 \| ((?:[\d.]+ \| ){{5}}[\d.]*) ?\|$", page, re.MULTILINE)
+        (row,) = re.findall(rf"^\| {arm} \| 8 \| ((?:[\d.]+ \| ){{5}}[\d.]*) ?\|$", section, re.MULTILINE)
         shown = [float(cell) for cell in row.split(" | ") if cell.strip(" |")]
         assert shown == pytest.approx([*arms[arm], *live], abs=0.051)
     texts = {}
     for name, pair in contrasts_of("temporal").items():
-        (text,) = re.findall(rf"^\| x3d: {re.escape(name)} \| (.+?) \|", page, re.MULTILINE)
+        (text,) = re.findall(rf"^\| {backbone}: {re.escape(name)} \| (.+?) \|", page, re.MULTILINE)
         assert float(text.split()[0]) == pytest.approx(arms[pair[0]][3] - arms[pair[1]][3], abs=0.051)
         texts[name] = text
     readme = (controlled_ablation.ROOT / "README.md").read_text()
+    readme, dam, dsm = (" ".join(text.split()) for text in (readme, DAM.__doc__, DSM.__doc__))
     assert texts["DAM - static"] in readme and texts["DAM + DSM - none"] in readme
-    assert texts["DAM - static"] in DAM.__doc__ and texts["DSM - none"] in DSM.__doc__
+    assert texts["DAM - static"] in dam and texts["DAM - none"] in dam and texts["DSM - none"] in dsm
