@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from io import SEEK_END, BytesIO
+from io import SEEK_END, SEEK_SET, BytesIO
 from time import monotonic
 from typing import BinaryIO
 
@@ -125,6 +125,28 @@ class StreamedFrame:
         return np.ascontiguousarray(self._display.upright(picture.to_ndarray()))
 
 
+class _OpenedFile:
+    """A file object with a position of its own: several passes over one file may be open at once."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._position = file, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._position)
+        content = self._file.read(size)
+        self._position += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        self._file.seek(self._position)
+        self._file.seek(offset, whence)
+        self._position = self._file.tell()
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
 class VideoFile:
     """A video file, opened again for each pass over it.
 
@@ -158,7 +180,7 @@ class VideoFile:
             source = self.source
             if source.seek(0, SEEK_END) == 0:
                 raise ValueError(f"{self.name}: the video is empty (0 bytes).")
-            source.seek(0)
+            source = _OpenedFile(source)
         LIMITS.check_index(self.name, count_index_entries(self.source))
         codec_options = {"max_pixels": str(LIMITS.frame_pixels)}
         try:

@@ -15,7 +15,7 @@ from video_files import HEIGHT, WIDTH, naive_sample, read_numbers, write_video
 
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.clip_reading_hdf import read_clip
-from modeling_hdf.video_reading_hdf import all_frames
+from modeling_hdf.video_reading_hdf import VideoFile, all_frames
 
 PROCESSOR = HDFVideoProcessor()
 CONTAINERS = {
@@ -139,6 +139,16 @@ def test_path_bytes_and_file_objects_give_the_same_frames(clip):
         file.seek(100)  # a file object is read from its start, wherever it stands
         for video in (str(clip), content, bytearray(content), BytesIO(content), file, ReadOnly(content)):
             assert np.array_equal(sample(video)[0], expected)
+
+
+def test_two_passes_over_one_file_object_do_not_disturb_each_other(tmp_path):
+    pictures = list(np.random.default_rng(0).integers(0, 255, (60, 160, 240, 3), dtype=np.uint8))  # a large file
+    video = VideoFile(BytesIO(write_video(tmp_path / "large.mp4", pictures).read_bytes()))
+    alone = [frame.rgb() for frame in video.stream()]
+    together = list(zip(video.stream(), video.stream(), strict=True))
+    assert len(together) == len(alone) == 60
+    for (first, second), expected in zip(together, alone, strict=True):
+        assert np.array_equal(first.rgb(), expected) and np.array_equal(second.rgb(), expected)
 
 
 def test_file_name_with_colon_and_percent_sign(clip):

@@ -165,7 +165,7 @@ def _encode(
     sound: _Sound | None = None,
     shift: Fraction = Fraction(0),
 ) -> None:
-    stream, last = None, -1
+    stream, packets, last = None, [], -1
     for frame, start in frames:
         picture = annotator.draw(frame.rgb(max_side), float(start))
         height, width = (side - side % 2 for side in picture.shape[:2])  # the encoder takes even sides
@@ -180,8 +180,13 @@ def _encode(
         encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
         last = max(last + 1, round((start - shift) * _TICKS))
         encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)
-        output.mux(stream.encode(encoded))
-    output.mux(stream.encode())
+        packets += stream.encode(encoded)
+        output.mux(packets[:-1])
+        del packets[:-1]
+    packets += stream.encode()
+    # The others last until the next one starts.
+    packets[-1].duration = max(1, round((Fraction(annotator.timeline.end) - shift) * _TICKS) - last)
+    output.mux(packets)
     if sound is not None:
         sound.write(None)
 

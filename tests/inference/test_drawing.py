@@ -2,6 +2,8 @@
 
 import re
 from array import array
+from io import BytesIO
+from pathlib import Path
 
 import av
 import numpy as np
@@ -72,13 +74,16 @@ def test_subtitles_join_equal_steps_and_give_each_person_a_line(timeline):
     assert "01:01:01.500 --> 01:01:02.250\nneutral" in subtitles(late, "vtt")
 
 
-def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_path):
-    path = tmp_path / "out.mp4"
-    annotate(timeline, timeline.video, path)
+@pytest.mark.parametrize("kind", ["path", "content", "file object"])
+def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_path, kind):
+    path, content = tmp_path / "out.mp4", Path(timeline.video).read_bytes()
+    annotate(timeline, {"path": timeline.video, "content": content, "file object": BytesIO(content)}[kind], path)
     with av.open(timeline.video) as before, av.open(str(path)) as after:
         assert [stream.type for stream in after.streams].count("audio") == 1
         times = [[float(frame.pts * frame.time_base) for frame in each.decode(video=0)] for each in (before, after)]
         assert times[0] == pytest.approx(times[1], abs=2e-5) and len(times[0]) == FPS * SECONDS
+        for each in (before, after):  # the last frame too lasts as long as it did
+            assert float(each.streams.video[0].duration * each.streams.video[0].time_base) == pytest.approx(SECONDS)
     with av.open(timeline.video) as before, av.open(str(path)) as after:
         first, second = ([bytes(packet) for packet in each.demux(audio=0) if packet.size] for each in (before, after))
         assert first == second and len(first) > 20
