@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "parquet", "jsonl")
 _FIRST = ("video", "person", "start", "end", "label", "confidence")
+_TEXTS = ("video", "label")
 _LAST = ("face_left", "face_top", "face_width", "face_height", "face_seen")
 
 
 def _typed(lines: list[list], columns: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    kinds = {name: "float64" for name in columns} | {"person": "int64", "video": "str", "label": "str"}
+    kinds = {name: "float64" for name in columns} | {"person": "int64"} | dict.fromkeys(_TEXTS, "str")
     return pd.DataFrame(lines, columns=columns).astype(kinds)
 
 
@@ -79,13 +80,15 @@ def read_table(path: Path, labels: Sequence[str]) -> "pd.DataFrame":
     import pandas as pd
 
     expected = [*_FIRST, *labels, *_LAST]
+    texts = dict.fromkeys(_TEXTS, str)  # a folder of frames may be called 00017
     try:
         if path.suffix == ".csv":
-            table = pd.read_csv(path, keep_default_na=False)
+            table = pd.read_csv(path, keep_default_na=False, dtype=texts)
         elif path.suffix == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_json(path, lines=True) if path.stat().st_size else pd.DataFrame(columns=expected)
+            lines = path.stat().st_size > 0
+            table = pd.read_json(path, lines=True, dtype=texts) if lines else pd.DataFrame(columns=expected)
     except ValueError as error:
         raise ValueError(f"{path}: is no table of this command ({error}); remove it, and run again.") from error
     if list(table.columns) != expected:
