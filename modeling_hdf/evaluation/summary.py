@@ -20,6 +20,7 @@ from .privacy import unreadable_entries
 
 UNIT_COLUMNS = ("identity", "group")  # clips with equal values here are not independent
 MIN_GROUP_CLIPS = 10  # a smaller group may be the worst by chance
+_UNKNOWN = "unknown"  # the group of clips without a value
 _NO_FACTORS = ("clip_id", "label", "predicted", "fold", *UNIT_COLUMNS)
 
 
@@ -112,20 +113,21 @@ def clip_groups(column: pd.Series) -> pd.Series:
 
     Args:
         column (`pd.Series`): values of the factor. Numbers with more than four different values are binned at their
-            quartiles (equal ones merged); all others are groups by value. A missing value makes `"unknown"`.
+            quartiles (equal ones merged); all others are groups by value. A missing value is `"unknown"`, as is one of
+            this name.
 
     Returns:
         `pd.Series`: an ordered categorical of names such as `"Action"` or `"-4.2 to 0.1"`.
     """
     if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= 4:
-        values = sorted(column.dropna().unique())
+        values = sorted(value for value in column.dropna().unique() if value != _UNKNOWN)
         numbers, names = column.map({value: number for number, value in enumerate(values)}), [str(v) for v in values]
     else:
         edges = np.unique(np.nanquantile(column, [0, 0.25, 0.5, 0.75, 1]))
         numbers = pd.Series(np.searchsorted(edges[1:-1], column, side="left"), column.index).where(column.notna())
         names = _range_names(edges)
     codes = numbers.fillna(len(names)).astype(int)
-    return pd.Series(pd.Categorical.from_codes(codes, [*names, "unknown"], ordered=True), column.index)
+    return pd.Series(pd.Categorical.from_codes(codes, [*names, _UNKNOWN], ordered=True), column.index)
 
 
 def _range_names(edges: np.ndarray) -> list[str]:

@@ -169,6 +169,7 @@ def test_bins_that_three_digits_do_not_tell_apart_get_more():
 def test_a_missing_value_is_a_group_of_its_own():
     assert clip_groups(pd.Series(["War", None, "Action"])).tolist() == ["War", "unknown", "Action"]
     assert clip_groups(pd.Series([1.0, np.nan, 2.0, 3.0, 4.0, 5.0]))[1] == "unknown"
+    assert clip_groups(pd.Series(["unknown", "War", None])).tolist() == ["unknown", "War", "unknown"]
 
 
 def test_an_unknown_factor_and_a_damaged_table_are_named():
