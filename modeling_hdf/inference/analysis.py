@@ -45,12 +45,10 @@ class _Queue:
     def __init__(self, model: HDFForVideoClassification, processor: HDFVideoProcessor, batch_size: int):
         self.model, self.processor, self.batch_size = model, processor, batch_size
         self._jobs: deque[_Job] = deque()
-        self._num_windows = 0
 
     def add(self, job: _Job) -> None:
         self._jobs.append(job)
-        self._num_windows += job.window is not None
-        if self._num_windows == self.batch_size:
+        if sum(job.window is not None for job in self._jobs) >= self.batch_size:
             self.flush()
 
     def flush(self) -> None:
@@ -64,16 +62,14 @@ class _Queue:
             else:
                 made = job.rows.finish(job.end)
             job.timeline.rows.extend(made)
-        self._num_windows = 0
 
-    def holds(self, timeline: Timeline) -> bool:
+    def holds(self, result: Timeline | Exception) -> bool:
         """Whether windows of this timeline wait."""
-        return any(job.timeline is timeline for job in self._jobs)
+        return any(job.timeline is result for job in self._jobs)
 
-    def drop(self, timeline: Timeline) -> None:
-        """Forget the windows of a video that cannot be read to its end."""
-        self._jobs = deque(job for job in self._jobs if job.timeline is not timeline)
-        self._num_windows = sum(job.window is not None for job in self._jobs)
+    def drop(self, result: Timeline | Exception) -> None:
+        """Forget the windows of a timeline that nobody needs any more."""
+        self._jobs = deque(job for job in self._jobs if job.timeline is not result)
 
     @torch.inference_mode()
     def _classify(self, windows: list[np.ndarray]) -> np.ndarray:
@@ -268,17 +264,21 @@ class VideoAnalyzer:
             Each video, in order, with its [`Timeline`], or with the error if it cannot be read.
         """
         waiting: deque[tuple[Any, Timeline | OSError | ValueError]] = deque()
-        for video in videos:
-            try:
-                result = self._analyze(video, name, progress)
-            except (OSError, ValueError) as error:
-                result = error
-            waiting.append((video, result))
-            while waiting and not (isinstance(waiting[0][1], Timeline) and self.queue.holds(waiting[0][1])):
+        try:
+            for video in videos:
+                try:
+                    result = self._analyze(video, name, progress)
+                except (OSError, ValueError) as error:
+                    result = error
+                waiting.append((video, result))
+                while waiting and not self.queue.holds(waiting[0][1]):
+                    yield self._finished(*waiting.popleft())
+            self.queue.flush()
+            while waiting:
                 yield self._finished(*waiting.popleft())
-        self.queue.flush()
-        while waiting:
-            yield self._finished(*waiting.popleft())
+        finally:  # the analyzer may be used again, also after Ctrl-C or if the caller takes no more results
+            for _, result in waiting:
+                self.queue.drop(result)
 
     def _finished(self, video: Any, result: Timeline | Exception) -> tuple[Any, Timeline | Exception]:
         return video, result.finished(self.same_person) if isinstance(result, Timeline) else result
@@ -313,7 +313,7 @@ class VideoAnalyzer:
                 if progress:
                     progress(video, timeline.end - timeline.start, getattr(source, "declared_duration", None) or None)
             each_pass.finish()
-        except (OSError, ValueError):
+        except BaseException:  # also Ctrl-C
             self.queue.drop(timeline)
             raise
         return num_frames, each_pass

@@ -14,6 +14,7 @@ from video_files import write_video
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.faces import crop_face
 from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze, analyze_stream
+from modeling_hdf.inference.rows import TrackRows
 from modeling_hdf.limits_hdf import LIMITS, LimitError
 
 EDGE = 32
@@ -93,6 +94,31 @@ def test_batches_change_nothing_and_a_bad_file_does_not_cost_the_others(pair, pa
         assert table["video"].eq(name).all() and table["label"].tolist() == expected["label"].tolist()
         numbers = table.select_dtypes("number").columns
         np.testing.assert_allclose(table[numbers], expected[numbers], atol=1e-5)
+
+
+def test_an_analyzer_works_as_before_after_an_interruption(pair, party, monkeypatch):
+    analyzer, sizes = VideoAnalyzer(pair, batch_size=2), []
+    classify, add_result = analyzer.queue._classify, TrackRows.add_result
+    analyzer.queue._classify = lambda windows: sizes.append(len(windows)) or classify(windows)
+    analyzer.analyze(party)
+    expected, calls = sizes.copy(), iter([True])
+
+    def interrupted_once(*arguments):
+        if next(calls, False):
+            raise KeyboardInterrupt
+        return add_result(*arguments)
+
+    def interrupted_videos():
+        yield place_faces({0: straight((40, 40), (90, 60), 10)}, 10)  # one window, which waits for a second one
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrackRows, "add_result", interrupted_once)
+    for interrupt in (lambda: analyzer.analyze(party), lambda: list(analyzer.analyze_all(interrupted_videos()))):
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        sizes.clear()
+        analyzer.analyze(party)
+        assert sizes == expected and max(sizes) == 2
 
 
 def test_times_follow_the_video_with_a_late_start_and_uneven_frames(pair, tmp_path):
