@@ -3,6 +3,7 @@
 The table of a video is written last: if it is there, so are the other files. A killed run leaves no half file.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -112,8 +113,15 @@ class OutputFolder:
         return [self._path(video, kind) for kind in [*kinds, *["png", "html"] * self.plot]]
 
     def is_done(self, video: Input) -> bool:
-        """Whether all files of the video are there."""
-        return all(path.is_file() for path in (self.table(video), *self._others(video)))
+        """Whether all files of the video are there. Raises a `ValueError` if its table is of another video."""
+        if not self.table(video).is_file():
+            return False
+        names = read_table(self.table(video), self.settings.labels)["video"]
+        if len(names) and not _is_same(names[0], video.name):
+            raise ValueError(
+                f"{self.table(video)}: is of the video {names[0]}, and not of {video.name}; give another folder."
+            )
+        return all(path.is_file() for path in self._others(video))
 
     def write(self, video: Input, timeline: Timeline) -> None:
         """Writes the files of a video. Raises `OutputError` if that fails, for example for a full disk."""
@@ -135,6 +143,11 @@ class OutputFolder:
             summaries = [summary_table(table) for table in tables]
             filled = [summary for summary in summaries if len(summary)] or summaries[:1]
             write_table(pd.concat(filled), self.folder / "summary.csv")
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Whether two names are of one video: equal, or two paths to one file."""
+    return first == second or (os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second))
 
 
 __all__ = ["OutputFolder", "OutputSettings"]

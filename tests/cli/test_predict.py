@@ -147,6 +147,20 @@ def test_a_second_run_does_what_is_missing_and_other_settings_are_refused(short,
     assert "holds the results of another run, with hop 0.5 and not 1.0" in capsys.readouterr().err
 
 
+def test_results_of_another_video_of_the_same_name_are_not_taken_for_its_own(
+    short, party, tmp_path, capsys, monkeypatch
+):
+    for name, video in (("a", short), ("b", party)):
+        (tmp_path / name).mkdir()
+        os.link(video, tmp_path / name / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert predict("a/clip.mp4", "--model", TINY, "--output", "out") == 0
+    assert predict(tmp_path / "a" / "clip.mp4", "--model", TINY, "--output", "out") == 0  # the same file
+    assert "1 of 1 videos were done before" in capsys.readouterr().out
+    assert predict("b/clip.mp4", "--model", TINY, "--output", "out") == 1
+    assert "clip.mp4.csv: is of the video a/clip.mp4, and not of b/clip.mp4; give another" in capsys.readouterr().err
+
+
 def test_results_of_other_weights_are_not_mixed_in(short, tmp_path, capsys):
     model, out = tmp_path / "model", tmp_path / "out"
     shutil.copytree(TINY_SYNTHETIC, model)
