@@ -165,6 +165,7 @@ class VideoFile:
     def __init__(self, video: str | os.PathLike | bytes | BinaryIO, name: str = "video"):
         self.damage: list[str] = []  # errors of the last pass over the packets
         self.declared_duration = 0.0  # seconds; 0 if the file declares no duration
+        self.clock_start = Fraction(0)  # presentation time at which players start, in seconds; known once it is open
         if isinstance(video, (str, os.PathLike)):
             self.name, self.source = os.fspath(video), _checked_path(os.fspath(video))
         else:
@@ -192,9 +193,11 @@ class VideoFile:
             stream = self._best_stream(container)
             LIMITS.check_frame(self.name, stream.codec_context.width, stream.codec_context.height)
             stream.codec_context.options = codec_options  # the size may change midway
+            self.clock_start = Fraction(container.start_time or 0, av.time_base)
             # Matroska counts the duration from zero, other formats from the first frame. Subtracting the start keeps
-            # the declared duration from being too long.
-            declared = (container.duration or 0) / av.time_base - max(container.start_time or 0, 0) / av.time_base
+            # the declared duration from being too long. A recorded broadcast starts later than it is long.
+            declared, late = (container.duration or 0) / av.time_base, float(max(self.clock_start, 0))
+            declared -= late if late < declared else 0.0
             of_stream = float(stream.duration * stream.time_base) if stream.duration else declared
             # The file may count a longer audio track. The stream may count frames that an edit list hides.
             self.declared_duration = min(declared, of_stream)

@@ -297,6 +297,7 @@ class VideoAnalyzer:
                 self.queue.drop(timeline)
                 timeline = again.timeline
         timeline.problems = source.problems(timeline.end - timeline.start)
+        timeline.clock_start = float(getattr(source, "clock_start", 0.0))
         return timeline
 
     def _follow(

@@ -152,9 +152,8 @@ def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = 
             _encode(annotator, frames, output, max_side)
             return
         with source.open() as (container, _):
-            shift = Fraction(container.start_time or 0, av.time_base)
-            sound = _Sound(container, output, shift) if container.streams.audio else None
-            _encode(annotator, frames, output, max_side, sound, shift)
+            sound = _Sound(container, output, source.clock_start) if container.streams.audio else None
+            _encode(annotator, frames, output, max_side, sound, source.clock_start)
 
 
 def _encode(

@@ -11,7 +11,7 @@ SUBTITLE_FORMATS = ("vtt", "srt")
 def subtitles(timeline: Timeline, kind: str) -> str:
     """
     The text of a subtitle file. While several people are shown, each has a line. Steps with the same text are one
-    subtitle.
+    subtitle. Times count from where players start the video, which a recorded broadcast puts anywhere on its clock.
 
     Args:
         timeline: the timeline.
@@ -19,7 +19,7 @@ def subtitles(timeline: Timeline, kind: str) -> str:
     """
     point = "." if kind == "vtt" else ","
     blocks = [
-        f"{number}\n{_clock(start, point)} --> {_clock(end, point)}\n"
+        f"{number}\n{_clock(start - timeline.clock_start, point)} --> {_clock(end - timeline.clock_start, point)}\n"
         f"{html.escape(text, quote=False) if kind == 'vtt' else text}\n"
         for number, (start, end, text) in enumerate(_steps(timeline), 1)
     ]

@@ -67,6 +67,8 @@ class Timeline:
         quarter_turns: counter-clockwise quarter turns that made the faces upright, for a video that was filmed
             sideways or upside down and does not say so; boxes are in the turned frames.
         thumbnails: at most 24 small frames, `(height, width, 3)` uint8, with their presentation times in seconds.
+        clock_start: presentation time at which players start the video, in seconds. Subtitles and annotated videos
+            count from there.
     """
 
     video: str
@@ -80,6 +82,7 @@ class Timeline:
     problems: list[str] = field(default_factory=list)
     quarter_turns: int = 0
     thumbnails: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    clock_start: float = 0.0
 
     def __repr__(self) -> str:
         people = "1 person" if len(self.people) == 1 else f"{len(self.people)} people"

@@ -4,6 +4,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.faces import crop_face
 from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze, analyze_stream
 from modeling_hdf.inference.rows import TrackRows
+from modeling_hdf.inference.subtitles import subtitles
 from modeling_hdf.limits_hdf import LIMITS, LimitError
 
 EDGE = 32
@@ -129,6 +131,19 @@ def test_times_follow_the_video_with_a_late_start_and_uneven_frames(pair, tmp_pa
     assert spans(timeline) == [[pytest.approx((ticks[0] / 50, ticks[40] / 50), abs=2e-3)]]
     assert timeline.rows[0].start == pytest.approx(ticks[0] / 50, abs=2e-3)
     assert timeline.rows[-1].end == pytest.approx(ticks[40] / 50, abs=2e-3)
+
+
+def test_a_recorded_broadcast_is_as_long_as_it_says_and_its_subtitles_and_copy_start_at_zero(pair, tmp_path):
+    frames = list(place_faces({0: straight((150, 60), (150, 80), 30)}, 30))
+    path = write_video(tmp_path / "broadcast.ts", frames, rate=FPS, pts=range(100 * FPS, 100 * FPS + 30))
+    lengths = set()
+    timeline = VideoAnalyzer(pair).analyze(path, progress=lambda *state: lengths.add(state[-1]))
+    assert spans(timeline) == [[pytest.approx((100.0, 101.2))]] and [*lengths] == [pytest.approx(1.2)]
+    assert not timeline.problems
+    assert subtitles(timeline, "vtt").startswith("WEBVTT\n\n1\n00:00:00.000 --> 00:00:01.200\n")
+    timeline.annotate(tmp_path / "copy.mp4", path)
+    with av.open(str(tmp_path / "copy.mp4")) as copy:
+        assert [frame.time for frame in copy.decode(video=0)] == pytest.approx(np.arange(30) / FPS, abs=1e-4)
 
 
 def test_people_are_numbered_by_prominence_and_not_by_appearance(pair, tmp_path):
