@@ -85,10 +85,11 @@ def _quantized(
         predicted = class_probabilities(table).argmax(1)
         uars[name] = classification_scores(class_numbers(table), predicted, class_names(table))["uar"]
     path = Path(arguments.out) / INT8
-    loss = uars["model"] - uars["int8"]
+    gain = 100 * (uars["int8"] - uars["model"])
     print(
-        f"wrote {path}; UAR {100 * uars['int8']:.1f}, the model {100 * uars['model']:.1f}: a loss of {100 * loss:.1f} "
-        f"points on {len(table)} clips ({data.dataset}, {arguments.split} split)"
+        f"wrote {path}; UAR {100 * uars['int8']:.1f}, the model {100 * uars['model']:.1f}: a "
+        f"{'gain' if gain > 0 else 'loss'} of {abs(gain):.1f} points on {len(table)} clips ({data.dataset}, "
+        f"{arguments.split} split)"
     )
     print(*unreadable_lines(unreadable), *across_lines(across), sep="\n", end="\n" if unreadable or across else "")
     result = {"file": str(path), "uar": uars["int8"], "uar_of_the_model": uars["model"], "clips": len(table)}

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,8 @@ def rendered_clips(processor: HDFVideoProcessor) -> torch.Tensor:
 def quantize_int8(folder: str | os.PathLike) -> OnnxClassifier:
     """
     Writes `model_int8.onnx` beside `model.onnx`: the weights of its matrix products in 8 bits, per channel.
-    Activations are quantised while it runs, so no data is needed.
+    Activations are quantised while it runs, so no data is needed. The graph is simplified before, as onnxruntime
+    advises: constants are computed and equal weights stored once, which changes no answer.
 
     Args:
         folder (`str` or `Path`): result of [`export_model`].
@@ -202,15 +204,18 @@ def quantize_int8(folder: str | os.PathLike) -> OnnxClassifier:
     """
     needs_module("onnxruntime", "export", "Quantisation")
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     from .onnx_model import load_onnx
 
     source, target = Path(folder) / FILES["onnx"], Path(folder) / INT8
     if target.exists():
         raise FileExistsError(f"{target} exists already: give another folder, or delete it.")
-    with whole_or_absent(target) as part:
+    with whole_or_absent(target) as part, tempfile.TemporaryDirectory() as temporary:
+        simplified = Path(temporary) / FILES["onnx"]
+        quant_pre_process(source, simplified, skip_symbolic_shape=True)  # it fails on DAM, and no shape is needed
         quantize_dynamic(
-            source,
+            simplified,
             part,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,

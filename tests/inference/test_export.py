@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from modeling_hdf.training.recipes import build_processor
 
 pytest.importorskip("onnxscript")  # of the extra `export` alone
 onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+shape_inference = pytest.importorskip("onnxruntime.quantization.shape_inference")
 
 ROOT = Path(__file__).parents[2]
 FACE = str(ROOT / "examples" / "face.mp4")
@@ -272,6 +274,26 @@ def test_int8_is_smaller_and_keeps_the_classes_of_rendered_faces(shipped):
         assert logits.argmax(1).tolist() == expected.argmax(1).tolist()
 
 
+def test_int8_is_simplified_first_without_a_warning_and_gives_the_answers_of_the_plain_graph(
+    shipped, tmp_path, monkeypatch, caplog
+):
+    def quantized(name: str) -> tuple[torch.Tensor, int]:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("model.onnx", "config.json", "video_preprocessor_config.json"):
+            shutil.copy(shipped / file, folder)
+        logits = quantize_int8(folder)(clips).logits
+        return logits, (folder / "model_int8.onnx").stat().st_size
+
+    clips = rendered_clips(load_classifier(TINY_SYNTHETIC)[1])
+    simplified, size = quantized("simplified")
+    assert "pre-processing" not in caplog.text
+    monkeypatch.setattr(shape_inference, "quant_pre_process", lambda source, target, **_: shutil.copy(source, target))
+    plain, other_size = quantized("plain")
+    assert "pre-processing" in caplog.text and size < other_size
+    np.testing.assert_allclose(simplified, plain, atol=1e-4)
+
+
 def test_predict_takes_the_file_as_a_model(shipped, capsys):
     assert main(["predict", "--whole", "--model", str(shipped / "model.onnx"), FACE, "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)["predictions"][FACE]
@@ -302,7 +324,7 @@ def test_the_command_prints_the_loss_of_int8(tmp_path, capsys):
     measured = json.loads(capsys.readouterr().out)
     assert result["int8"]["uar"] == pytest.approx(measured["uar"]) and result["int8"]["clips"] == 21
     loss = 100 * (result["int8"]["uar_of_the_model"] - result["int8"]["uar"])
-    assert f"a loss of {loss:.1f} points on 21 clips" in captured.err
+    assert f"a {'gain' if loss < 0 else 'loss'} of {abs(loss):.1f} points on 21 clips" in captured.err
 
 
 def test_the_record_of_the_training_travels_and_training_clips_are_refused(tiny, tmp_path, capsys):
