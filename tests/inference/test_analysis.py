@@ -146,6 +146,21 @@ def test_a_recorded_broadcast_is_as_long_as_it_says_and_its_subtitles_and_copy_s
         assert [frame.time for frame in copy.decode(video=0)] == pytest.approx(np.arange(30) / FPS, abs=1e-4)
 
 
+def test_pictures_cuts_and_damage_are_told_of_a_long_video(pair, tmp_path):
+    frames = place_faces({}, 60, size=(180, 320))
+    frames[30:] = (30, 200, 40)  # another scene
+    path = write_video(tmp_path / "long.mkv", list(frames), rate=1)
+    timeline = analyze(path, pair)
+    assert timeline.cuts == [30.0] and not timeline.problems
+    times = [time for time, _ in timeline.thumbnails]
+    assert len(times) <= 24 and times[0] == 0.0 and times[-1] > 55.0 and np.diff(times).max() <= 4.0
+    for time, picture in timeline.thumbnails:
+        assert picture.shape == (90, 160, 3)
+        assert np.abs(picture.mean((0, 1)) - frames[int(time), 0, 0]).max() < 10
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "declares 60.00 s, but its pictures end" in analyze(path, pair).problems[-1]
+
+
 def test_people_are_numbered_by_prominence_and_not_by_appearance(pair, tmp_path):
     paths = {0: hidden(straight((40, 40), (40, 60), 60), 30, 59), 1: hidden(straight((300, 40), (300, 60), 60), 0, 9)}
     timeline = analyze(write_video(tmp_path / "a.mp4", list(place_faces(paths, 60)), rate=FPS), pair)

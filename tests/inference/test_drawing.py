@@ -95,6 +95,33 @@ def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_
     assert np.abs(frames[30][60:140, 200:203] - 128).max() > 60
 
 
+def test_a_smaller_copy_has_smaller_boxes_and_sound_that_mp4_cannot_hold_becomes_aac(timeline, tmp_path):
+    source, path = tmp_path / "pcm.mkv", tmp_path / "small.mp4"
+    with av.open(timeline.video) as before, av.open(str(source), "w") as output:
+        video, sound = output.add_stream_from_template(before.streams.video[0]), output.add_stream("pcm_s16le", 16000)
+        sound.layout = "mono"
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+        for index in range(SECONDS):  # a tone from 1 s to 2 s
+            tone = 16000 * np.sin(np.arange(16000))[None] * (index == 1)
+            samples = av.AudioFrame.from_ndarray(tone.astype(np.int16), format="s16", layout="mono")
+            samples.sample_rate, samples.pts = 16000, 16000 * index
+            output.mux(sound.encode(samples))
+        output.mux(sound.encode())
+    annotate(timeline, source, path, max_side=160)
+    with av.open(str(path)) as after:
+        assert after.streams.audio[0].codec_context.name == "aac"
+        loud = [(frame.time, np.abs(frame.to_ndarray()).max() > 0.1) for frame in after.decode(audio=0)]
+        assert [time for time, is_loud in loud if is_loud][:: len(loud)] == pytest.approx([1.0], abs=0.1)
+        assert sum(is_loud for _, is_loud in loud) / len(loud) == pytest.approx(1 / 3, abs=0.05)
+    with av.open(str(path)) as after:
+        frame = [frame.to_ndarray(format="rgb24").astype(float) for frame in after.decode(video=0)][10]
+    assert frame.shape == (90, 160, 3)
+    assert np.abs(frame[45:70, 20:22].mean((0, 1)) / 255 - to_rgb(class_color(0))).max() < 0.3
+
+
 def test_labels_do_not_overlap_and_stay_in_the_frame():
     boxes = [(10, 4, 60, 80), (20, 6, 60, 80), (30, 60, 50, 60), (500, 300, 130, 59), (505, 290, 120, 60)]
     people = [made_person(number, box, 0, 1) for number, box in enumerate(boxes, 1)]
