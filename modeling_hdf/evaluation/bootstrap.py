@@ -31,6 +31,9 @@ def bootstrap_intervals(
     If all resamples agree, the interval is None, because a width of 0 would claim certainty. This happens for a recall
     of 0 or 1, however many clips there are: the percentile method cannot tell how certain such a value is.
 
+    The interval of `ece` lies too high. It is a mean of distances, and a resample, which holds some clips twice, is
+    noisier in each bin. Of a well calibrated model the whole interval may lie above the value.
+
     Args:
         labels (`np.ndarray` of shape `(N,)`): true classes.
         probabilities (`np.ndarray` of shape `(N, num_labels)`): probability of each class.
