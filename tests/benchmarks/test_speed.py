@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import checkpoint_speed
@@ -12,6 +15,8 @@ import timing
 import torch
 
 from modeling_hdf.pretrained import SHIPPED
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_calls_take_turns_and_the_ratio_is_that_of_their_times(monkeypatch):
@@ -77,3 +82,20 @@ def test_the_ways_to_run_a_model_are_compared(monkeypatch, capsys):
     assert names == ["eager", "torch.compile", "onnxruntime", "onnxruntime, int8"]
     size, smaller = (float(line.split("|")[3]) for line in lines[-2:])
     assert 0 < smaller < size
+
+
+def test_raw_video_is_timed_beside_a_plain_loop_and_its_memory_is_measured():
+    pytest.importorskip("cv2")
+
+    def measured(*options: str) -> dict:
+        script, clip = ROOT / "benchmarks" / "raw_video.py", ROOT / "examples" / "face.mp4"
+        command = [sys.executable, str(script), options[0], str(clip), *options[1:], "--model", "hdf-tiny-synthetic"]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    speed = measured("speed", "--repeats", "1")
+    assert speed["frames"] == 24 and speed["agreement with the loop"]["mean IoU of boxes"] > 0.8
+    ratio = speed["hdf predict, frames per CPU second"] / speed["loop, frames per CPU second"]
+    assert speed["times faster than loop"] == pytest.approx(ratio)
+    memory = measured("memory", "--minutes", "0.05", "--fps", "5", "--width", "240")
+    assert 3.0 <= memory["0.05 minutes"]["seconds of video"] < 6.0 and memory["0.05 minutes"]["rows"] >= 6
+    assert 100 < memory["0.05 minutes"]["peak MB"] < 4000
