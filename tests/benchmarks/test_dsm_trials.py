@@ -1,10 +1,16 @@
 """benchmarks/dsm_trials.py: its table, and a run of a few seconds from end to end."""
 
+import json
+import re
 import sys
 
 import datasets
 import dsm_trials
+import numpy as np
+import pytest
 from controlled_settings import TUNING_SEEDS, Backbone
+from scipy.stats import ttest_rel
+from sklearn.metrics import balanced_accuracy_score
 
 TINY = Backbone(
     data={
@@ -59,6 +65,29 @@ def test_a_run_is_measured_on_the_validation_split_once(tmp_path, monkeypatch, c
     assert "0 of 2 runs to do" in call()
     table = call("--table")
     assert "ratio_1 | 1 |" in table and "missing" not in table
+
+
+@pytest.mark.parametrize("condition", dsm_trials.EPOCH_FACTORS)
+def test_the_page_shows_the_recorded_trials(condition):
+    page = (dsm_trials.RESULTS.parents[2] / "docs" / "results.md").read_text()
+    (clips,) = (json.loads(path.read_text()) for path in dsm_trials.RESULTS.glob("clips_*.json"))
+    truth = list(clips["truth"]["validation"])
+
+    def scores(trial: str) -> list[float]:
+        files = [dsm_trials.RESULTS / f"{condition}_{trial}_{seed}.json" for seed in TUNING_SEEDS]
+        answers = [list(json.loads(file.read_text())["answers"]["validation"]) for file in files]
+        return [100 * balanced_accuracy_score(truth, each) for each in answers]
+
+    reference = scores("none")
+    for trial in dsm_trials.TRIALS:
+        row = rf"^\| {re.escape(dsm_trials.TITLES[condition])} \| {trial} \| 3 \| ([\d.]+) \| (.*) \|$"
+        ((mean, difference),) = re.findall(row, page, re.MULTILINE)
+        assert float(mean) == pytest.approx(np.mean(scores(trial)), abs=0.051)
+        if trial != "none":
+            expected = ttest_rel(scores(trial), reference)
+            middle = np.mean(scores(trial)) - np.mean(reference)
+            shown = [float(number) for number in re.findall(r"[-+][\d.]+", difference)]
+            assert shown == pytest.approx([middle, *expected.confidence_interval()], abs=0.051)
 
 
 def planned(folder) -> list[dict]:
