@@ -38,12 +38,20 @@ def check_overrides(config: type, dataset: str, overrides: dict) -> None:
         kind = kinds[name]
         choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         if not any(_is_of(value, choice) for choice in choices):
-            text = kind.__name__ if isinstance(kind, type) else str(kind)
-            raise ValueError(f"`dataset_overrides` has {name!r} of {value!r}; it must be of type {text}.")
+            raise ValueError(f"`dataset_overrides` has {name!r} of {value!r}; it must be {_told(kind)}.")
+
+
+def _told(kind: type) -> str:
+    """A type in words, for messages."""
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    return f"of type {kind.__name__ if isinstance(kind, type) else kind}"
 
 
 def _is_of(value: object, kind: type) -> bool:
     """Whether a JSON value fits a type: a whole number fits a float, a list fits a tuple of strings."""
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
     if isinstance(value, bool):
