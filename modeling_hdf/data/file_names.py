@@ -3,6 +3,9 @@
 import os
 import unicodedata
 
+# What `hdf data faces` tells of its crops and writes beside them. No lists of clips.
+CROP_RECORDS = ("faces.jsonl", "faces.rejected.jsonl")
+
 
 def is_text(name: str) -> bool:
     """Whether a name from disk is UTF-8, so that it can be printed and written into a table."""
@@ -57,4 +60,4 @@ class ListedPaths:
         return alike[0] if len(alike) == 1 else name
 
 
-__all__ = ["ListedPaths", "is_text", "printable"]
+__all__ = ["CROP_RECORDS", "ListedPaths", "is_text", "printable"]

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..data.file_names import CROP_RECORDS
 from ..file_kinds_hdf import frame_files
 
-JOURNAL, REJECTED = "faces.jsonl", "faces.rejected.jsonl"
+JOURNAL, REJECTED = CROP_RECORDS
 WRITTEN_IMAGES = frozenset({".jpg", ".jpeg", ".png"})  # others become PNG
 _FACE_NUMBER = re.compile(r"(.+)_face[0-9]+(\.[^.]*)?")
 

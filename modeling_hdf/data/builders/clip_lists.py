@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ...file_kinds_hdf import VIDEO_SUFFIXES, frame_files, has_suffix, is_clutter
-from ..file_names import ListedPaths, is_text
+from ..file_names import CROP_RECORDS, ListedPaths, is_text
 from ..files import parse_json
 from .folder_files import SPLIT_NAMES, FolderClip
 from .labels import expression_name, plain_name, whole_number
@@ -24,7 +24,8 @@ _FURTHER_COLUMNS = ("split", "group", "clip_id", "scene", "fold")
 def find_lists(data_dir: str, name: str | None) -> list[str]:
     """
     The lists of clips: the file `name`, or the only list in the folder, or the lists named after splits, such as
-    `train.csv`, `val.csv` and `test.csv`. The result is empty if the folder has no list.
+    `train.csv`, `val.csv` and `test.csv`. The result is empty if the folder has no list; what `hdf data faces` writes
+    beside its crops is none.
 
     Raises:
         FileNotFoundError: if the file `name` does not exist.
@@ -42,6 +43,7 @@ def find_lists(data_dir: str, name: str | None) -> list[str]:
         name
         for name in names
         if not is_clutter(name)
+        and name not in CROP_RECORDS
         and has_suffix(name, (*_CSV, *_JSON_LINES))
         and os.path.isfile(os.path.join(data_dir, name))
     ]

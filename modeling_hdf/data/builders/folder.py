@@ -23,7 +23,7 @@ from .labels import (
     spelling_notes,
     whole_number,
 )
-from .listing import ListedClip, Listing, check_listing
+from .listing import SPLITS, ListedClip, Listing, check_listing
 
 logger = logging.get_logger(__name__)
 
@@ -113,8 +113,10 @@ class VideoFolderConfig(ExpressionConfig):
             notes.append(f"test split: {self.test_fraction:.0%} of the clips, cut with seed {self.seed}")
         if self.peer_protocol and any(clip.split == "validation" for clip in clips):
             raise ValueError(f"{self.data_dir}: gives a validation split, so `peer_protocol` has no meaning here.")
-        notes += _shared_groups(clips)
-        return Listing(clips, names, files, notes + repetitions, has_groups)
+        shared = _shared_groups(clips)
+        for line in shared:
+            logger.warning(f"{self.data_dir}: {line}")
+        return Listing(clips, names, files, notes + shared + repetitions, has_groups)
 
 
 def _checked_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -162,8 +164,11 @@ def _shared_groups(clips: list[ListedClip]) -> list[str]:
     for clip in clips:
         if clip.group is not None:
             splits.setdefault(clip.group, set()).add(clip.split)
-    shared = sorted(group for group, used in splits.items() if "test" in used and len(used) > 1)
-    return [f"{len(shared)} groups are both in test and in other splits, such as {shared[0]!r}"] if shared else []
+    shared = sorted(group for group, used in splits.items() if len(used) > 1)
+    if not shared:
+        return []
+    where = ", ".join(split for split in SPLITS if split in splits[shared[0]])
+    return [f"{len(shared)} groups are in several splits, such as {shared[0]!r} in {where}: results may be too good"]
 
 
 class VideoFolder(ExpressionBuilder):

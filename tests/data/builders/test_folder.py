@@ -1,6 +1,7 @@
 """Own data: folders by class, CSV and JSON lines, groups, given and cut splits."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from video_files import write_video as encode_video
 
 from modeling_hdf.data import VideoFolder, class_counts, load_clip
 from modeling_hdf.data.builders.folder import VideoFolderConfig
+from modeling_hdf.faces.places import JOURNAL, REJECTED
 
 WORDS = ("Happy", "sad", "neutral", "Anger", "surprised", "disgust", "fear")
 
@@ -63,6 +65,15 @@ def write_list(root: Path, rows: list[dict], name: str = "clips.csv") -> Path:
 def clip_rows(count: int, **columns) -> list[dict]:
     rows = [{"path": f"clips/{index}", "label": WORDS[index % 7]} for index in range(count)]
     return [row | {name: make(index) for name, make in columns.items()} for index, row in enumerate(rows)]
+
+
+def test_crops_are_labelled_by_their_folders_and_not_by_the_record_of_their_faces(root):
+    expected = write_tree(root)
+    for name in (JOURNAL, REJECTED):
+        (root / name).write_text('{"clip": "train/Happy/0.mp4", "status": "ok"}\n')
+    check_rows(rows_of(root), expected)
+    (root / "list.csv").write_text("path,label,split\ntrain/Happy/clip 0.mp4,fear,test\n")
+    assert [list(rows["label"]) for rows in rows_of(root).values()] == [[OURS.index("fear")]]
 
 
 def test_folders_by_class_and_split(root):
@@ -178,9 +189,17 @@ def test_groups_are_in_one_split_each(root):
     assert class_counts(splits["test"]) == dict.fromkeys(OURS, 5)
 
 
-def test_a_group_that_the_list_puts_in_two_splits_is_noted(root):
-    write_list(root, clip_rows(28, split=lambda i: "test" if i > 20 else "train", group=lambda i: i % 9))
-    assert "groups are both in test and in other splits" in str(prepare(root).check_result)
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_group_that_the_list_puts_in_two_splits_is_told_at_each_reading(root, caplog, split):
+    splits = ["train"] * 21 + (["validation", "test"] * 4 if split == "validation" else ["test"] * 7)
+    groups = [i % 9 if splits[i] != "test" or split == "test" else 20 + i for i in range(28)]
+    write_list(root, clip_rows(28, split=lambda i: splits[i], group=lambda i: f"person {groups[i]}"))
+    message = rf"groups are in several splits, such as 'person \d' in train, {split}: results may be too good"
+    assert re.search(message, str(prepare(root).check_result))
+    assert re.search(message, caplog.text)
+    caplog.clear()
+    assert prepare(root).check_result is None  # from the cache
+    assert re.search(message, caplog.text)
 
 
 def test_classes_of_other_names_need_to_be_named_in_order(root):
