@@ -20,10 +20,26 @@ def run(arguments: argparse.Namespace) -> Outcome:
         return _publish(arguments)
 
 
+# Options that each kind of dataset uses, of those that not all do.
+_USED = {
+    "synthetic": ("overrides",),
+    "open": ("data_dir", "max_missing", "license"),
+    "own": ("data_dir", "max_missing", "license", "metadata", "labels", "label_base"),
+}
+_NOT_GIVEN = {"overrides": {}, "max_missing": 0}  # all others: None
+
+
+def _refuse_unused(arguments: argparse.Namespace, kind: str) -> None:
+    for name in {name for names in _USED.values() for name in names} - set(_USED[kind]):
+        if getattr(arguments, name) != _NOT_GIVEN.get(name):
+            raise ValueError(f"--{name.replace('_', '-')} has no meaning for {arguments.dataset}: leave it out.")
+
+
 def _publish(arguments: argparse.Namespace) -> Outcome:
     refuse_forbidden(arguments.dataset, [arguments.data_dir] if arguments.data_dir else [])
     synthetic = arguments.dataset == "synthetic"
     title, terms = PUBLISHED_DATASETS.get(arguments.dataset, ("Facial expressions", None))
+    _refuse_unused(arguments, "synthetic" if synthetic else "own" if terms is None else "open")
     license, description, places = arguments.license, arguments.description, {}
     if synthetic:
         builder, license, title = SyntheticFaces(**arguments.overrides), "cc0-1.0", "Synthetic faces"

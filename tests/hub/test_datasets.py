@@ -182,6 +182,22 @@ def test_open_datasets_are_published_under_the_licence_of_their_authors(
     assert f"license: {licence}" in card and notice in card
 
 
+@pytest.mark.parametrize(
+    ("dataset", "option"),
+    [
+        ("synthetic", ("--license", "mit")),
+        ("synthetic", ("--max-missing", "1")),
+        ("ravdess", ("--labels", "a,b")),
+        ("cremad", ("--overrides", '{"seed": 1}')),
+        ("folder", ("--overrides", '{"seed": 1}')),
+    ],
+)
+def test_an_option_that_the_dataset_does_not_use_is_refused(own, tmp_path, capsys, dataset, option):
+    data = () if dataset == "synthetic" else ("--data-dir", own)
+    assert run(dataset, tmp_path / "out", *data, *option) == 1
+    assert f"{option[0]} has no meaning for {dataset}: leave it out" in capsys.readouterr().err
+
+
 def test_clips_of_a_gated_dataset_are_refused_under_another_name(tmp_path, capsys):
     write_dfew(tmp_path / "a")
     write_ferv39k(tmp_path / "b", scenes=("Action",))
