@@ -6,6 +6,7 @@ from typing import Any
 from ..data.arguments import BUILDERS
 from ..data.builders.base import ExpressionConfig
 from ..data.builders.listing import count_labels
+from ..data.overrides import check_overrides
 from .outcome import Outcome
 
 
@@ -40,13 +41,25 @@ def _configs(arguments: argparse.Namespace) -> list[ExpressionConfig]:
     if unknown:
         option = unknown[0].replace("_", "-")
         raise ValueError(f"--{option} has no meaning for {make.dataset}.")
+    fields |= _overrides(arguments, make, fields)
     if make.folds == ("default",):
         if arguments.fold is not None:
             raise ValueError(f"--fold has no meaning for {make.dataset}, which has one split.")
         return [make(**fields)]
+    if arguments.fold is not None and arguments.fold > len(make.folds):
+        raise ValueError(f"--fold is {arguments.fold}; {make.dataset} has folds 1 to {len(make.folds)}.")
     if arguments.fold is not None:
         return [make(name=f"fold{arguments.fold}", **fields)]
     return _folds_that_are_there([make(name=name, **fields) for name in make.folds])
+
+
+def _overrides(arguments: argparse.Namespace, make: type[ExpressionConfig], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of --overrides, which may be those of a training."""
+    check_overrides(make, arguments.dataset, arguments.overrides)
+    twice = sorted(set(fields) & set(arguments.overrides))
+    if twice:
+        raise ValueError(f"--{twice[0].replace('_', '-')} and --overrides both give `{twice[0]}`: give it once.")
+    return {name: value for name, value in arguments.overrides.items() if name != "cache_dir"}  # nothing is prepared
 
 
 def _folds_that_are_there(configs: list[ExpressionConfig]) -> list[ExpressionConfig]:

@@ -36,6 +36,7 @@ def _add_check(commands: argparse._SubParsersAction, common: list) -> None:
     parser.add_argument("--peer-protocol", action="store_true", help="cut no validation split; select on test")
     parser.add_argument("--names", type=at_least(0), default=10, help="clips to name per kind of problem; default 10")
     add_own_data(parser)
+    add_overrides(parser, """other fields of the dataset's builder, as in training, such as '{"channels": "both"}'""")
     parser.set_defaults(module="check")
 
 

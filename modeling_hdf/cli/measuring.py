@@ -34,6 +34,8 @@ def prepared_builder(
     if isinstance(builder, ExpressionBuilder):
         check_same_cut(arguments.model, trained, builder.config, data.dataset, split)
     builder.download_and_prepare()
+    if isinstance(builder, ExpressionBuilder) and builder.left_out_line is not None:
+        print(builder.left_out_line)
     return builder
 
 

@@ -66,6 +66,8 @@ def prepare(data: DataArguments, training: HDFTrainingArguments) -> dict[str, Pa
         title = f"{name}, " if data.is_mixture else ""
         for line in class_count_lines(class_counts(part.rows), data.peer_protocol):
             print(title + line, flush=True)
+        if isinstance(part.builder, ExpressionBuilder) and part.builder.left_out_line is not None:
+            print(part.builder.left_out_line, flush=True)
     return parts
 
 

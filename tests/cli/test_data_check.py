@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from trees import padded, single, write_dfew, write_ferv39k, write_frames, write_mafw, write_video
+from trees import (
+    padded,
+    single,
+    write_cremad,
+    write_dfew,
+    write_ferv39k,
+    write_frames,
+    write_mafw,
+    write_ravdess,
+    write_video,
+    write_votes,
+)
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import class_counts
@@ -160,6 +171,43 @@ def test_the_peer_protocol_is_marked(tmp_path, capsys):
     assert table_row(output, "fear") == ["3", "-", "1", "1", "-", "4", "902"]
 
 
+def test_votes_are_read_and_clips_without_them_are_told(tmp_path, capsys):
+    path = write_votes(tmp_path, write_dfew(tmp_path)[1:])
+    code, output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1)
+    assert code == 0 and "1 of 28 clips have no votes, such as 3\n" in output
+    path.write_bytes(b"no workbook")
+    code, output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1)
+    assert code == 1 and f"{path}: is no Excel workbook" in output
+
+
+def test_what_is_known_of_actors_is_read_and_who_lacks_is_told(tmp_path, capsys):
+    write_cremad(tmp_path, (1001, 1006, 1047))
+    path = tmp_path / "VideoDemographics.csv"
+    whole = path.read_text()
+    path.write_text("\n".join(line for line in whole.split("\n") if "1047," not in line))
+    code, output = check(capsys, "cremad", "--data-dir", tmp_path, "--fold", 1)
+    assert code == 0 and "actors without demographics: 1047\n" in output
+    path.write_text(whole.replace("1001,21", "1001,old"))
+    code, output = check(capsys, "cremad", "--data-dir", tmp_path, "--fold", 1)
+    assert code == 1 and f"{path}, line 2: the age is 'old'" in output
+
+
+def test_takes_that_are_not_used_are_told_and_the_fields_of_a_training_check_them(tmp_path, capsys):
+    write_ravdess(tmp_path, (1, 2, 3), channels=("01", "02"), modalities=("01", "02"))
+    arguments = ("ravdess", "--data-dir", tmp_path, "--fold", 1)
+    code, output = check(capsys, *arguments)
+    assert code == 0 and "132 takes of song lie there and are not used" in output  # 44 of each actor
+    assert table_row(output, "total")[-2] == "156"  # 52 takes of each actor are not calm
+    overrides = ("--overrides", '{"channels": "both", "calm": "own", "cache_dir": "elsewhere"}')
+    code, output = check(capsys, *arguments, *overrides)
+    assert code == 0 and "not used" not in output
+    assert table_row(output, "calm")[-2] == "48" and table_row(output, "total")[-2] == "312"
+    for folder in tmp_path.glob("Video_Speech_*"):
+        shutil.rmtree(folder)
+    code, output = check(capsys, *arguments)
+    assert code == 1 and f"{tmp_path}: holds no take of speech. 132 takes of song lie there" in output
+
+
 def test_own_data_are_checked_too(tmp_path, capsys):
     for index in range(12):
         write_frames(tmp_path / "ab"[index % 2] / f"{index}", padded(index)[:1], index)
@@ -176,7 +224,13 @@ def test_own_data_are_checked_too(tmp_path, capsys):
         (("dfew", "--data-dir", "."), "holds no EmoLabel_DataSplit"),
         (("ferv39k", "--data-dir", ".", "--fold", "1"), "--fold has no meaning for FERV39k"),
         (("mafw", "--data-dir", ".", "--label-base", "1"), "--label-base has no meaning for MAFW"),
-        (("dfew", "--data-dir", ".", "--fold", "7"), "fold1, fold2"),
+        (("dfew", "--data-dir", ".", "--fold", "7"), "--fold is 7; DFEW has folds 1 to 5"),
+        (("ferv39k", "--data-dir", ".", "--overrides", '{"calm": "own"}'), "has 'calm'; ferv39k has the fields"),
+        (
+            ("dfew", "--data-dir", ".", "--variant", "original", "--overrides", '{"variant": "original"}'),
+            "--variant and --overrides both give `variant`",
+        ),
+        (("ravdess", "--data-dir", ".", "--variant", "faces"), "RAVDESS has a single form: leave `variant` out"),
     ],
 )
 def test_bad_calls_fail_with_a_message(tmp_path, monkeypatch, capsys, arguments, message):

@@ -106,7 +106,11 @@ def test_a_missing_clip_and_an_unreadable_one_count_together(saved, videos, tmp_
     (videos / "test" / "anger" / "0.mp4").unlink()
     assert evaluate(saved, videos, "--max-missing", 1) == 1
     assert_error(capsys, "2 of 28 listed clips are missing, empty or unreadable")
-    assert evaluate(saved, videos, "--max-missing", 2) == 0
+    for _ in range(2):  # the second time from the cache
+        assert evaluate(saved, videos, "--max-missing", 2) == 0
+        assert "1 of 28 listed clips of VideoFolder are missing, empty or unreadable, and left out" in (
+            capsys.readouterr().out
+        )
 
 
 def test_the_loss_of_int8_counts_the_measured_clips_alone(saved, videos, tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import datasets
@@ -81,6 +82,8 @@ class ExpressionConfig(datasets.BuilderConfig):
                 f"`max_missing` must be a number of clips (int) or a share of them (float, 0 to 1), got "
                 f"{self.max_missing!r}."
             )
+        if self.variant is not None and not self.variants:
+            raise ValueError(f"`variant` is {self.variant!r}; {self.dataset} has a single form: leave `variant` out.")
         if self.variant is not None and self.variant not in self.variants:
             raise ValueError(f"`variant` is {self.variant!r}; {self.dataset} has {', '.join(self.variants)}.")
         if self.variant is not None and self.clips_dir is not None:
@@ -152,6 +155,22 @@ class ExpressionConfig(datasets.BuilderConfig):
         """Path of the file with the annotators' votes, if it exists."""
         return None
 
+    @cached_property
+    def votes(self) -> dict[str, list[int]]:
+        """How many annotators chose each class, by `clip_id`, of the listed clips in [`~ExpressionConfig.votes_file`].
+
+        Raises:
+            ValueError: if the file is damaged; the message names it.
+        """
+        return {}
+
+    def _vote_notes(self) -> list[str]:
+        if self.votes_file() is None:
+            return []
+        clips = self.listing.clips
+        without = [clip.clip_id for clip in clips if clip.clip_id not in self.votes]
+        return [f"{len(without)} of {len(clips)} clips have no votes, such as {without[0]}"] if without else []
+
     def missing_sources(self) -> dict[str, str]:
         """By column that is unknown because a file of the dataset is not there: which file, and where to get it."""
         return {}
@@ -173,15 +192,15 @@ class ExpressionConfig(datasets.BuilderConfig):
         return inspect_clips(clips, depth, known)
 
     def check(self, depth: Depth = "quick", known: dict[str, ClipFiles] | None = None) -> DatasetCheck:
-        """Looks at every listed clip; see [`inspect_clips`]."""
-        listing = self.listing
+        """Reads the votes and looks at every listed clip; see [`inspect_clips`]."""
+        listing, vote_notes = self.listing, self._vote_notes()
         return DatasetCheck(
             name=self.dataset if self.fold is None else f"{self.dataset} {self.name}",
             labels=listing.labels,
             clips=listing.clips,
             files=self.inspect(listing.clips, depth, known),
             published=self.published(),
-            notes=listing.notes,
+            notes=listing.notes + vote_notes,
             max_missing=self.max_missing,
             peer_protocol=self.peer_protocol,
         )
@@ -230,6 +249,15 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         if self.config.peer_protocol:
             del counts["validation"]  # the test split again
         return len(self.config.listing.clips) - sum(counts.values())
+
+    @property
+    def left_out_line(self) -> str | None:
+        """A line with `num_left_out`, which is of use if the table comes from the cache; `None` if it is 0."""
+        if not self.num_left_out:
+            return None
+        listed = f"{len(self.config.listing.clips)} listed clips of {self.config.dataset}"
+        what = "missing, empty or unreadable, and left out"
+        return f"{self.num_left_out} of {listed} are {what}; `hdf data check` names them."
 
     def _features(self) -> dict[str, Any]:
         return {
@@ -284,7 +312,7 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
             "clip_id": clip.clip_id,
             "fold": clip.fold,
             "scene": clip.scene,
-            "votes": None,
+            "votes": self.config.votes.get(clip.clip_id),
         }
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:

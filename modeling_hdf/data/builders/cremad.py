@@ -3,17 +3,15 @@
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
-
-import datasets
 
 from ..file_names import printable
 from .acted import ActedBuilder, ActedConfig
-from .clip_files import ClipFiles
 from .cremad_tables import VOTED_ON, Person, read_crowd_votes, read_names, read_people
 from .labels import EXPRESSIONS
 from .listing import ListedClip, Listing, PublishedCounts
-from .split_files import one_of
+from .split_files import one_of, with_subfolders
 from .terms import CREMAD_TERMS, Terms
 
 _EMOTIONS = {
@@ -89,13 +87,23 @@ class CREMADConfig(ActedConfig):
 
     def file(self, name: str) -> str | None:
         """Path of a file of the repository, such as `VideoDemographics.csv`; `None` if it is not there."""
-        with os.scandir(self.data_dir) as entries:
-            folders = [self.data_dir, *sorted(entry.path for entry in entries if entry.is_dir())]
-        return one_of(folders, name)
+        return one_of(with_subfolders(self.data_dir), name)
 
     def votes_file(self) -> str | None:
         """Path of `processedResults/tabulatedVotes.csv`, if it exists."""
         return self.file(self.votes_name)
+
+    @cached_property
+    def votes(self) -> dict[str, list[int]]:
+        """See [`ExpressionConfig`]."""
+        file = self.votes_file()
+        return {} if file is None else read_crowd_votes(file, self.label_names, self.votes_on)
+
+    @cached_property
+    def people(self) -> dict[str, Person]:
+        """What is known of the actors, by their numbers as text; empty without `VideoDemographics.csv`."""
+        file = self.file(_ABOUT["demographics"])
+        return {} if file is None else read_people(file)
 
     def missing_sources(self) -> dict[str, str]:
         """By column, see [`ExpressionConfig`]."""
@@ -128,6 +136,9 @@ class CREMADConfig(ActedConfig):
         notes += [
             f"no {_ABOUT[what]}: no {what}" if file is None else f"{what}: {file}" for what, file in files.items()
         ]
+        unknown = sorted({clip.group for clip in clips} - set(self.people))
+        if self.people and unknown:
+            notes.append(f"actors without demographics: {', '.join(unknown)}")
         damaged = [name for name in _DAMAGED if name in found]
         if damaged:
             notes.append(
@@ -178,19 +189,9 @@ class CREMAD(ActedBuilder):
     BUILDER_CONFIG_CLASS = CREMADConfig
     about = {"sex": "string", "age": "int32", "race": "string", "ethnicity": "string", "level": "string"}
 
-    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
-        votes, people = self.config.votes_file(), self.config.file(_ABOUT["demographics"])
-        labels = self.config.label_names
-        self._votes = read_crowd_votes(votes, labels, self.config.votes_on) if votes else {}
-        self._people = read_people(people) if people else {}
-        return super()._split_generators(dl_manager)
-
-    def _row(self, clip: ListedClip, files: ClipFiles) -> dict[str, Any]:
-        return super()._row(clip, files) | {"votes": self._votes.get(clip.clip_id)}
-
     def known_of(self, clip_id: str) -> dict[str, Any]:
         actor, _, _, level = clip_id.split("_")
-        person = self._people.get(actor, Person())
+        person = self.config.people.get(actor, Person())
         return {
             "sex": person.sex,
             "age": person.age,

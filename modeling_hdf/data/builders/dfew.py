@@ -1,12 +1,10 @@
 """DFEW: clips of films in seven expressions, in five folds (Jiang et al., ACM MM 2020, arXiv 2008.05924)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import datasets
+from functools import cached_property
+from typing import ClassVar
 
 from .base import ExpressionBuilder, ExpressionConfig
-from .clip_files import ClipFiles
 from .clip_folders import ClipIndex, choose_clips, clip_number, find_folders, repetition_note
 from .labels import resolve_labels
 from .listing import ListedClip, Listing, PublishedCounts
@@ -88,6 +86,14 @@ class DFEWConfig(ExpressionConfig):
         folders = find_folders(self.data_dir, {"annotation": "annotation"})["annotation"]
         return one_of([*folders, self.data_dir], "annotation.xlsx")
 
+    @cached_property
+    def votes(self) -> dict[str, list[int]]:
+        """See [`ExpressionConfig`]."""
+        file = self.votes_file()
+        by_number = read_votes(file, self.label_names) if file else {}
+        numbers = {clip.clip_id: clip_number(clip.clip_id, clip.place) for clip in self.listing.clips}
+        return {clip_id: by_number[number] for clip_id, number in numbers.items() if number in by_number}
+
     def published(self) -> PublishedCounts:
         """Counts of single-labelled clips with a detected face."""
         train, test = _TRAIN_TEST[self.name]
@@ -112,15 +118,6 @@ class DFEW(ExpressionBuilder):
     """
 
     BUILDER_CONFIG_CLASS = DFEWConfig
-
-    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
-        file = self.config.votes_file()
-        self._votes = read_votes(file, self.config.label_names) if file else {}
-        return super()._split_generators(dl_manager)
-
-    def _row(self, clip: ListedClip, files: ClipFiles) -> dict[str, Any]:
-        number = clip_number(clip.clip_id, clip.place)
-        return super()._row(clip, files) | {"votes": self._votes.get(number)}
 
 
 __all__ = ["DFEW", "DFEWConfig"]

@@ -15,6 +15,7 @@ from .clip_files import ClipFiles, Depth, inspect_clips
 from .folder_files import SPLIT_NAMES, FolderClip, clips_of_tree, packed_note
 from .labels import resolve_labels, whole_number
 from .listing import SPLITS, ListedClip, Listing, PublishedCounts
+from .split_files import one_of, with_subfolders
 from .still_tables import read_stills, still_as_png
 from .terms import FER2013_TERMS, Terms
 
@@ -64,10 +65,8 @@ class FER2013Config(ExpressionConfig):
 
     def table_file(self) -> str | None:
         """Path of the CSV file; `None` if the stills are files in folders."""
-        with os.scandir(self.data_dir) as entries:
-            folders = [self.data_dir, *sorted(entry.path for entry in entries if entry.is_dir())]
-        paths = [os.path.join(folder, name) for folder in folders for name in _FILES]
-        return next(filter(os.path.isfile, paths), None)
+        folders = with_subfolders(self.data_dir)
+        return next(filter(None, (one_of(folders, name) for name in _FILES)), None)
 
     def read_listing(self) -> Listing:
         """Reads labels, splits and hashes of all stills."""

@@ -119,7 +119,17 @@ class RAVDESSConfig(ActedConfig):
     def read_listing(self) -> Listing:
         """Reads the names of the files."""
         found, notes = self.find_clips()
-        takes = [take for take in map(Take.of, found) if take.modality != 3 and take.channel in self._channel_numbers]
+        takes = [take for take in map(Take.of, found) if take.modality != 3]
+        unused = {replace(take, modality=_WITH_SOUND) for take in takes if take.channel not in self._channel_numbers}
+        takes = [take for take in takes if take.channel in self._channel_numbers]
+        if unused:
+            other = _CHANNELS[next(iter(unused)).channel - 1]
+            told = f"{len(unused)} takes of {other} lie there and are not used; `channels` says which are"
+            if not takes:
+                raise FileNotFoundError(
+                    f"{self.clips_dir or self.data_dir}: holds no take of {self.channels}. {told}."
+                )
+            notes.append(told)
         there: dict[Take, Take] = {}  # the take with sound: the take to use
         for take in sorted(takes, key=lambda take: -take.modality):
             there[replace(take, modality=_WITH_SOUND)] = take

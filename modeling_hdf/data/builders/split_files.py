@@ -54,6 +54,12 @@ def read_split_file(path: str | os.PathLike) -> list[SplitLine]:
     return lines
 
 
+def with_subfolders(root: str) -> list[str]:
+    """A folder and the folders in it, in the order of their names."""
+    with os.scandir(root) as entries:
+        return [root, *sorted(entry.path for entry in entries if entry.is_dir())]
+
+
 def one_of(folders: Iterable[str], *names: str) -> str | None:
     """
     The first file that exists among several possible copies: by order of names, then of folders.
@@ -81,4 +87,4 @@ def _files_named(folder: str, parts: list[str]) -> list[str]:
     return [path for name in alike for path in _files_named(os.path.join(folder, name), parts[1:])]
 
 
-__all__ = ["SplitLine", "one_of", "read_split_file"]
+__all__ = ["SplitLine", "one_of", "read_split_file", "with_subfolders"]

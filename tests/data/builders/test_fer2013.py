@@ -39,7 +39,7 @@ def root(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("header", FER2013_HEADERS)
-@pytest.mark.parametrize("file", ["fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv"])
+@pytest.mark.parametrize("file", ["fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv", "FER2013.CSV"])
 def test_both_spellings_load_every_still_with_its_label_split_and_pixels(root, header, file):
     stills = fer2013_stills()
     write_fer2013(root / file, stills, header)
