@@ -457,3 +457,26 @@ def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it(backbone, t
     readme, dam, dsm = (" ".join(text.split()) for text in (readme, DAM.__doc__, DSM.__doc__))
     assert texts["DAM - static"] in readme and texts["DAM + DSM - none"] in readme
     assert texts["DAM - static"] in dam and texts["DAM - none"] in dam and texts["DSM - none"] in dsm
+
+
+def test_the_page_shows_what_the_augmentation_gained():
+    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
+    section = page.split("\n### Training on corrupted clips\n")[1].split("\n#")[0]
+    scores = {}
+    for condition in ("plain", "augmented"):
+        files = [controlled_ablation.RESULTS / f"videomae_{condition}_none_4_{seed}.json" for seed in SEEDS]
+        scores[condition] = np.array([recorded_scores(recorded(file)) for file in files])
+        (row,) = re.findall(rf"^\| {condition} \| 8 \| (.+) \|$", section, re.MULTILINE)
+        assert [float(cell) for cell in row.split(" | ")] == pytest.approx(scores[condition].mean(0), abs=0.051)
+    gains = scores["augmented"] - scores["plain"]
+    (row,) = re.findall(r"^\| augmented - plain \| 8 \| (.+) \|$", section, re.MULTILINE)
+    intervals = [[float(number) for number in re.findall(r"[-+][\d.]+", cell)] for cell in row.split(" | ")]
+    assert [middle for middle, _, _ in intervals] == pytest.approx(gains.mean(0), abs=0.051)
+    # The bootstrap also draws people, so its interval is a little wider than the t-test's over seeds.
+    by_seed = ttest_rel(scores["augmented"], scores["plain"]).confidence_interval()
+    assert all(
+        low - 1 < shown[1] < low + 0.2 and high - 0.2 < shown[2] < high + 1
+        for shown, low, high in zip(intervals, by_seed.low, by_seed.high, strict=True)
+    )
+    readme = " ".join((controlled_ablation.ROOT / "README.md").read_text().split())
+    assert row.split(" | ")[3] in readme
