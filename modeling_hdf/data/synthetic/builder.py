@@ -7,7 +7,6 @@ on real faces. Do not compare results on them with results on DFEW, FERV39k or M
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ import datasets
 import numpy as np
 
 from ...configuration_hdf import EMOTIONS
+from ..processes import usable_cores
 from ..video_encoding import encode_mp4
 from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
 from .renderer import person_traits, render_clip
@@ -192,9 +192,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
 
     def download_and_prepare(self, *args: Any, num_proc: int | None = None, **kwargs: Any) -> None:
         """Render and cache all splits; nothing is downloaded. `num_proc` defaults to the number of usable cores."""
-        if num_proc is None:
-            num_proc = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        super().download_and_prepare(*args, num_proc=num_proc, **kwargs)
+        super().download_and_prepare(*args, num_proc=num_proc or usable_cores(), **kwargs)
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         generators = []
