@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,4 +38,34 @@ def blocked_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-__all__ = ["blocked_interrupts", "follow_parent", "usable_cores"]
+@contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """
+    In this block, SIGTERM raises `SystemExit`, so that pools of processes are closed: ended at once, this process
+    would leave its workers. Does nothing outside of the main thread, or if the process handles SIGTERM itself.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    parent, is_wanted, code = os.getpid(), False, 128 + signal.SIGTERM
+
+    def end(*_: object) -> None:
+        nonlocal is_wanted
+        if os.getpid() != parent:  # a forked worker
+            os._exit(code)
+        is_wanted = True
+        sys.exit(code)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except BaseException:
+        if is_wanted:  # closing a pool may raise an error of its own
+            sys.exit(code)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+__all__ = ["blocked_interrupts", "follow_parent", "termination_unwinds", "usable_cores"]

@@ -2,6 +2,10 @@
 
 import io
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import av
 import datasets
 import numpy as np
+import psutil
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GroupKFold, cross_val_score
@@ -359,3 +364,20 @@ def test_rendering_uses_every_usable_core_unless_told_otherwise(tmp_path, monkey
     builder.download_and_prepare(num_proc=3)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert asked == [usable, 3]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal")
+def test_a_terminated_rendering_leaves_no_process_behind(tmp_path):
+    code = (
+        "import sys; from modeling_hdf.data import SyntheticFaces; "
+        "SyntheticFaces(cache_dir=sys.argv[1], num_train=7000).download_and_prepare(num_proc=2)"
+    )
+    rendering = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL)
+    started, end = [], time.monotonic() + 120
+    while len(started) < 3 and rendering.poll() is None and time.monotonic() < end:  # two workers and their manager
+        started = psutil.Process(rendering.pid).children(recursive=True)
+        time.sleep(0.1)
+    rendering.terminate()
+    assert rendering.wait(60) == 128 + signal.SIGTERM and len(started) >= 3
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive
