@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,33 +39,34 @@ def blocked_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def termination_unwinds() -> Iterator[None]:
-    """
-    In this block, SIGTERM raises `SystemExit`, so that pools of processes are closed: ended at once, this process
-    would leave its workers. Does nothing outside of the main thread, or if the process handles SIGTERM itself.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    parent, is_wanted, code = os.getpid(), False, 128 + signal.SIGTERM
-
-    def end(*_: object) -> None:
-        nonlocal is_wanted
-        if os.getpid() != parent:  # a forked worker
-            os._exit(code)
-        is_wanted = True
-        sys.exit(code)
-
-    signal.signal(signal.SIGTERM, end)
+def forks_follow() -> Iterator[None]:
+    """Processes forked in this block end within about a second of this one, even if it is killed."""
+    global _followed
+    former, _followed = _followed, os.getpid()
     try:
         yield
-    except BaseException:
-        if is_wanted:  # closing a pool may raise an error of its own
-            sys.exit(code)
-        raise
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _followed = former
 
 
-__all__ = ["blocked_interrupts", "follow_parent", "termination_unwinds", "usable_cores"]
+_followed: int | None = None  # process whose forks follow it
+
+
+def _follow() -> None:
+    global _followed
+    if _followed is not None:
+        threading.Thread(target=_exit_without, args=(_followed,), daemon=True).start()
+        _followed = os.getpid()
+
+
+def _exit_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_follow)
+
+
+__all__ = ["blocked_interrupts", "follow_parent", "forks_follow", "usable_cores"]

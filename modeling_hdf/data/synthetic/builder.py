@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 
 from ...configuration_hdf import EMOTIONS
-from ..processes import termination_unwinds, usable_cores
+from ..processes import forks_follow, usable_cores
 from ..video_encoding import encode_mp4
 from .dynamics import BACKGROUNDS, ClipFactors, sample_factors
 from .renderer import person_traits, render_clip
@@ -192,7 +192,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
 
     def download_and_prepare(self, *args: Any, num_proc: int | None = None, **kwargs: Any) -> None:
         """Render and cache all splits; nothing is downloaded. `num_proc` defaults to the number of usable cores."""
-        with termination_unwinds():
+        with forks_follow():
             super().download_and_prepare(*args, num_proc=num_proc or usable_cores(), **kwargs)
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:

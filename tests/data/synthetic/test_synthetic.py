@@ -366,18 +366,19 @@ def test_rendering_uses_every_usable_core_unless_told_otherwise(tmp_path, monkey
     assert asked == [usable, 3]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal")
-def test_a_terminated_rendering_leaves_no_process_behind(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the workers are forked")
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_rendering_that_is_ended_leaves_no_process_behind(end, tmp_path):
     code = (
         "import sys; from modeling_hdf.data import SyntheticFaces; "
         "SyntheticFaces(cache_dir=sys.argv[1], num_train=7000).download_and_prepare(num_proc=2)"
     )
     rendering = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL)
-    started, end = [], time.monotonic() + 120
-    while len(started) < 3 and rendering.poll() is None and time.monotonic() < end:  # two workers and their manager
+    started, deadline = [], time.monotonic() + 120
+    while len(started) < 3 and rendering.poll() is None and time.monotonic() < deadline:  # two workers, their manager
         started = psutil.Process(rendering.pid).children(recursive=True)
         time.sleep(0.1)
-    rendering.terminate()
-    assert rendering.wait(60) == 128 + signal.SIGTERM and len(started) >= 3
+    rendering.send_signal(signal.Signals[end])
+    assert rendering.wait(60) == -signal.Signals[end] and len(started) >= 3
     _, alive = psutil.wait_procs(started, timeout=30)
     assert not alive
