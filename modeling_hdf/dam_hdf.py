@@ -121,9 +121,8 @@ class DAM(nn.Module):
         self.num_channels = num_channels if variant == "normalized" else None
         self.map_size = tuple(map_size) if variant == "static" else None
         self.init = init
-        # Channels of the projection for each branch.
-        self.projected = [int(frequency), num_steps * temporal]
-        self.projection = DAMProjection(num_channels, sum(self.projected)) if variant == "normalized" else None
+        projected = (int(frequency), num_steps * temporal)  # channels for each branch
+        self.projection = DAMProjection(num_channels, *projected) if variant == "normalized" else None
         self.temporal = self._temporal_branch() if temporal else None
         self.temporal_weight = nn.Parameter(torch.empty(())) if temporal else None
         self.frequency = self._frequency_branch(reduction) if frequency else None
@@ -158,7 +157,7 @@ class DAM(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             for_frequency, for_temporal = (x, x)
             if self.projection is not None:
-                for_frequency, for_temporal = self.projection(x).split(self.projected, dim=-1)
+                for_frequency, for_temporal = self.projection(x)
             return (
                 None if self.temporal is None else self.temporal(for_temporal),
                 None if self.frequency is None else self.frequency(for_frequency),

@@ -50,20 +50,21 @@ class DAMProjection(nn.Module):
 
     Args:
         num_channels (`int`): channels C of the map.
-        num_outputs (`int`): output channels N.
+        *num_outputs (`int`): output channels of each of the returned maps, N in all.
     """
 
-    def __init__(self, num_channels: int, num_outputs: int):
+    def __init__(self, num_channels: int, *num_outputs: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_outputs, num_channels))
+        self.num_outputs = num_outputs
+        self.weight = nn.Parameter(torch.empty(sum(num_outputs), num_channels))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Sets the weight to its start values."""
         nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.shape[1]))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Feature map `(B, T, h, w, C)` to `(B, T, h, w, N)`, in at least float32."""
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Feature map `(B, T, h, w, C)` to a map `(B, T, h, w, n)` for each of `num_outputs`, in at least float32."""
         dtype = gate_dtype(self.weight)
         num_channels = x.shape[-1]
         weight = self.weight.to(dtype)
@@ -73,7 +74,9 @@ class DAMProjection(nn.Module):
         projected = torch.bmm(frames, weight.T.expand(frames.shape[0], -1, -1)).view(*x.shape[:4], -1).to(dtype)
         mean, mean_square = channel_moments(x, dtype)  # (B, T, h, w, 1)
         variance = (mean_square - mean.square()).clamp(min=0)  # (B, T, h, w, 1)
-        return projected * num_channels / torch.sqrt(variance + 1e-6)
+        scale = num_channels / torch.sqrt(variance + 1e-6)
+        # Scaled apart, each lies whole in memory: a CPU is slow at the maximum of some channels among others.
+        return tuple(part * scale for part in projected.split(self.num_outputs, dim=-1))
 
 
 class DAMNormalizedTemporalBranch(DAMTemporalAttention):
