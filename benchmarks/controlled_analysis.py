@@ -347,7 +347,8 @@ def liveness_table(records: Sequence[dict]) -> str:
 def _spreads(found: Sequence[dict], branch: str) -> str:
     """Spread of a branch after each layer, averaged over runs."""
     layers = sorted(found[0]["layers"], key=int)
-    return ", ".join(f"{100 * mean(each['layers'][layer][branch] for each in found):.2g}" for layer in layers)
+    means = (100 * mean(each["layers"][layer][branch] for each in found) for layer in layers)
+    return ", ".join(f"{float(f'{value:.2g}'):g}" for value in means)  # two digits, also of 100 and more
 
 
 def _row(cells: Sequence[str]) -> str:

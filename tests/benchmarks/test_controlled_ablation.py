@@ -3,14 +3,12 @@
 import json
 import re
 import sys
-from pathlib import Path
 
 import controlled_ablation
 import datasets
 import numpy as np
 import pytest
 import torch
-from controlled_ablation import clips_path
 from controlled_analysis import (
     NUM_RESAMPLES,
     best_arm,
@@ -34,10 +32,8 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from sklearn.metrics import balanced_accuracy_score
 
-from modeling_hdf import DAM
 from modeling_hdf.data.corruptions import CORRUPTIONS
 from modeling_hdf.evaluation.robustness import measure_robustness
-from modeling_hdf.training.dsm import DSM
 
 TINY_DATA = {
     "difficulty": 0.5, "image_size": 32, "duration": 0.8, "num_frames": 4, "num_train": 21, "num_validation": 7,
@@ -398,85 +394,3 @@ def test_arms_of_a_seed_share_everything_but_dam(caches, run):
         assert all(state[name].equal(value) for name, value in reference.items()), arm
     other = build_model(run_settings(TINY["x3d"], "none", "plain", 1), 5, caches).state_dict()
     assert not other["classifier.weight"].equal(reference["classifier.weight"])
-
-
-def recorded(path: Path) -> dict:
-    """A committed record with the classes of its clips."""
-    record = json.loads(path.read_text())
-    clips = clips_path({"path": path, "settings": record["settings"], "splits": tuple(record["answers"])})
-    return record | json.loads(clips.read_text())
-
-
-def test_the_page_shows_the_recorded_trials_of_gates_that_may_only_suppress():
-    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
-    folders = {name: controlled_ablation.RESULTS / "convergence" for name in ("none", "normalized")}
-    folders["suppress"] = controlled_ablation.RESULTS.parent / "gate_trials"
-    titles = {"none": "no DAM", "normalized": "free", "suppress": "suppress"}
-    for arm, folder in folders.items():
-        records = [recorded(folder / f"x3d_plain_{arm}_2_{seed}.json") for seed in TUNING_SEEDS]
-        pairs = [(list(each["truth"]["validation"]), list(each["answers"]["validation"])) for each in records]
-        scores = [100 * balanced_accuracy_score(*pair) for pair in pairs]
-        cells = [f"{score:.1f}" for score in (*scores, np.mean(scores))]
-        assert f"| {' | '.join([titles[arm], *cells])} |" in page
-
-
-def recorded_scores(record: dict) -> list[float]:
-    """UAR of a record on the five test sets, in points."""
-    truth = {split: np.array(list(text)) for split, text in record["truth"].items()}
-    answers = {split: [text] for split, text in record["answers"].items()} | {"corrupted": [], "foreign": []}
-    for name, text in record["corrupted"].items():
-        answers["foreign" if name.startswith("foreign") else "corrupted"].append(text)
-    means = []
-    for name in ("validation", "test", "shifted", "corrupted", "foreign"):
-        labels = truth[name if name in truth else "test"]
-        rows = [np.array(list(text)) for text in answers[name]]
-        means.append(100 * np.mean([balanced_accuracy_score(labels[: len(row)], row) for row in rows]))
-    return means
-
-
-@pytest.mark.parametrize(("backbone", "title"), [("x3d", "Small X3D"), ("videomae", "VideoMAE")])
-def test_the_page_shows_the_recorded_runs_and_the_package_repeats_it(backbone, title):
-    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
-    section = page.split(f"\n### {title}\n")[1].split("\n#")[0]
-    arms = {}
-    for arm in ("none", "static", "temporal", "normalized", "dsm", "temporal_dsm"):
-        names = [f"{backbone}_plain_{arm}_4_{seed}.json" for seed in SEEDS]
-        records = [recorded(controlled_ablation.RESULTS / name) for name in names]
-        arms[arm] = np.mean([recorded_scores(record) for record in records], axis=0)
-        flipped = [record["liveness"]["trained"]["flipped"] for record in records]
-        live = [] if None in flipped else [100 * np.mean(flipped)]
-        (row,) = re.findall(rf"^\| {arm} \| 8 \| ((?:[\d.]+ \| ){{5}}[\d.]*) ?\|$", section, re.MULTILINE)
-        shown = [float(cell) for cell in row.split(" | ") if cell.strip(" |")]
-        assert shown == pytest.approx([*arms[arm], *live], abs=0.051)
-    texts = {}
-    for name, pair in contrasts_of("temporal").items():
-        (text,) = re.findall(rf"^\| {backbone}: {re.escape(name)} \| (.+?) \|", page, re.MULTILINE)
-        assert float(text.split()[0]) == pytest.approx(arms[pair[0]][3] - arms[pair[1]][3], abs=0.051)
-        texts[name] = text
-    readme = (controlled_ablation.ROOT / "README.md").read_text()
-    readme, dam, dsm = (" ".join(text.split()) for text in (readme, DAM.__doc__, DSM.__doc__))
-    assert texts["DAM - static"] in readme and texts["DAM + DSM - none"] in readme
-    assert texts["DAM - static"] in dam and texts["DAM - none"] in dam and texts["DSM - none"] in dsm
-
-
-def test_the_page_shows_what_the_augmentation_gained():
-    page = (controlled_ablation.ROOT / "docs" / "results.md").read_text()
-    section = page.split("\n### Training on corrupted clips\n")[1].split("\n#")[0]
-    scores = {}
-    for condition in ("plain", "augmented"):
-        files = [controlled_ablation.RESULTS / f"videomae_{condition}_none_4_{seed}.json" for seed in SEEDS]
-        scores[condition] = np.array([recorded_scores(recorded(file)) for file in files])
-        (row,) = re.findall(rf"^\| {condition} \| 8 \| (.+) \|$", section, re.MULTILINE)
-        assert [float(cell) for cell in row.split(" | ")] == pytest.approx(scores[condition].mean(0), abs=0.051)
-    gains = scores["augmented"] - scores["plain"]
-    (row,) = re.findall(r"^\| augmented - plain \| 8 \| (.+) \|$", section, re.MULTILINE)
-    intervals = [[float(number) for number in re.findall(r"[-+][\d.]+", cell)] for cell in row.split(" | ")]
-    assert [middle for middle, _, _ in intervals] == pytest.approx(gains.mean(0), abs=0.051)
-    # The bootstrap also draws people, so its interval is a little wider than the t-test's over seeds.
-    by_seed = ttest_rel(scores["augmented"], scores["plain"]).confidence_interval()
-    assert all(
-        low - 1 < shown[1] < low + 0.2 and high - 0.2 < shown[2] < high + 1
-        for shown, low, high in zip(intervals, by_seed.low, by_seed.high, strict=True)
-    )
-    readme = " ".join((controlled_ablation.ROOT / "README.md").read_text().split())
-    assert row.split(" | ")[3] in readme
