@@ -22,7 +22,7 @@ from ..inference.classifier import load_classifier
 from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
 from ..video_processing_hdf import HDFVideoProcessor
-from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
+from .measuring import chosen_data, missing_code, prepared_builder, selected_on_line, trainer_arguments
 from .outcome import Outcome
 from .text import evaluation_lines
 
@@ -47,8 +47,9 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     rows = builder.as_dataset(split=arguments.split)
     if arguments.split == "all" and has_folds(data.dataset):
         rows = rows.remove_columns("fold")  # the clips are of all folds
-    may_be_seen = arguments.split == "all" and any("folder" in each["dataset"] for each in trained.known_trainings)
-    print(_measured_line(data, builder, arguments.split, may_be_seen))
+    is_of_folder = arguments.split == "all" and any("folder" in each["dataset"] for each in trained.known_trainings)
+    print(_measured_line(data, builder, arguments.split, is_of_folder))
+    may_be_seen = is_of_folder or selected_on_line(arguments, trained, builder, data, arguments.split) is not None
     sources = builder.config.missing_sources() if isinstance(builder, ExpressionBuilder) else {}
     check_factors(known_of_clips(rows), arguments.group_by or [], sources)  # before the work, not after it
     with tempfile.TemporaryDirectory() as unused:

@@ -107,6 +107,27 @@ def _ways_out(
         yield "`hdf evaluate --split all` measures every clip of another folder."
 
 
+def selected_line(model: str, trained: Results, config: ExpressionConfig, dataset: str, split: str) -> str | None:
+    """
+    A line if the measured clips may be some that a training selected the model on, because these data do not tell
+    their validation clips from their test clips; else `None`. Arguments as for [`check_same_cut`].
+    """
+    if split != "test" or not config.may_test_validation_clips():
+        return None
+    given = (
+        not training.peer_protocol and "validation" not in training.cut_splits.get(dataset, {})
+        for training in trainings_on(trained, dataset)
+        if training.cut_splits is not None
+    )
+    if not any(given):
+        return None
+    return (
+        f"MAY HOLD CLIPS THAT THE MODEL WAS SELECTED ON: {model} was trained on {dataset} with a validation split "
+        f"that its data gave, and {config.data_dir} does not tell such clips from test clips "
+        f"({config.own_splits} do). The figures may be too high."
+    )
+
+
 def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     """
     Sampling and views: the requested values, else the values of the training run's test, else uniform with one view.
@@ -131,4 +152,4 @@ def chosen_protocol(asked: dict, trained: Results) -> tuple[dict, str]:
     return chosen, f"frames: {frames_text(**chosen)} ({source})"
 
 
-__all__ = ["PROTOCOL", "check_same_cut", "check_unseen", "chosen_protocol"]
+__all__ = ["PROTOCOL", "check_same_cut", "check_unseen", "chosen_protocol", "selected_line"]

@@ -183,7 +183,10 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
             "for new data."
         )
     if metrics.may_hold_training_clips:
-        warnings.append("The measured clips may include training clips: both come from folders of videos.")
+        warnings.append(
+            "The measured clips may include some that the model was trained or selected on: the record of its "
+            "training does not tell."
+        )
     across = metrics.across_datasets
     if across is not None:
         removed = ", ".join(across["only_in_model"]) or "none"

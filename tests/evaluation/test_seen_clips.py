@@ -83,6 +83,38 @@ def test_a_cut_is_measured_if_training_held_out_the_same_clips(model, fer2013, c
     assert_error(capsys, "training cut no validation split.*of their own")
 
 
+@pytest.mark.parametrize(
+    ("trained", "named", "may"),
+    [
+        ({}, False, True),  # on the table: PublicTest selected the epoch, and test/ holds it too
+        ({}, True, False),  # the names of the stills tell
+        ({"validation": "0"}, False, False),  # on folders: neither part of test/ was used
+    ],
+)
+def test_stills_that_may_have_selected_the_model_are_told(model, tmp_path, capsys, trained, named, may):
+    write_fer2013_folders(tmp_path / "stills", fer2013_stills(6), named)
+    record(model, **held_out(trained))
+    assert run("evaluate", model, *FOLDERS, tmp_path / "stills", "--output", tmp_path / "out") == 0
+    measured = capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["may_hold_training_clips"] is may
+    options = ("--corruptions", "grey", "--severities", 1)
+    assert run("robustness", model, "--dataset", "fer2013", "--data-dir", tmp_path / "stills", *options) == 0
+    for output in (measured, capsys.readouterr().out):
+        assert ("MAY HOLD CLIPS THAT THE MODEL WAS SELECTED ON" in output) is may
+    assert run("report", tmp_path / "out") == 0
+    assert (
+        "may include some that the model was trained or selected on" in (tmp_path / "out" / "report.html").read_text()
+    ) is may
+
+
+@pytest.mark.parametrize(("usages", "may"), [(("PrivateTest",), False), (("PrivateTest", "Other"), True)])
+def test_stills_of_private_test_alone_are_known_by_their_names(tmp_path, usages, may):
+    write_fer2013_folders(tmp_path / "stills", fer2013_stills(6), named=True)
+    for public in list(tmp_path.glob("stills/test/*/PublicTest_*")):
+        public.rename(public.with_name(public.name.replace("PublicTest", usages[-1])))
+    assert FER2013Config(data_dir=str(tmp_path / "stills")).may_test_validation_clips() is may
+
+
 def test_a_digest_depends_on_the_clips_that_are_held_out_and_not_on_their_place(dfew, tmp_path):
     def digests(root: Path, **fields) -> dict[str, str]:
         return DFEWConfig(name="fold1", data_dir=str(root), **fields).cut_digests()

@@ -135,6 +135,10 @@ class ExpressionConfig(datasets.BuilderConfig):
         listing = self.listing
         return {split: listing.split_digest(split) for split in sorted(self._cut)}
 
+    def may_test_validation_clips(self) -> bool:
+        """Whether the test split may hold clips that another form of the dataset gives for validation."""
+        return False
+
     def no_clip_for(self, split: str) -> str:
         """The message for a split without a listed clip."""
         return f"{self.data_dir}: the annotation lists no clip for {split}."

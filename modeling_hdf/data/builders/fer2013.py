@@ -127,6 +127,14 @@ class FER2013Config(ExpressionConfig):
             for clip, digest in zip(clips, digests, strict=True)
         ]
 
+    def may_test_validation_clips(self) -> bool:
+        """Whether stills of PublicTest may be among those of the folders test, whose names do not tell."""
+        clips = self.listing.clips
+        gives_validation = "validation" not in self._cut and any(clip.split == "validation" for clip in clips)
+        if self.table_file() is not None or gives_validation:
+            return False
+        return any(clip.split == "test" and _usage(clip.path) != "PrivateTest" for clip in clips)
+
     def inspect(
         self, clips: list[ListedClip], depth: Depth, known: dict[str, ClipFiles] | None = None
     ) -> dict[str, ClipFiles]:
@@ -161,7 +169,7 @@ def _sums(*counts: Sequence[int]) -> tuple[int, ...]:
 def _with_public_test(found: Sequence[FolderClip]) -> tuple[list[FolderClip], bool]:
     """The stills with PublicTest as validation, and True, if the names of all stills of test begin with their `Usage`;
     otherwise as they are, and False."""
-    usages = {clip.path: os.path.basename(clip.path).partition("_")[0] for clip in found}
+    usages = {clip.path: _usage(clip.path) for clip in found}
     in_test = {usages[clip.path] for clip in found if clip.split == "test"}
     if in_test != {"PublicTest", "PrivateTest"} or any(clip.split == "validation" for clip in found):
         return list(found), False
@@ -169,6 +177,11 @@ def _with_public_test(found: Sequence[FolderClip]) -> tuple[list[FolderClip], bo
         replace(clip, split="validation") if clip.split == "test" and usages[clip.path] == "PublicTest" else clip
         for clip in found
     ], True
+
+
+def _usage(path: str) -> str:
+    """The `Usage` of a still, if the name of its file begins with it."""
+    return os.path.basename(path).partition("_")[0]
 
 
 def _rows_of_table(file: str) -> tuple[list[ListedClip], list[bytes], list[str]]:
