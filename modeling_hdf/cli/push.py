@@ -4,7 +4,10 @@ import argparse
 from pathlib import Path
 
 from ..data.extras import needs_module
+from ..evaluation.results import METRICS, read_results
+from ..hub.cards import LICENSE
 from ..hub.client import push_files, write_files
+from ..hub.origin import Origin
 from ..hub.release import REPLACES, model_release
 from ..hub.space import push_space, space_files, space_needs
 from ..pretrained import SHIPPED, checkpoint_path
@@ -32,9 +35,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _push_model(arguments: argparse.Namespace) -> dict:
-    files = model_release(
-        checkpoint_path(arguments.folder), arguments.repository, arguments.revision, benchmark=arguments.benchmark
-    )
+    source = checkpoint_path(arguments.folder)
+    files = model_release(source, arguments.repository, arguments.revision, benchmark=arguments.benchmark)
+    if METRICS in files and LICENSE not in files and Origin.of(read_results(source)).is_partly_own:
+        print(
+            "the card calls a folder that the model was trained on videos of your own; if it holds clips of others, "
+            f"such as of DFEW, their terms bind the weights: write them into {Path(source, LICENSE)} and push again"
+        )
     if arguments.dry_run:
         folder = Path(arguments.dry_run, "model") if arguments.space else arguments.dry_run
         print(f"wrote {len(files)} files to {write_files(files, folder)}; nothing was pushed")

@@ -55,6 +55,28 @@ def test_a_dry_run_writes_what_a_push_pushes_and_asks_no_hub(online, folder, tmp
         assert (tmp_path / "dry" / name).read_bytes() == content, name
 
 
+@pytest.mark.parametrize(
+    ("trained", "license", "asks"),
+    [
+        (["dfew", "folder"], None, True),  # pretrained on a folder, which may hold anything
+        (["dfew", "folder"], "The terms of FERV39k bind these weights.", False),
+        (["dfew", "synthetic"], None, False),
+    ],
+)
+def test_a_push_asks_for_the_terms_of_what_a_folder_held(folder, tmp_path, capsys, trained, license, asks):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    starts = ["local:pretrained", None]
+    metrics |= {
+        "base_model": starts[0],
+        "trainings": [{"base_model": start, "dataset": name} for start, name in zip(starts, trained, strict=True)],
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    if license is not None:
+        (folder / "LICENSE.md").write_text(license)
+    assert push(folder, "--dry-run", tmp_path / "dry") == 0
+    assert (f"bind the weights: write them into {folder / 'LICENSE.md'}" in capsys.readouterr().out) is asks
+
+
 def test_a_dry_run_replaces_nothing(folder, tmp_path, capsys):
     assert push(folder, "--dry-run", folder) == 1
     assert "is not empty" in capsys.readouterr().err
