@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class _Pass:
     length: Fraction
     hop: Fraction
     tracks: dict[int, _Track] = field(default_factory=dict)
-    apart: float = 0.5  # seconds between thumbnails
+    apart: float = 0.5  # seconds between thumbnails, at least
     keeps_places: bool = True  # whether the timeline holds the place of each face in each frame, and all rows
     compares: FaceDetector | None = None  # looks whether faces are upside down
     gains: dict[int, list[float]] = field(default_factory=dict)  # by person: see `half_turn_gain`
@@ -149,11 +150,11 @@ class _Pass:
     def _keep_thumbnail(self, moment: Moment) -> None:
         """Keep a small picture now and then; when they are too many, every other is dropped."""
         kept = self.timeline.thumbnails
-        if not kept or moment.start - kept[-1][0] >= self.apart:
+        if not kept or moment.start - kept[-1][0] >= self.apart - 1e-6:
             kept.append((float(moment.start), moment.frame.rgb(_THUMBNAIL_SIDE)))
         if len(kept) > _MOST_THUMBNAILS:
             del kept[1::2]
-            self.apart *= 2
+            self.apart = min(later - earlier for (earlier, _), (later, _) in pairwise(kept))
 
     def finish(self) -> None:
         """End the tracks that last until the end of the video."""

@@ -14,6 +14,8 @@ from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.faces import crop_face
+from modeling_hdf.faces.following import Moment
+from modeling_hdf.frame_reading_hdf import PictureFrame
 from modeling_hdf.inference import Timeline, VideoAnalyzer, analysis, analyze, analyze_stream
 from modeling_hdf.inference.rows import TrackRows
 from modeling_hdf.inference.subtitles import subtitles
@@ -159,6 +161,18 @@ def test_pictures_cuts_and_damage_are_told_of_a_long_video(pair, tmp_path):
         assert np.abs(picture.mean((0, 1)) - frames[int(time), 0, 0]).max() < 10
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "declares 60.00 s, but its pictures end" in analyze(path, pair).problems[-1]
+
+
+@pytest.mark.parametrize("seconds", [Fraction(1, 25), Fraction(7, 10), Fraction(3, 2)])
+def test_pictures_are_spaced_evenly_at_any_frame_rate(pair, seconds):
+    each_pass = VideoAnalyzer(pair).start_pass("video")
+    picture = PictureFrame(np.zeros((9, 16, 3), np.uint8), (9, 16))
+    for index in range(round(200 / seconds)):
+        each_pass.add(Moment(index * seconds, (index + 1) * seconds, picture, [], False, []))
+    times = [time for time, _ in each_pass.timeline.thumbnails]
+    assert 12 <= len(times) <= 24 and times[0] == 0.0
+    np.testing.assert_allclose(np.diff(times), times[1])
+    assert 200 - times[-1] <= times[1] + seconds
 
 
 def test_people_are_numbered_by_prominence_and_not_by_appearance(pair, tmp_path):
