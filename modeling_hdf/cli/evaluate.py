@@ -108,7 +108,8 @@ def _liveness(
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:
     """A line with the part of the dataset that is measured."""
-    total = sum(each.num_examples for each in builder.info.splits.values())
+    of_splits = (each.num_examples for each in builder.info.splits.values())
+    total = builder.config.num_listed if data.dataset == "synthetic" else sum(of_splits)
     if split == "all":
         seen = "; MAY HOLD CLIPS OF THE TRAINING, which was on a folder" if may_be_seen else ""
         return f"all {total} clips{seen}"

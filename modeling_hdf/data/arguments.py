@@ -22,7 +22,7 @@ from .clips import ClipCollator, ClipDataset, Stills
 from .frame_sampling import TemporalSampling
 from .mixing import ClipMixing
 from .overrides import check_overrides
-from .synthetic.builder import SyntheticFaces
+from .synthetic.builder import SyntheticFaces, builder_for
 from .transforms import build_augmentation
 from .votes import vote_targets
 
@@ -232,7 +232,7 @@ class DataArguments:
         builder = BUILDERS[self.dataset]
         check_overrides(builder.BUILDER_CONFIG_CLASS, self.dataset, overrides)
         if self.dataset == "synthetic":
-            return builder(**overrides)
+            return builder_for(split, **overrides)
         fold = {} if self.fold is None else {"config_name": f"fold{self.fold}"}
         built = builder(
             **fold,
@@ -270,7 +270,7 @@ class DataArguments:
         if isinstance(builder, ExpressionBuilder):
             listed, left_out = len(builder.config.listing.clips), builder.num_left_out
         else:
-            listed, left_out = sum(each.num_examples for each in builder.info.splits.values()), 0
+            listed, left_out = builder.config.num_listed, 0
         unusable = left_out + num_unreadable
         allowed = allowed_missing(missing_limit(str(self.max_missing)), listed)
         if unusable <= allowed:

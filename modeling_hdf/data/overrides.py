@@ -14,6 +14,7 @@ _NO_OVERRIDES = (
     "peer_protocol",
     "max_missing",
     "cut_splits",
+    "splits",
     "depth",
 )
 

@@ -315,13 +315,18 @@ def test_a_file_without_its_neighbours_and_a_damaged_file_are_refused(shipped, t
 
 
 def test_the_command_prints_the_loss_of_int8(tmp_path, capsys):
-    data = json.dumps({"num_train": 7, "num_validation": 7, "num_test": 21})
+    clips = {"num_train": 7, "num_validation": 7, "num_test": 21}
+    data = json.dumps(clips | {"cache_dir": str(tmp_path / "rendered")})
     command = ["export", "hdf-tiny-synthetic", str(tmp_path), "--int8", "--dataset", "synthetic", "--overrides", data]
     assert main([*command, "--json"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
+    rendered = [path.name for path in tmp_path.rglob("*.arrow")]
+    assert rendered and all(name.startswith("synthetic_faces-test") for name in rendered)
     assert main(["evaluate", str(tmp_path / "model_int8.onnx"), *command[4:], "--json"]) == 0
-    measured = json.loads(capsys.readouterr().out)
+    captured_again = capsys.readouterr()
+    measured = json.loads(captured_again.out)
+    assert "21 of 35 clips (test split)" in captured_again.err
     assert result["int8"]["uar"] == pytest.approx(measured["uar"]) and result["int8"]["clips"] == 21
     loss = 100 * (result["int8"]["uar_of_the_model"] - result["int8"]["uar"])
     assert f"a {'gain' if loss < 0 else 'loss'} of {abs(loss):.1f} points on 21 clips" in captured.err

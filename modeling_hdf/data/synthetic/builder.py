@@ -7,6 +7,7 @@ on real faces. Do not compare results on them with results on DFEW, FERV39k or M
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -71,6 +72,8 @@ class FaceClipsConfig(datasets.BuilderConfig):
         """Name of the cache folder, from all fields. Defaults are included because they may change."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["version"]  # a folder of its own
+        if self.splits == type(self).splits:
+            fields.pop("splits", None)  # caches of earlier versions keep their names
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return super().create_config_id({"fields": digest}, custom_features)
 
@@ -83,13 +86,23 @@ class SyntheticFacesConfig(FaceClipsConfig):
         num_train: number of training clips, at least 7.
         num_validation: number of validation clips, at least 7.
         num_test: number of test clips, at least 7.
+        splits: the splits to render; all by default. The clips of a split do not depend on the others.
     """
 
     num_train: int = 3500
     num_validation: int = 350
     num_test: int = 700
+    splits: tuple[str, ...] = SPLITS
 
-    splits = SPLITS
+    def __post_init__(self):
+        if not self.splits or not set(self.splits) <= set(SPLITS):
+            raise ValueError(f"`splits` must name at least one of {', '.join(SPLITS)}, got {self.splits!r}.")
+        super().__post_init__()
+
+    @property
+    def num_listed(self) -> int:
+        """Number of clips of all splits, also of those that are not rendered."""
+        return sum(map(self.num_clips, SPLITS))
 
 
 def clip_factors(config: SyntheticFacesConfig, split: str, index: int) -> ClipFactors:
@@ -191,7 +204,7 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
         )
 
     def download_and_prepare(self, *args: Any, num_proc: int | None = None, **kwargs: Any) -> None:
-        """Render and cache all splits; nothing is downloaded. `num_proc` defaults to the number of usable cores."""
+        """Render and cache the splits; nothing is downloaded. `num_proc` defaults to the number of usable cores."""
         with forks_follow():
             super().download_and_prepare(*args, num_proc=num_proc or usable_cores(), **kwargs)
 
@@ -218,3 +231,16 @@ class SyntheticFaces(datasets.GeneratorBasedBuilder):
             traits = person_traits(self.config.seed, factors.identity)
             personal = {name: getattr(traits, name) for name in _PERSONAL}
             yield index, {"clip": clip, "clip_id": clip_id, **dataclasses.asdict(factors), **personal}
+
+
+def builder_for(split: str | None, **fields: Any) -> SyntheticFaces:
+    """
+    The builder for measuring on a split. It renders no training clips, which are most of all; unless the split is
+    another than these two, or an earlier run has rendered all splits.
+
+    Args:
+        split: `"test"`; `"validation"`, which calibration needs together with the test split; or any other.
+        fields: of [`SyntheticFacesConfig`].
+    """
+    whole, needed = SyntheticFaces(**fields), {"test": ("test",), "validation": ("validation", "test")}.get(split)
+    return whole if needed is None or os.path.isdir(whole.cache_dir) else SyntheticFaces(**fields, splits=needed)

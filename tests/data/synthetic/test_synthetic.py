@@ -19,7 +19,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from modeling_hdf.configuration_hdf import EMOTIONS
-from modeling_hdf.data import ClipFactors, SyntheticFaces, SyntheticFacesConfig, encode_mp4, render_clip
+from modeling_hdf.data import ClipFactors, DataArguments, SyntheticFaces, SyntheticFacesConfig, encode_mp4, render_clip
 from modeling_hdf.data.synthetic.builder import SPLITS, clip_factors
 from modeling_hdf.data.synthetic.dynamics import expression_envelope, expression_weights
 from modeling_hdf.data.synthetic.mesh import ASSET_FILE, load_mesh, make_identity
@@ -101,6 +101,22 @@ def test_a_default_written_out_shares_the_cache(cache_dir):
     implicit = SyntheticFaces(cache_dir=str(cache_dir))
     explicit = SyntheticFaces(cache_dir=str(cache_dir), seed=0, difficulty=1.0)
     assert implicit.cache_dir == explicit.cache_dir
+
+
+def test_a_split_is_rendered_without_the_others_and_taken_from_the_whole_that_is_there(cache_dir, clips, tmp_path):
+    builders = {}
+    for folder in (tmp_path, cache_dir):
+        fields = {**TINY, "cache_dir": str(folder)}
+        builders[folder] = DataArguments().builder(fields, training=False, split="test")
+        builders[folder].download_and_prepare(num_proc=1)
+    alone = builders[tmp_path].as_dataset()
+    assert list(alone) == ["test"] and not list(tmp_path.rglob("*train*"))
+    assert builders[cache_dir].cache_dir == SyntheticFaces(cache_dir=str(cache_dir), **TINY).cache_dir
+    assert alone["test"]["clip_id"] == clips["test"]["clip_id"]
+    for one, other in zip(alone["test"]["clip"], clips["test"]["clip"], strict=True):
+        assert_alike(decode(one), decode(other))
+    whole = DataArguments().builder({**TINY, "cache_dir": str(tmp_path)}, split=None)
+    assert whole.config.splits == SPLITS and whole.cache_dir != builders[tmp_path].cache_dir
 
 
 def test_another_seed_gives_other_people_in_other_clips(factors):
@@ -340,7 +356,7 @@ def test_encoding_refuses_what_it_cannot_store(frames):
 @pytest.mark.parametrize(
     "field, value",
     [("difficulty", -0.1), ("difficulty", 5.0), ("num_train", 0), ("num_validation", 6), ("num_test", -1)]
-    + [("image_size", 33), ("image_size", 16), ("duration", 0.1), ("seed", -1)],
+    + [("image_size", 33), ("image_size", 16), ("duration", 0.1), ("seed", -1), ("splits", ("dev",)), ("splits", ())],
 )
 def test_a_bad_value_is_refused_by_name(cache_dir, field, value):
     with pytest.raises(ValueError, match=f"`{field}`"):
