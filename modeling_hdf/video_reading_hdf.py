@@ -22,6 +22,7 @@ from transformers.video_utils import VideoMetadata
 
 from .display_hdf import Display, is_sound
 from .file_kinds_hdf import HEAD, read_head, what_it_is
+from .joined_clock_hdf import JoinedClock
 from .limits_hdf import LIMITS, LimitError, empty_clip
 from .mp4_index_hdf import count_index_entries, track_matrix
 
@@ -222,13 +223,21 @@ class VideoFile:
             best = next((stream for stream in streams if stream.disposition & default), streams[0])
         return best
 
-    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
-        """Packets of `stream`, then a packet that flushes the decoder; a read error ends the stream and is noted."""
+    def packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream, sound: av.AudioStream | None = None
+    ) -> Iterator[av.Packet | None]:
+        """Packets of `stream`, and those of `sound` among them, then packets that flush the decoders; a read error
+        ends them and is noted. Times go on where the clock of the file starts again, see [`JoinedClock`]."""
         self.damage.clear()
+        clock, count = JoinedClock(), 0
         try:
-            for count, packet in enumerate(container.demux(stream)):
-                if self.ends:
-                    LIMITS.check_frames(self.name, count, "packets")
+            for packet in container.demux([stream] if sound is None else [stream, sound]):
+                if packet.stream_index == stream.index:
+                    clock.read(packet)
+                    count += 1
+                    if self.ends:
+                        LIMITS.check_frames(self.name, count - 1, "packets")
+                clock.correct(packet)
                 # An empty packet between others marks a skipped frame; a decoder would take it for the end.
                 if packet.size or packet.pts is None:
                     yield packet
@@ -239,7 +248,7 @@ class VideoFile:
     def _frames(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
         """Decoded frames of `stream` in presentation order; a packet that cannot be decoded is skipped and noted."""
         count, seconds = 0, 0.0
-        for packet in self._packets(container, stream):
+        for packet in self.packets(container, stream):
             before = monotonic()
             try:
                 frames = stream.codec_context.decode(packet)
@@ -266,7 +275,7 @@ class VideoFile:
     def timeline_of_packets(self) -> tuple[VideoMetadata, np.ndarray | None]:
         """Presentation times from the packet headers, without decoding; see [`timeline`]."""
         with self.open() as (container, stream):
-            packets = (packet for packet in self._packets(container, stream) if packet is not None and packet.size)
+            packets = (packet for packet in self.packets(container, stream) if packet is not None and packet.size)
             shown = [(packet.pts, packet.duration) for packet in packets if not packet.is_discard]
             if None not in (pts for pts, _ in shown):
                 shown.sort()  # packets come in decoding order

@@ -4,9 +4,12 @@ import os
 import struct
 import subprocess
 import sys
+from fractions import Fraction
 from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,6 +18,7 @@ from video_files import HEIGHT, WIDTH, naive_sample, read_numbers, write_video
 
 from modeling_hdf import HDFVideoProcessor
 from modeling_hdf.clip_reading_hdf import read_clip
+from modeling_hdf.joined_clock_hdf import JoinedClock
 from modeling_hdf.video_reading_hdf import VideoFile, all_frames
 
 PROCESSOR = HDFVideoProcessor()
@@ -149,6 +153,32 @@ def test_two_passes_over_one_file_object_do_not_disturb_each_other(tmp_path):
     assert len(together) == len(alone) == 60
     for (first, second), expected in zip(together, alone, strict=True):
         assert np.array_equal(first.rgb(), expected) and np.array_equal(second.rgb(), expected)
+
+
+@pytest.mark.parametrize("name, codec", [("clip.ts", "libx264"), ("clip.mpg", "mpeg2video")])
+def test_time_goes_on_where_the_clock_of_joined_files_starts_again(tmp_path, name, codec):
+    path = write_video(tmp_path / name, 50, codec=codec, rate=25, max_b_frames=2 * (codec == "libx264"))
+    path.write_bytes(path.read_bytes() * 3)
+    frames = list(VideoFile(path).stream())
+    assert read_numbers(np.stack([frame.rgb() for frame in frames])) == [*range(50)] * 3
+    assert {later.start - earlier.start for earlier, later in pairwise(frames)} == {Fraction(1, 25)}
+    frames, metadata = read_clip(path, partial(PROCESSOR.sample_frames, num_frames=6))
+    assert metadata.duration == pytest.approx(6.0) and read_numbers(frames) == [12, 37] * 3
+
+
+def test_packets_with_a_wrong_time_do_not_move_those_after_them():
+    def shown(times: list[int]) -> list[int]:
+        clock, result = JoinedClock(), []
+        for time in times:
+            packet = SimpleNamespace(dts=time, pts=time, duration=2, time_base=Fraction(1, 10))
+            clock.read(packet)
+            clock.correct(packet)
+            result.append(packet.pts)
+        return result
+
+    assert shown([100, 102, 5, 7, 108, 110]) == [100, 102, 104, 106, 108, 110]
+    assert shown([100, 102, 0, 2, 4, 6, 8, 10, 12, 120]) == [100, 102, 104, 106, 108, 110, 112, 114, 116, 224]
+    assert shown([100, 102, 0, 2, 0, 2]) == [100, 102, 104, 106, 108, 110]
 
 
 def test_file_name_with_colon_and_percent_sign(clip):

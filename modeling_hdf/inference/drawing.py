@@ -22,6 +22,7 @@ from .timeline import Timeline
 _CRF = 20
 _TICKS = 90_000  # per second
 _SOUNDS_OF_MP4 = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # others become AAC
+_USUAL_RATE = 48_000  # samples per second, in place of a rate that AAC does not have
 _SMALLEST_TEXT = 16  # pixels
 _TEXT_SHARE = 1 / 22  # of the shorter side of the frame
 
@@ -92,25 +93,42 @@ def _overlap(first: Place, second: Place) -> bool:
     return first[0] <= second[2] and second[0] <= first[2] and first[1] <= second[3] and second[1] <= first[3]
 
 
+def _best_sound(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The sound that players play; `None` if there is none that can be decoded."""
+    decoded = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    best = container.streams.best("audio")
+    return best if best in decoded else next(iter(decoded), None)
+
+
 class _Sound:
     """The sound of a video file, copied into an MP4, or encoded as AAC where MP4 cannot hold it."""
 
-    def __init__(self, container: av.container.InputContainer, output: av.container.OutputContainer, shift: Fraction):
-        source = container.streams.best("audio")
+    def __init__(self, packets: Iterator[av.Packet | None], source: av.AudioStream, output: Any, shift: Fraction):
         self._shift, self._output = shift, output
         self._is_copy = source.codec_context.name in _SOUNDS_OF_MP4
         if self._is_copy:
             self._stream = output.add_stream_from_template(source)
         else:
-            self._stream = output.add_stream("aac", rate=source.codec_context.sample_rate)
-        self._packets = self._timed(container, source)
+            rate = source.codec_context.sample_rate
+            known = av.Codec("aac", "w").audio_rates
+            self._stream = output.add_stream("aac", rate=rate if rate in known else _USUAL_RATE)
+        self._packets = self._timed(packets, source)
         self._next = next(self._packets, None)
 
-    def _timed(self, container: av.container.InputContainer, source: av.AudioStream) -> Iterator[tuple[Fraction, Any]]:
-        """Start in seconds of each packet, or of each decoded frame, with it."""
-        for each in container.demux(source) if self._is_copy else container.decode(source):
-            if each.pts is not None:
-                yield each.pts * each.time_base, each
+    def _timed(self, packets: Iterator[av.Packet | None], source: av.AudioStream) -> Iterator[tuple[Fraction, Any]]:
+        """Start in seconds of each packet, or of each decoded frame, with it; those that step back are left out."""
+        last = None
+        for packet in packets:
+            if packet is None or packet.stream_index != source.index:
+                continue
+            try:
+                parts = [packet] if self._is_copy else packet.decode()
+            except av.FFmpegError:  # damaged: silence
+                continue
+            for each in parts:
+                if each.pts is not None and (last is None or each.pts > last):
+                    last = each.pts
+                    yield each.pts * each.time_base, each
 
     def write(self, until: Fraction | None) -> None:
         """Writes the sound up to a time; all that is left for `None`."""
@@ -151,8 +169,10 @@ def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = 
         if not isinstance(source, VideoFile):
             _encode(annotator, frames, output, max_side)
             return
-        with source.open() as (container, _):
-            sound = _Sound(container, output, source.clock_start) if container.streams.audio else None
+        with source.open() as (container, stream):
+            track, sound = _best_sound(container), None
+            if track is not None:
+                sound = _Sound(source.packets(container, stream, track), track, output, source.clock_start)
             _encode(annotator, frames, output, max_side, sound, source.clock_start)
 
 
@@ -167,15 +187,16 @@ def _encode(
     stream, packets, last = None, [], -1
     for frame, start in frames:
         picture = annotator.draw(frame.rgb(max_side), float(start))
-        height, width = (side - side % 2 for side in picture.shape[:2])  # the encoder takes even sides
+        odd = [side % 2 for side in picture.shape[:2]]  # the encoder takes even sides
+        pixels = np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
         if stream is None:
             options = {"crf": str(_CRF), "preset": "veryfast", "tune": "zerolatency"}
             stream = output.add_stream("libx264", rate=_TICKS, options=options)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.height, stream.width = pixels.shape[:2]
+            stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, _TICKS)
         if sound is not None:
             sound.write(start)
-        pixels = np.ascontiguousarray(picture[:height, :width])
         encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
         last = max(last + 1, round((start - shift) * _TICKS))
         encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)

@@ -2,6 +2,7 @@
 
 import re
 from array import array
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -120,6 +121,54 @@ def test_a_smaller_copy_has_smaller_boxes_and_sound_that_mp4_cannot_hold_becomes
         frame = [frame.to_ndarray(format="rgb24").astype(float) for frame in after.decode(video=0)][10]
     assert frame.shape == (90, 160, 3)
     assert np.abs(frame[45:70, 20:22].mean((0, 1)) / 255 - to_rgb(class_color(0))).max() < 0.3
+
+
+def test_the_sound_of_joined_files_goes_on_with_their_pictures(timeline, tmp_path):
+    joined, path = tmp_path / "joined.ts", tmp_path / "out.mp4"
+    with av.open(timeline.video) as before, av.open(str(joined), "w") as output:
+        streams = [output.add_stream_from_template(stream) for stream in before.streams]
+        for packet in before.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    joined.write_bytes(joined.read_bytes() * 2)
+    annotate(replace(timeline, end=2.0 * SECONDS), joined, path)
+    with av.open(str(path)) as after:
+        assert after.streams.video[0].frames == 2 * FPS * SECONDS
+        starts = [frame.time for frame in after.decode(audio=0)]
+        assert np.diff(starts).max() < 0.2 and starts[-1] == pytest.approx(2 * SECONDS, abs=0.2)
+
+
+@pytest.mark.parametrize("rate, patch", [(192_000, {}), (16_000, {b"sowt": b"apac"})])
+def test_sound_at_a_rate_that_aac_lacks_is_kept_and_sound_that_nothing_decodes_is_left_out(
+    timeline, tmp_path, rate, patch
+):
+    source, path = tmp_path / "pcm.mov", tmp_path / "out.mp4"
+    with av.open(timeline.video) as before, av.open(str(source), "w") as output:
+        video, sound = output.add_stream_from_template(before.streams.video[0]), output.add_stream("pcm_s16le", rate)
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * rate), np.int16), format="s16", layout="stereo")
+        samples.sample_rate, samples.pts = rate, 0
+        output.mux([*sound.encode(samples), *sound.encode()])
+    for old, new in patch.items():
+        source.write_bytes(source.read_bytes().replace(old, new))
+    annotate(timeline, source, path)
+    with av.open(str(path)) as after:
+        assert after.streams.video[0].frames == FPS * SECONDS
+        assert [stream.codec_context.sample_rate for stream in after.streams.audio] == ([] if patch else [48_000])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (9, 4)])
+def test_frames_with_odd_sides_keep_their_last_row_and_column(tmp_path, shape):
+    frames = np.full((3, *shape, 3), 200, np.uint8)
+    annotate(Timeline("a", LABELS, size=shape, end=0.12), frames, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as after:
+        shown = [frame.to_ndarray(format="rgb24") for frame in after.decode(video=0)]
+    assert len(shown) == 3 and shown[0].shape[:2] == tuple(side + side % 2 for side in shape)
+    assert np.abs(shown[0].astype(int) - 200).max() < 12
 
 
 def test_labels_do_not_overlap_and_stay_in_the_frame():

@@ -13,6 +13,7 @@ TRAVELLING_FILES = {
     "downloading_hdf.py",
     "file_kinds_hdf.py",
     "frame_reading_hdf.py",
+    "joined_clock_hdf.py",
     "limits_hdf.py",
     "modeling_hdf.py",
     "mp4_index_hdf.py",
