@@ -141,6 +141,7 @@ def _fill(
             is_free=_is_free(origin, has_license),
             license_file=LICENSE if has_license else None,
             evaluation=results.title if is_evaluated else None,
+            frames=results.frames if is_evaluated else None,
             controls=results.controls,
             liveness=results.gate_liveness,
             sections=results.card_sections or {},

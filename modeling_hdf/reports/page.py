@@ -201,7 +201,7 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
     if frames_of_people and dataset != "synthetic":
         owner = PUBLISHED_DATASETS[dataset][0] if dataset in PUBLISHED_DATASETS else "your own videos"
         warnings.append(f"This report shows frames of {owner}: share it only if you have the right to.")
-    facts = {"dataset": metrics.title, "frames": f"{metrics.temporal_sampling} sampling"}
+    facts = {"dataset": metrics.title, "frames": metrics.frames}
     for name, key in (
         *(("model", "model"), ("commit on the Hub", "model_revision")),
         *(("starts from", "base_model"), ("seed", "seed")),

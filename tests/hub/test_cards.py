@@ -88,10 +88,16 @@ def test_controls_appear_only_if_measured():
 def test_card_says_which_fold_how_many_views_and_how_the_model_was_selected():
     plain = card_of().text
     assert "Peer protocol" not in plain and "views" not in plain and "fold" not in plain
-    card = card_of(dataset="dfew", fold=3, peer_protocol=True, num_views=2, temporal_sampling="dense")
+    card = card_of(
+        dataset="dfew", fold=3, peer_protocol=True, num_views=2, temporal_sampling="dense", sampling_stride=4
+    )
     title = "dfew fold 3, test split, 2 views, PEER PROTOCOL: model selected on this split"
     assert title in card.text and "**Peer protocol.**" in card.text
-    assert "dense sampling and the probabilities of 2 temporal views" in card.text
+    assert (
+        "Measured with dense sampling with stride 4, 2 views per clip, whose probabilities are averaged." in card.text
+    )
+    one = card_of(temporal_sampling="dense", sampling_stride=4).text
+    assert "Measured with dense sampling with stride 4, 1 view per clip. The" in one
     assert "the figures of one fold, not the mean over all folds" in card.text
     for result in card.data.eval_results:
         assert (result.dataset_type, result.dataset_name) == ("dfew", title)

@@ -155,6 +155,11 @@ def test_page_names_versions_and_device_but_neither_folders_nor_people(page, fin
     assert ["model", "model"] in page.rows
 
 
+def test_page_tells_how_the_frames_were_sampled(run):
+    change(run, temporal_sampling="dense", sampling_stride=4, num_views=2)
+    assert ["frames", "dense sampling with stride 4, 2 views per clip"] in Page(write_report(run)).rows
+
+
 def test_hostile_names_and_commands_are_text(run, rows):
     metrics = json.loads((run / "metrics.json").read_text())
     evil = r"<script>alert($\frac$)</script>"  # no formula either, for the pictures
