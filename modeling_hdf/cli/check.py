@@ -63,15 +63,15 @@ def _overrides(arguments: argparse.Namespace, make: type[ExpressionConfig], fiel
 
 
 def _folds_that_are_there(configs: list[ExpressionConfig]) -> list[ExpressionConfig]:
-    there = []
+    there, missing = [], []
     for config in configs:
         try:
             config.require_annotation()
             there.append(config)
         except FileNotFoundError as error:
-            missing = error
+            missing.append(error)
     if not there:
-        raise missing
+        raise missing[0]
     if len(there) < len(configs):
         print(f"only {', '.join(config.name for config in there)} of {len(configs)} folds are there\n")
     return there

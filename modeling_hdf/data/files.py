@@ -42,7 +42,7 @@ def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
 
     Raises:
         OutputError: for an `OSError` of the block, with `path` as its file name. An `OSError` that names another file,
-            which could not be read, is raised unchanged.
+            which could not be read, is raised unchanged, and so is the block's own `FileExistsError`.
 
     Example:
 
@@ -67,7 +67,8 @@ def whole_or_absent(path: str | os.PathLike) -> Iterator[Path]:
             _take_place(part, target)
         except OSError as error:
             is_elsewhere = error.filename is not None and not os.fsdecode(error.filename).startswith(folder)
-            if isinstance(error, OutputError) or is_elsewhere:
+            is_ours = isinstance(error, FileExistsError) and error.errno is None
+            if isinstance(error, OutputError) or is_ours or is_elsewhere:
                 raise
             raise _output_error(error, path) from error
 

@@ -82,9 +82,9 @@ class TemporalSampling:
     def __post_init__(self):
         if self.kind not in TEMPORAL_SAMPLINGS:
             raise ValueError(f"`temporal_sampling` is {self.kind!r}; choose one of {TEMPORAL_SAMPLINGS}.")
-        for name in ("num_frames", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
+        for name, value in (("num_frames", self.num_frames), ("sampling_stride", self.stride)):
+            if value < 1:
+                raise ValueError(f"`{name}` is {value}; it must be at least 1.")
         if self.stride != 1 and self.kind != "dense":
             raise ValueError(
                 f"A stride of {self.stride} needs dense sampling, but `temporal_sampling` is {self.kind!r}."

@@ -221,7 +221,7 @@ def test_own_data_are_checked_too(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("dfew", "--data-dir", "."), "holds no EmoLabel_DataSplit"),
+        (("dfew", "--data-dir", "."), "holds no EmoLabel_DataSplit/train(single-labeled)/set_1.csv"),
         (("ferv39k", "--data-dir", ".", "--fold", "1"), "--fold has no meaning for FERV39k"),
         (("mafw", "--data-dir", ".", "--label-base", "1"), "--label-base has no meaning for MAFW"),
         (("dfew", "--data-dir", ".", "--fold", "7"), "--fold is 7; DFEW has folds 1 to 5"),

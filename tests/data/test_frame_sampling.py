@@ -116,7 +116,7 @@ def test_uniform_sampling_is_not_random_in_training():
     [
         (("random", 16), "`temporal_sampling` is 'random'"),
         (("uniform", 0), "`num_frames` is 0"),
-        (("dense", 16, 0), "`stride` is 0"),
+        (("dense", 16, 0), "`sampling_stride` is 0"),
         (("uniform", 16, 4), "stride of 4 needs dense"),
     ],
 )

@@ -98,7 +98,9 @@ def test_a_folder_with_other_data_is_neither_pushed_nor_replaced(online, tmp_pat
     assert publish(tmp_path / "out", "--dry-run") == 0
     before = written(tmp_path / "out")
     assert publish(tmp_path / "out", seed=5) == 1
-    assert "holds something else" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"error: {tmp_path / 'out'}: is not empty, and holds something else; give" in error
+    assert "cannot be written" not in error
     assert written(tmp_path / "out") == before and not online.requests
 
 
