@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import import_module
+from io import TextIOWrapper
 
 from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
@@ -84,6 +85,8 @@ def _without_traceback(message: str) -> str:
 @contextmanager
 def _outputs(quiet: bool, as_json: bool) -> Iterator[None]:
     """Sends the lines that a command prints to stdout, with `--json` to stderr, with `--quiet` nowhere."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     with ExitStack() as stack:
         if quiet:
             # The libraries read these variables at import.

@@ -75,7 +75,8 @@ def move(
         dtype (`str`, *optional*): `"float32"`, `"bfloat16"` or `"float16"`; by default as it is.
 
     Raises:
-        ValueError: for an ONNX model on another device than the CPU, or in another type than float32.
+        ValueError: for an ONNX model on another device than the CPU, or in another type than float32, and for a device
+            that is unknown or cannot be used.
     """
     if next(model.parameters(), None) is None and (device not in (None, "cpu") or dtype not in (None, "float32")):
         raise ValueError(
@@ -83,7 +84,13 @@ def move(
             "the model that it was exported from."
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return model.to(device, getattr(torch, dtype) if dtype else None).eval()
+    try:
+        return model.to(device, getattr(torch, dtype) if dtype else None).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"The device {device!r} cannot be used ({str(error).splitlines()[0].rstrip('.')}): take another, such as "
+            "cpu (--device)."
+        ) from error
 
 
 def class_names(model: HDFForVideoClassification) -> tuple[str, ...]:

@@ -4,12 +4,15 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import samefile
 from pathlib import Path
 from typing import Any
 
 from ..faces.folders import find_clips
 from ..file_kinds_hdf import natural_key
+
+ANNOTATED, PLOT = "annotated.mp4", "png"  # suffixes of outputs that could be taken for inputs
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
     Args:
         arguments: each a file, an http(s) URL, a folder of frames, another folder, which is searched for videos,
             frame folders and pictures at any depth, a pattern such as `"videos/*.mp4"`, or `"-"` for standard input.
-        output: the output folder, which is not searched.
+        output: the output folder, which is not searched below a folder. Annotated videos and plots that an earlier run
+            wrote there are no inputs.
 
     Raises:
         ValueError: if two videos would have the same output files, one would have those of the summary, or a folder
@@ -45,18 +49,38 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
     found: dict[str, Input] = {}
     for argument in arguments:
         for each in _of_argument(argument, Path(output or os.devnull)):
-            found.setdefault(each.name, each)
-    places: dict[str, Input] = {}
-    for each in found.values():
+            found.setdefault(each.name, replace(each, name=_as_text(each.name)))
+    videos, places = _without_written(list(found.values()), output), {}
+    for each in videos[:]:
         if each.output.casefold() == "summary":
             raise ValueError(f"{each.name}: its table would take the place of summary.csv; rename the folder.")
         other = places.setdefault(each.output.casefold(), each)
-        if other is not each:
+        if other is not each and _is_one_file(other.video, each.video):
+            videos.remove(each)
+        elif other is not each:
             raise ValueError(
                 f"{other.name} and {each.name} would both be written to {each.output}; give the folder that holds "
                 "both, or analyse them into different folders."
             )
-    return list(found.values())
+    return videos
+
+
+def _as_text(name: str) -> str:
+    """A name that tables and pictures can hold: bytes that are no UTF-8, as in old archives, are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _without_written(videos: list[Input], output: str | None) -> list[Input]:
+    if output is None:
+        return videos
+    written = {
+        os.path.realpath(Path(output) / f"{each.output}.{kind}") for each in videos for kind in (ANNOTATED, PLOT)
+    }
+    return [each for each in videos if not isinstance(each.video, str) or os.path.realpath(each.video) not in written]
+
+
+def _is_one_file(first: Any, second: Any) -> bool:
+    return all(isinstance(each, str) and os.path.exists(each) for each in (first, second)) and samefile(first, second)
 
 
 def _of_argument(argument: str, output: Path) -> Iterator[Input]:
@@ -97,4 +121,4 @@ def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
         yield Input(str(folder / name), None, name, message)
 
 
-__all__ = ["Input", "find_inputs"]
+__all__ = ["ANNOTATED", "PLOT", "Input", "find_inputs"]

@@ -13,7 +13,7 @@ from typing import Any
 from ..data.files import read_json, remove_parts, write_json, write_text
 from ..data.locks import folder_lock
 from .drawing import annotate
-from .inputs import Input
+from .inputs import ANNOTATED, PLOT, Input
 from .plots import timeline_page, write_plot
 from .subtitles import subtitles
 from .tables import FORMATS, read_table, summary_table, write_table
@@ -109,8 +109,8 @@ class OutputFolder:
 
     def _others(self, video: Input) -> list[Path]:
         """Paths of the other files of a video."""
-        kinds = [self.subtitles] * bool(self.subtitles) + ["annotated.mp4"] * self.annotate
-        return [self._path(video, kind) for kind in [*kinds, *["png", "html"] * self.plot]]
+        kinds = [self.subtitles] * bool(self.subtitles) + [ANNOTATED] * self.annotate
+        return [self._path(video, kind) for kind in [*kinds, *[PLOT, "html"] * self.plot]]
 
     def is_done(self, video: Input) -> bool:
         """Whether all files of the video are there. Raises a `ValueError` if its table is of another video."""
@@ -128,9 +128,9 @@ class OutputFolder:
         if self.subtitles:
             write_text(self._path(video, self.subtitles), subtitles(timeline, self.subtitles))
         if self.annotate:
-            annotate(timeline, video.video, self._path(video, "annotated.mp4"))
+            annotate(timeline, video.video, self._path(video, ANNOTATED))
         if self.plot:
-            write_plot(timeline, self._path(video, "png"))
+            write_plot(timeline, self._path(video, PLOT))
             write_text(self._path(video, "html"), timeline_page(timeline))
         write_table(timeline.to_pandas(), self.table(video))
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -294,6 +294,38 @@ def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, mo
         find_inputs(["summary"])
     with pytest.raises(ValueError, match=r"tree/b.mp4 and b.mp4 would both be written to b.mp4"):
         find_inputs(["tree/b.mp4", "b.mp4"])
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
+def test_a_name_that_is_no_utf8_is_spelled_out_and_does_not_cost_the_others(short, tmp_path, monkeypatch):
+    path, out = tmp_path / "caf\udce9.mkv", tmp_path / "out"
+    write_video(path, list(place_faces({0: straight((40, 40), (50, 40), 30)}, 30, size=(200, 240))), rate=FPS)
+    path.write_bytes(path.read_bytes()[:-1500])  # damaged, so that a message names it too
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), "utf-8"))
+    options = ("--output", out, "--plot", "--model", TINY)
+    assert predict(path, short, *options) == 0 and predict(path, short, *options) == 0
+    sys.stdout.flush()
+    text = sys.stdout.buffer.getvalue().decode()
+    assert f"{tmp_path}/caf\\udce9.mkv: declares 1.20 s" in text and "2 of 2 videos were done before" in text
+    assert set(pd.read_csv(out / "summary.csv")["video"]) == {f"{tmp_path}/caf\\udce9.mkv", str(short)}
+    assert (out / "caf\udce9.mkv.png").is_file()
+
+
+def test_what_a_run_wrote_is_no_input_of_the_next_and_one_file_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "a.mp4.annotated.mp4", "a.mp4.annotated.mp4.annotated.mp4", "a.mp4.png", "b.annotated.mp4"):
+        Path(name).write_bytes(b"0")
+    for arguments in ((".",), ("*.mp4", "*.png"), tuple(sorted(os.listdir()))):
+        assert {each.output for each in find_inputs(arguments, ".")} == {"a.mp4", "b.annotated.mp4"}
+        assert len(find_inputs(arguments, "elsewhere")) == 5
+    assert [each.name for each in find_inputs(["a.mp4", "./a.mp4"])] == ["a.mp4"]
+
+
+def test_a_device_that_cannot_be_used_is_named(short, capsys):
+    for device in ("cuda:77", "gpu"):
+        assert predict(short, "--device", device, "--model", TINY) == 1
+        error = capsys.readouterr().err
+        assert f"The device '{device}' cannot be used (" in error and "take another, such as cpu" in error
 
 
 def test_standard_input_labels_and_whole_clips(short, tmp_path, monkeypatch, capsys):
