@@ -22,7 +22,7 @@ from transformers import HfArgumentParser, VideoMAEForPreTraining, set_seed
 from ..configuration import configuration_path
 from ..configuration_hdf import HDFConfig
 from ..data.files import write_json
-from ..evaluation.trainings import PRETRAINING, training_results, trainings_of_run
+from ..evaluation.trainings import PRETRAINING, start_weights, training_results, trainings_of_run
 from ..training.pretraining import (
     PretrainingArguments,
     PretrainingDataArguments,
@@ -36,6 +36,7 @@ from ..training.recipes import (
     deciding_arguments,
     parse_with_recipe,
     recipe_parser,
+    start_of,
     training_command,
 )
 from ..training.runs import output_dir_of, write_record
@@ -66,7 +67,9 @@ def build_model(script: ScriptArguments) -> VideoMAEForPreTraining:
     config = checkpoint_config(script.model_name_or_path)
     if config.model_type != "videomae":
         raise ValueError(f"{script.model_name_or_path} is a {config.model_type!r} checkpoint; it must be a VideoMAE.")
-    return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, **{"use_mean_pooling": False, **fields})
+    fields = {"use_mean_pooling": False, **fields}
+    # In float32 also from a checkpoint in half precision, which would round small updates away.
+    return VideoMAEForPreTraining.from_pretrained(script.model_name_or_path, dtype=torch.float32, **fields)
 
 
 def training_parser() -> HfArgumentParser:
@@ -80,6 +83,8 @@ def _build_trainer(
     """The trainer, ready for its first step."""
     set_seed(training.seed)
     model = build_model(script)
+    start = start_of(training, script.model_name_or_path)
+    record["trainings"][0] |= start_weights(training.output_dir, start)
     processor = build_processor(model.config, script.model_name_or_path)
     with training.main_process_first(desc="preparing the clips"):
         builder = data.builder(as_fields("dataset_overrides", data.dataset_overrides))
@@ -105,7 +110,8 @@ def _pretrain(
     script: ScriptArguments, data: PretrainingDataArguments, training: PretrainingArguments, command: list[str]
 ) -> dict | None:
     record = deciding_arguments(training, (script, data), FREE)
-    start, dataset = script.model_name_or_path or None, "folder" if data.data_dir else "synthetic"
+    start = start_of(training, script.model_name_or_path)
+    dataset = "folder" if data.data_dir else "synthetic"
     record["trainings"] = trainings_of_run(training.output_dir, start, dataset)
     with output_dir_of(training.output_dir, record, "hdf pretrain"):
         trainer = _build_trainer(script, data, training, record)

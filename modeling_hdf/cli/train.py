@@ -32,7 +32,7 @@ from ..data.files import whole_or_absent
 from ..data.mixtures import MixedClips
 from ..evaluation.provenance import check_same_cut, check_unseen
 from ..evaluation.results import METRICS, Results
-from ..evaluation.trainings import is_hdf_checkpoint, trainings_of_run, trainings_on
+from ..evaluation.trainings import is_hdf_checkpoint, start_weights, trainings_of_run, trainings_on
 from ..hub.release import write_model_card
 from ..hub.trainer import HDFTrainer
 from ..inference.classifier import check_finite
@@ -42,6 +42,7 @@ from ..reports.page import write_report
 from ..reports.plots import plot_training_curves
 from ..training.arguments import HDFTrainingArguments
 from ..training.checkpointing import CheckpointError
+from ..training.distributed import is_first_process
 from ..training.recipes import (
     as_fields,
     build_processor,
@@ -49,6 +50,7 @@ from ..training.recipes import (
     deciding_arguments,
     parse_with_recipe,
     recipe_parser,
+    start_of,
     training_command,
 )
 from ..training.runs import earlier_record, output_dir_of, write_record
@@ -87,13 +89,18 @@ def training_parser() -> HfArgumentParser:
 
 
 def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassification:
-    """The preset, or the checkpoint, with the classes of the dataset."""
+    """The preset, or the checkpoint, with the classes of the dataset. In float32 also from a checkpoint in half
+    precision, which would round small updates away."""
     fields = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     fields["calibration_temperature"] = 1.0  # the temperature of a checkpoint fits only its own weights
-    fields |= as_fields("model_overrides", script.model_overrides)
+    overrides = as_fields("model_overrides", script.model_overrides)
+    classes = sorted({"id2label", "label2id", "num_labels"} & set(overrides))
+    if classes:
+        raise ValueError(f"--model_overrides sets {classes}, but the classes are those of the dataset: leave it out.")
+    fields |= overrides
     start = checkpoint_path(script.model_name_or_path or "")
     if start and checkpoint_config(start).model_type != HDFConfig.model_type:
-        return HDFForVideoClassification.from_backbone_pretrained(start, **fields)
+        return HDFForVideoClassification.from_backbone_pretrained(start, dtype=torch.float32, **fields)
     path = start or configuration_path("model", script.preset)
     saved = HDFConfig.from_pretrained(path)
     config, unknown = HDFConfig.from_pretrained(path, return_unused_kwargs=True, **fields)
@@ -101,10 +108,13 @@ def build_model(script: ScriptArguments, names: list[str]) -> HDFForVideoClassif
         raise ValueError(f"--model_overrides has unknown fields {sorted(unknown)}.")
     if not start:
         return HDFForVideoClassification(config)
-    model = HDFForVideoClassification.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
+    model = HDFForVideoClassification.from_pretrained(
+        start, config=config, ignore_mismatched_sizes=True, dtype=torch.float32
+    )
     check_finite(start, model.state_dict().items())
     if list(saved.id2label.values()) != names:
-        print(f"The classes of {start} are others, or in another order: its classifier starts afresh.")
+        if is_first_process():
+            print(f"The classes of {start} are others, or in another order: its classifier starts afresh.")
         torch.nn.init.normal_(model.classifier.weight, std=config.backbone_config.initializer_range)
         torch.nn.init.zeros_(model.classifier.bias)
     return model
@@ -125,10 +135,11 @@ def _train(
     script: ScriptArguments, data: DataArguments, training: HDFTrainingArguments, command: list[str]
 ) -> Outcome:
     record = deciding_arguments(training, (script, data), FREE)
-    record["trainings"] = trainings_of_run(training.output_dir, script.model_name_or_path or None, data.dataset)
+    start = start_of(training, script.model_name_or_path)
+    record["trainings"] = trainings_of_run(training.output_dir, start, data.dataset)
     with output_dir_of(training.output_dir, record, "hdf train"):
         trainer, parts = _trained(script, data, training, record)
-        told = {"start": script.model_name_or_path or None, "command": command, "trainings": record["trainings"]}
+        told = {"start": start, "command": command, "trainings": record["trainings"]}
         return _tested(script, data, trainer, parts, told)
 
 
@@ -149,14 +160,14 @@ def _check_start(start: str, trainings: list[dict], parts: dict[str, Part]) -> N
     """Refuses to select or test on clips that the start was trained on. A folder of one's own may be another one: the
     output says so."""
     trained = Results(trainings=trainings)  # without the training that begins
-    if len(trainings) == 1 and start and is_hdf_checkpoint(start):
+    if len(trainings) == 1 and start and is_hdf_checkpoint(start) and is_first_process():
         print(
             f"No {METRICS} beside {start} tells what it was trained on, or it is out of reach: it may know clips held "
             "out here, and the card will call its trainings unknown."
         )
     knows_a_folder = bool(trainings_on(trained, "folder"))
     for name, part in parts.items():
-        if knows_a_folder and name != "synthetic":
+        if knows_a_folder and name != "synthetic" and is_first_process():
             which = "it was this one" if name == "folder" else f"it held clips of {name}"
             print(f"{start} was trained on a folder of clips. If {which}, it may know clips held out here.")
         if name == "folder":
@@ -178,9 +189,11 @@ def _trained(
     parts = prepare(data, training)
     record["cut_splits"] = {name: part.cut_splits for name, part in parts.items()}
     _check_held_out(training.output_dir, record)
-    _check_start(script.model_name_or_path or "", record["trainings"], parts)
+    known_weights = start_of(training, script.model_name_or_path)
+    _check_start(known_weights or "", record["trainings"], parts)
     names = class_names(parts)
     model = build_model(script, names)
+    record["trainings"][0] |= start_weights(training.output_dir, known_weights)
     if data.stills == "single":
         prepare_for_single_frames(model, is_fresh=not start)
     processor = build_processor(model.config.backbone_config, start)

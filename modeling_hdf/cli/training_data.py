@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from datasets import Dataset, DatasetBuilder
 
 from ..data.arguments import DataArguments, class_count_lines
@@ -11,7 +10,7 @@ from ..data.builders.checks import class_counts
 from ..data.clips import ClipDataset
 from ..data.mixtures import united_classes, with_classes
 from ..training.arguments import HDFTrainingArguments
-from ..training.distributed import decided_by_first, num_processes
+from ..training.distributed import decided_by_first, is_first_process
 from ..training.recipes import as_fields
 from ..video_processing_hdf import HDFVideoProcessor
 
@@ -105,7 +104,7 @@ def _leave_out_unreadable(part: Part) -> None:
         failure = "No clip is left for validation."
     if failure is not None:
         raise ValueError("\n".join([failure, *listed[:_MOST_NAMED]]))
-    if num_processes() == 1 or torch.distributed.get_rank() == 0:
+    if is_first_process():
         print(f"validation: {len(messages)} clips cannot be read, and are left out", *listed, sep="\n", flush=True)
     part.clips["validation"] = validation.without(messages)
     # With the peer protocol the test counts the same clips again.

@@ -23,11 +23,13 @@ OF_A_TRAINING: dict[str, schema.Check] = {
     "dataset_overrides": schema.json_object,
     "cut_splits": schema.each(schema.each(schema.text)),
 }
+# What it tells of the weights that the training started from.
+_OF_A_START = {"base_model_sha256": schema.each(schema.text), "base_model_revision": schema.text}
 _BINS = schema.list_of(schema.or_null(schema.share))
 _CHECKS: dict[str, schema.Check] = {
     "base_model": schema.text,
     "trainings": schema.list_of(
-        schema.record(OF_A_TRAINING, base_model=schema.or_null(schema.text), dataset=schema.text)
+        schema.record(OF_A_TRAINING | _OF_A_START, base_model=schema.or_null(schema.text), dataset=schema.text)
     ),
     "model": schema.text,
     "model_revision": schema.text,
@@ -114,8 +116,9 @@ class Results:
             random weights.
         trainings (`list[dict]`, *optional*): the trainings that the weights come from, the last one first: its
             `dataset` (names with commas) and its `base_model`, whose own trainings follow. If a `base_model` is last,
-            its trainings are not recorded. An earlier training may have `fold`, `peer_protocol`, `dataset_overrides`
-            and `cut_splits` too, as below.
+            its trainings are not recorded. `base_model_sha256` is the checksum of each weight file of the `base_model`
+            and `base_model_revision` its commit on the Hub, as far as they are known. An earlier training may have
+            `fold`, `peer_protocol`, `dataset_overrides` and `cut_splits` too, as below.
         model (`str`, *optional*): the model argument of `hdf evaluate`. Training does not write it.
         model_revision (`str`, *optional*): the commit of a model from the Hub.
         dataset (`str`, *optional*): a name of [`BUILDERS`].

@@ -96,9 +96,27 @@ def trainings_of_run(folder: str | os.PathLike, start: str | None, dataset: str)
         start, dataset: as for [`trainings_from`].
     """
     recorded = earlier_record(folder).get("trainings")
-    if recorded and recorded[0] == {"base_model": public_start(start), "dataset": dataset}:
+    begun = {"base_model": public_start(start), "dataset": dataset}
+    if recorded and begun == {name: recorded[0].get(name) for name in begun}:
         return recorded
     return trainings_from(start, dataset)
+
+
+def start_weights(folder: str | os.PathLike, start: str | None) -> dict[str, Any]:
+    """
+    What the first entry of `trainings` tells of the weights that a run has loaded from its start:
+    `base_model_sha256`, the checksum of each weight file, and `base_model_revision`, the commit of a model from the
+    Hub; without what is unknown. Empty for a run that goes on: its start may hold other weights by now.
+
+    Args:
+        folder (`str` or `Path`): output folder of the run.
+        start: as for [`trainings_from`].
+    """
+    if start is None or earlier_record(folder):
+        return {}
+    weights = measured_weights(start)
+    told = {"base_model_sha256": weights["weights_sha256"], "base_model_revision": weights["model_revision"]}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def training_results(folder: str | os.PathLike, start: str | None, argv: Sequence[str], **others: Any) -> Results:
@@ -214,6 +232,7 @@ __all__ = [
     "is_selected_on",
     "measured_weights",
     "recorded_training",
+    "start_weights",
     "training_results",
     "trainings_from",
     "trainings_of_run",

@@ -15,6 +15,11 @@ def num_processes() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def is_first_process() -> bool:
+    """Whether this is process 0, or the only one: the one that prints."""
+    return num_processes() == 1 or distributed.get_rank() == 0
+
+
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
@@ -50,7 +55,7 @@ def decided_by_first(decide: Callable[[], _T]) -> _T:
     raises that error; an error that cannot be sent becomes a `RuntimeError` with its type and text.
     """
     value, error = None, None
-    if num_processes() == 1 or distributed.get_rank() == 0:
+    if is_first_process():
         try:
             value = decide()
         except Exception as raised:  # every error, or the other processes would wait for ever
@@ -82,4 +87,4 @@ def gather_objects(value: _T) -> list[_T]:
     return gathered
 
 
-__all__ = ["decided_by_first", "gather_objects", "gather_rows", "num_processes"]
+__all__ = ["decided_by_first", "gather_objects", "gather_rows", "is_first_process", "num_processes"]

@@ -18,6 +18,7 @@ from ..configuration import configuration_path
 from ..configuration_hdf import BACKBONES
 from ..data.files import unique_fields
 from ..video_processing_hdf import HDFVideoProcessor
+from .checkpointing import CheckpointError
 from .runs import run_record
 
 
@@ -158,10 +159,34 @@ def deciding_arguments(training: TrainingArguments, others: Sequence, free: Coll
         fields[name] = as_fields(name, fields[name])
     if fields["data_dir"] is not None:
         fields["data_dir"] = str(Path(fields["data_dir"]).resolve())
-    start = training.resume_from_checkpoint
-    foreign = start is not None and Path(training.output_dir).resolve() not in Path(start).resolve().parents
-    fields["started_from"] = str(Path(start).resolve()) if foreign else None
+    foreign = _foreign_checkpoint(training)
+    fields["started_from"] = None if foreign is None else str(Path(foreign).resolve())
     return run_record(training, **fields)
+
+
+def start_of(training: TrainingArguments, name_or_path: str | None) -> str | None:
+    """
+    The checkpoint whose weights a run starts from; `None` for random weights.
+
+    Args:
+        training (`TrainingArguments`): its `resume_from_checkpoint` replaces all weights if it is of another run.
+        name_or_path (`str`, *optional*): the checkpoint that the model is built on.
+
+    Raises:
+        CheckpointError: if the checkpoint of another run does not exist.
+    """
+    foreign = _foreign_checkpoint(training)
+    if foreign is not None and not Path(foreign).is_dir():
+        raise CheckpointError(f"--resume_from_checkpoint {foreign} is not a folder.")
+    return foreign or name_or_path or None
+
+
+def _foreign_checkpoint(training: TrainingArguments) -> str | None:
+    """The checkpoint of another run that `resume_from_checkpoint` names, if it names one."""
+    start = training.resume_from_checkpoint
+    if not start or Path(training.output_dir).resolve() in Path(start).resolve().parents:
+        return None
+    return start
 
 
 def checkpoint_config(start: str) -> PreTrainedConfig:
@@ -216,5 +241,6 @@ __all__ = [
     "deciding_arguments",
     "parse_with_recipe",
     "recipe_parser",
+    "start_of",
     "training_command",
 ]
