@@ -85,20 +85,21 @@ def test_files_give_the_table_back_to_the_last_bit(table, tmp_path, name):
         assert again[column].dropna().tolist() == table[column].dropna().tolist(), column
 
 
-STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "''=", "\uff1d")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last in full width
 
 
 @pytest.fixture
 def hostile(table) -> pd.DataFrame:
     """Formulas in every kind of text: ids, classes, what else is known, and the names of columns."""
-    formulas = [f'{start}HYPERLINK("http://example.org";"{start}")' for start in STARTS[:5]]
+    formulas = [f'{start}HYPERLINK("http://example.org";"{start}")' for start in FORMULAS[:5]]
     names = {name: f"={name}" for name in EXPRESSIONS}
     renamed = {f"probability_{name}": f"probability_{names[name]}" for name in EXPRESSIONS}
     return table.assign(
         clip_id=formulas,
         label=table["label"].map(names),
         predicted=table["predicted"].map(names),
-        scene=[*STARTS[5:9], None],
+        scene=[*FORMULAS[5:9], None],
+        light=[*FORMULAS[9:], "'", "''=", None],
         background=["+1", "-1", "'", "a", "=1"],
         yaw=[-0.1, -1.0, 0.5, 2.0, -3.0],
     ).rename(columns={**renamed, "yaw": "-yaw"})
@@ -122,7 +123,7 @@ def test_no_text_of_the_csv_file_is_a_formula_and_numbers_stay_numbers(hostile, 
     for row in [header, *rows]:
         for name, cell in zip(header, row, strict=True):
             if row is header or name != "'-yaw":
-                assert not cell.startswith(STARTS[:7]), cell
+                assert not cell.startswith(FORMULAS), cell
     assert [float(row[header.index("'-yaw")]) for row in rows] == [-0.1, -1.0, 0.5, 2.0, -3.0]
     parquet = pd.read_parquet(tmp_path / "predictions.parquet")
     assert parquet["clip_id"].tolist() == hostile["clip_id"].tolist()
