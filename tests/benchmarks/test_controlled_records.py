@@ -123,3 +123,29 @@ def test_the_page_shows_what_the_augmentation_gained():
         check_scores(text, condition, scores)
     cells = check_contrast(text, "augmented - plain", arms["augmented"], arms["plain"])
     assert cells[3] in README
+
+
+@pytest.mark.parametrize(
+    ("title", "condition", "contrasts"),
+    [
+        (
+            "Training on foreign frames",
+            "foreign",
+            {
+                "DAM - static": ("temporal", "static"),
+                "DAM - none": ("temporal", "none"),
+                "best - none": ("static", "none"),
+            },
+        )
+    ],
+)
+def test_the_page_shows_the_recorded_runs_of_a_condition(title, condition, contrasts):
+    arms = {arm: scores_of("videomae", condition, arm) for pair in contrasts.values() for arm in pair}
+    for arm, scores in arms.items():
+        check_scores(section(title), arm, scores)
+    if "temporal" in arms:
+        flipped = [each["liveness"]["trained"]["flipped"] for each in records_of("videomae", condition, "temporal")]
+        (shown,) = re.findall(r"^\| temporal \| 8 \| .+ \| ([\d.]+) \|$", section(title), re.MULTILINE)
+        assert float(shown) == pytest.approx(100 * np.mean(flipped), abs=0.051)
+    for name, (arm, other) in contrasts.items():
+        check_contrast(section(title), name, arms[arm], arms[other])
