@@ -152,7 +152,9 @@ def test_training_starts_from_it_by_name_and_hands_on_its_terms(tmp_path, name):
     assert all(start[each].equal(end[each]) for each in start if "running" not in each and "num_batches" not in each)
     results = read_results(tmp_path)
     assert results.base_model == f"shipped:{name}"
-    assert results.trainings == trainings_from(name, "synthetic")
+    begun, *earlier = trainings_from(name, "synthetic")
+    digests = read_results(SHIPPED[name]).weights_sha256
+    assert digests and results.trainings == [begun | {"base_model_sha256": digests}, *earlier]
     assert [each["dataset"] for each in results.trainings[1:]] == [
         each["dataset"] for each in read_results(SHIPPED[name]).known_trainings
     ]

@@ -343,7 +343,9 @@ def test_the_faces_recipe_runs_on_a_folder_of_videos_from_a_checkpoint(pretraine
     assert (config["image_size"], config["use_mean_pooling"], config["norm_pix_loss"]) == (32, False, True)
     text = (tmp_path / "out" / "pretraining.json").read_text()
     assert json.loads(text)["dataset"] == "folder" and str(tmp_path) not in text
+    digest = hashlib.sha256((pretrained[0] / "model.safetensors").read_bytes()).hexdigest()
     started = {"base_model": f"local:{pretrained[0].name}", "dataset": "folder"}
+    started["base_model_sha256"] = {"model.safetensors": digest}
     assert json.loads(text)["trainings"] == [started, {"base_model": None, "dataset": "synthetic"}]
     assert json.loads(text)["base_model"] == started["base_model"]
 
