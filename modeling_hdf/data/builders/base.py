@@ -246,6 +246,17 @@ class ExpressionBuilder(datasets.GeneratorBasedBuilder):
         self.check_result: DatasetCheck | None = None
         super().__init__(*args, **kwargs)
 
+    def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        """As `datasets` does, without its bars: to write the rows takes a moment. To look at many clips does not, and
+        has a bar of its own."""
+        was_shown = not datasets.are_progress_bars_disabled()
+        datasets.disable_progress_bars()
+        try:
+            super().download_and_prepare(*args, **kwargs)
+        finally:
+            if was_shown:
+                datasets.enable_progress_bars()
+
     @property
     def num_left_out(self) -> int:
         """Number of listed clips that the prepared dataset leaves out because they cannot be used."""
