@@ -211,6 +211,7 @@ def _trained(
     if trainer.is_world_process_zero():
         write_record(training.output_dir, record)
     trainer.train_to_the_end(training.resume_from_checkpoint)
+    check_finite(training.output_dir, trainer.model.state_dict().items())
     return trainer, parts
 
 

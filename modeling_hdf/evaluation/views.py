@@ -49,7 +49,13 @@ def predict_views(trainer: "Trainer", clips: ClipDataset, num_views: int = 1) ->
     if num_views < 1:
         raise ValueError(f"`num_views` is {num_views}; it must be at least 1.")
     outputs = [trainer.predict(clips.with_view(number, num_views)) for number in range(num_views)]
-    return average_views([output.predictions for output in outputs]), outputs[0].label_ids
+    logits = [_joined(output.predictions) for output in outputs]
+    return average_views(logits), _joined(outputs[0].label_ids)
+
+
+def _joined(batches: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    """All rows: with `eval_do_concat_batches=False` the Trainer gives a list of batches."""
+    return np.concatenate(batches) if isinstance(batches, list) else batches
 
 
 __all__ = ["average_views", "predict_views"]

@@ -110,3 +110,13 @@ def test_wrong_numbers_of_views_and_training_clips_are_refused(trainer, rows, pr
     training = ClipDataset(rows, processor, training=True, augmentation=build_augmentation("flip", processor))
     with pytest.raises(ValueError, match="this dataset is for training"):
         predict_views(trainer, training, 2)
+
+
+def test_batches_that_the_trainer_leaves_apart_are_joined(trainer, rows, processor):
+    clips = ClipDataset(rows, processor)
+    together = predict_views(trainer, clips, 2)
+    trainer.args.eval_do_concat_batches = False
+    apart = predict_views(trainer, clips, 2)
+    assert len(apart[0]) == len(rows)  # in three batches, the last one smaller
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -96,3 +96,9 @@ def test_a_checkpoint_of_another_run_is_a_start_like_any_other(tmp_path, capsys)
 def test_a_checkpoint_that_is_not_there_is_named_before_anything_is_looked_up(tmp_path, capsys):
     assert run(tmp_path / "out", "--resume_from_checkpoint", "owner/checkpoint-5") == 1
     assert_error(capsys, "--resume_from_checkpoint owner/checkpoint-5 is not a folder")
+
+
+def test_a_training_that_diverged_is_called_so_before_it_is_tested(tmp_path, capsys):
+    last = ("--load_best_model_at_end", "false", "--warmup_steps", 0)  # not the best weights
+    assert run(tmp_path / "out", "--preset", "tiny", "--max_steps", 3, *last, "--learning_rate", 1e38) == 1
+    assert_error(capsys, "out: .* are NaN or infinite. The training has diverged")
