@@ -25,6 +25,7 @@ from modeling_hdf.data import class_counts
 from modeling_hdf.data.builders.clip_files import ClipFiles, inspect_clip
 from modeling_hdf.data.builders.dfew import DFEWConfig
 from modeling_hdf.data.builders.ferv39k import FERV39kConfig
+from modeling_hdf.data.builders.listing import PublishedCounts
 
 
 def check(capsys, *arguments: object) -> tuple[int, str]:
@@ -62,6 +63,13 @@ def test_a_good_copy_passes_with_its_counts_beside_the_published_ones(tmp_path, 
     for text in ("clips: variant clip_224x224", "labels count from 1", "short: 35 (21 train, 7 validation, 7 test)",
                  "lists 35 of 11697 published clips: a small copy", "... and 25 more"):  # fmt: skip
         assert text in output, text
+
+
+def test_more_clips_than_published_are_told(tmp_path, monkeypatch, capsys):
+    write_dfew(tmp_path, per_class=4)
+    monkeypatch.setattr(DFEWConfig, "published", lambda self: PublishedCounts({"all": 27}))
+    output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1)[1]
+    assert "lists 28 of 27 published clips: more than published; is it the right annotation?" in output
 
 
 def test_ferv39k_shows_published_counts_of_each_split(tmp_path, capsys):

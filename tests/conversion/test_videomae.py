@@ -98,6 +98,12 @@ def test_a_pretraining_checkpoint_keeps_what_it_reconstructs(tmp_path, original_
     assert model.config.norm_pix_loss is True
 
 
+def test_a_pretraining_on_plain_pixels_stays_one(tmp_path):
+    checkpoint = {"model": pretraining_weights(), "args": argparse.Namespace(normlize_target=False)}
+    code, out = convert(tmp_path, checkpoint, *DECODER)
+    assert code == 0 and VideoMAEForPreTraining.from_pretrained(out).config.norm_pix_loss is False
+
+
 def test_a_converted_checkpoint_starts_hdf_with_all_of_its_weights(tmp_path, original_clips):
     weights = classifier_weights()
     _, out = convert(tmp_path, weights, "--labels", "joy, grief,calm,rage,awe")
