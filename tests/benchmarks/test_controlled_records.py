@@ -136,7 +136,8 @@ def test_the_page_shows_what_the_augmentation_gained():
                 "DAM - none": ("temporal", "none"),
                 "best - none": ("static", "none"),
             },
-        )
+        ),
+        ("Training on a long tail", "long_tail", {"best - none": ("static", "none")}),
     ],
 )
 def test_the_page_shows_the_recorded_runs_of_a_condition(title, condition, contrasts):
