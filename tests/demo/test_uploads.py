@@ -59,14 +59,17 @@ def test_fifty_uploads_four_at_once_some_hostile(tmp_path):
     kinds = [*hostile, *["good"] * 5] * 5
     with serve("hdf-tiny-synthetic", port=0) as page:
         assert page.app.uploaded_file_dir == page.GRADIO_CACHE  # where to look for what is left
-        client = Client(page.local_url, verbose=False)
 
         def send(kind: str) -> tuple[str, object]:
             path = FACE if kind == "good" else hostile[kind][0]
+            # A visitor each: a client that asks again while the server closes its stream loses the answer.
+            client = Client(page.local_url, verbose=False)
             try:
                 return kind, client.predict(handle_file(str(path)), api_name="/analyze")
             except AppError as error:
                 return kind, str(error)
+            finally:
+                client.close()
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(send, kinds))  # until all that stays in memory is there
