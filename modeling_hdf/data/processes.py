@@ -40,7 +40,7 @@ def blocked_interrupts() -> Iterator[None]:
 
 @contextmanager
 def forks_follow() -> Iterator[None]:
-    """Processes forked in this block end within about a second of this one, even if it is killed."""
+    """Processes forked (not spawned) in this block end within about a second of this one, even if it is killed."""
     global _followed
     former, _followed = _followed, os.getpid()
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import datasets
+import multiprocess
 import numpy as np
 import psutil
 import pytest
@@ -382,7 +383,7 @@ def test_rendering_uses_every_usable_core_unless_told_otherwise(tmp_path, monkey
     assert asked == [usable, 3]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the workers are forked")
+@pytest.mark.skipif(multiprocess.get_start_method() != "fork", reason="only forked workers follow")
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
 def test_rendering_that_is_ended_leaves_no_process_behind(end, tmp_path):
     code = (
