@@ -13,7 +13,7 @@ from ..file_names import is_text, printable
 logger = logging.get_logger(__name__)
 
 _DEPTH = 5
-_MOST_SUBFOLDERS = 200  # a folder with more subfolders holds clips; the search enters only matching ones
+_MOST_SUBFOLDERS = 200  # thousands of folders of clips, on a network disk, would take minutes
 _CLIP_NAME = re.compile(rf"([0-9]+)({'|'.join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)})?", re.IGNORECASE)
 
 
@@ -37,8 +37,9 @@ def find_folders(root: str | os.PathLike, patterns: Mapping[str, str]) -> dict[s
     """
     Folders whose names match, up to five levels below `root`, the shallowest first.
 
-    A folder that was unpacked into a folder of the same name (`original/original`) is found on both levels. The search
-    skips unreadable folders and warns.
+    A folder that was unpacked into a folder of the same name (`original/original`) is found on both levels. A folder
+    with more than 200 subfolders is taken to hold clips: the search enters only those that match. It skips unreadable
+    folders and warns.
 
     Args:
         root (`str` or `Path`): where to look.
