@@ -39,7 +39,7 @@ def recorded_training(model: str, dataset: str) -> Results:
         [`Results`]: empty if the file does not exist, the Hub cannot be reached, or `hdf evaluate` wrote the file.
 
     Raises:
-        ValueError: if the file is damaged.
+        ValueError: if the file is damaged. OSError: if the Hub gives no access to the repository.
     """
     return _part_of(_record_of(model), dataset)
 
@@ -210,7 +210,7 @@ def _file_of(model: str, name: str) -> Path | None:
         return path if path.is_file() else None
     if not is_hub_id(model):
         return None
-    absent = ("missing_entries", "gated_repo", "connection_errors")
+    absent = ("missing_entries", "connection_errors")
     found = cached_file(model, name, **{f"_raise_exceptions_for_{kind}": False for kind in absent})
     return None if found is None else Path(found)
 

@@ -4,9 +4,11 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from evaluated_models import assert_error, own_dataset_cache, record, run  # noqa: F401
+from huggingface_hub.errors import GatedRepoError
 from trees import (
     CREMAD_LABELS,
     OURS,
@@ -330,6 +332,15 @@ def test_training_says_that_nothing_tells_what_its_start_was_trained_on(model, c
     record(model)
     train._check_start(start, trainings_from(start, "folder"), {})
     assert not capsys.readouterr().out
+
+
+def test_a_start_that_gives_no_access_does_not_count_as_one_without_a_record(monkeypatch):
+    def refuse(*_, **__):
+        raise GatedRepoError("Access is restricted", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr("transformers.utils.hub.hf_hub_download", refuse)
+    with pytest.raises(OSError, match="gated repo.*\n.*access to it at .*org/faces"):
+        trainings_from("org/faces", "dfew")
 
 
 def test_another_folder_is_measured_whole(tmp_path):
