@@ -138,6 +138,7 @@ def test_the_page_shows_what_the_augmentation_gained():
             },
         ),
         ("Training on a long tail", "long_tail", {"best - none": ("static", "none")}),
+        ("Training with wrong labels", "noise", {"best - none": ("static", "none")}),
     ],
 )
 def test_the_page_shows_the_recorded_runs_of_a_condition(title, condition, contrasts):
