@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -21,6 +22,7 @@ if CHROMIUM is None:
 
 from modeling_hdf.demo import serve  # noqa: E402
 from modeling_hdf.demo.examples import EXAMPLES, rendered_video  # noqa: E402
+from modeling_hdf.demo.limits import DEMO_LIMITS  # noqa: E402
 from modeling_hdf.inference import analyze  # noqa: E402
 from modeling_hdf.pretrained import RAW_VIDEO_MODEL  # noqa: E402
 
@@ -160,6 +162,20 @@ def test_a_visitor_too_many_is_asked_to_come_back(visit, demo, monkeypatch):
     page = visit()
     page.get_by_role("button", name="Rendered face 1").click()
     expect(page.get_by_text("currently busy. Please try again")).to_be_visible()
+
+
+def test_an_upload_too_many_is_asked_to_come_back(browser):
+    with serve(RAW_VIDEO_MODEL, port=0, limits=replace(DEMO_LIMITS, uploads=1)) as demo:
+        first, second = browser.new_page(), browser.new_page()
+        for page in (first, second):
+            page.goto(demo.local_url)
+        first.set_input_files("#upload input[type=file]", str(FACE))
+        expect(first.locator("#upload video")).to_be_visible()
+        second.set_input_files("#upload input[type=file]", str(FACE))
+        expect(second.get_by_text("The page holds too many videos. Please try again")).to_be_visible()
+        expect(second.locator("#upload video")).to_have_count(0)
+        first.close()
+        second.close()
 
 
 def test_keys_alone_reach_an_answer(visit):
