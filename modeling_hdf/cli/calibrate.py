@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     before = model.config.calibration_temperature
     model.config.calibration_temperature = 1.0
     needed = ("validation", "test")
-    builder = prepared_builder(arguments, trained, data, "validation")
+    builder, _ = prepared_builder(arguments, trained, data, "validation")
     splits = dict(zip(needed, builder.as_dataset(split=list(needed)), strict=True))
     names = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if splits["validation"].features["label"].names != names:

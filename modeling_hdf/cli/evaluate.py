@@ -22,7 +22,7 @@ from ..inference.classifier import load_classifier
 from ..modeling_hdf import HDFForVideoClassification
 from ..reports.plots import plot_confusion_matrix
 from ..video_processing_hdf import HDFVideoProcessor
-from .measuring import chosen_data, missing_code, prepared_builder, selected_on_line, trainer_arguments
+from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
 from .text import evaluation_lines
 
@@ -43,13 +43,12 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
     model, processor = load_classifier(arguments.model)
     trained = recorded_training(arguments.model, arguments.dataset)
     data = chosen_data(arguments, trained, arguments.split)
-    builder = prepared_builder(arguments, trained, data, arguments.split)
+    builder, may_be_selected = prepared_builder(arguments, trained, data, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
     if arguments.split == "all" and has_folds(data.dataset):
         rows = rows.remove_columns("fold")  # the clips are of all folds
     is_of_folder = arguments.split == "all" and any("folder" in each["dataset"] for each in trained.known_trainings)
     print(_measured_line(data, builder, arguments.split, is_of_folder))
-    may_be_seen = is_of_folder or selected_on_line(arguments, trained, builder, data, arguments.split) is not None
     sources = builder.config.missing_sources() if isinstance(builder, ExpressionBuilder) else {}
     check_factors(known_of_clips(rows), arguments.group_by or [], sources)  # before the work, not after it
     with tempfile.TemporaryDirectory() as unused:
@@ -63,7 +62,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         **measured_weights(arguments.model),
         **described,
         split=arguments.split,
-        may_hold_training_clips=may_be_seen,
+        may_hold_training_clips=is_of_folder or may_be_selected,
         calibration_temperature=model.config.calibration_temperature,
         **scores,
         gate_liveness=None if output is None else _liveness(model, processor, rows, data, scores["unreadable"]),

@@ -64,7 +64,7 @@ def _record(arguments: argparse.Namespace) -> Results:
 def _split(arguments: argparse.Namespace) -> tuple[DataArguments, datasets.DatasetBuilder]:
     trained = recorded_training(arguments.model, arguments.dataset)
     data = chosen_data(arguments, trained, arguments.split)
-    return data, prepared_builder(arguments, trained, data, arguments.split)
+    return data, prepared_builder(arguments, trained, data, arguments.split)[0]
 
 
 def _quantized(

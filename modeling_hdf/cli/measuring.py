@@ -28,28 +28,20 @@ def chosen_data(arguments: argparse.Namespace, trained: Results, split: str) -> 
 
 def prepared_builder(
     arguments: argparse.Namespace, trained: Results, data: DataArguments, split: str
-) -> datasets.DatasetBuilder:
-    """The prepared builder of `chosen_data`; refuses a split that is cut from clips that the model was trained on, and
-    tells if the model may have been selected on the split."""
+) -> tuple[datasets.DatasetBuilder, bool]:
+    """The prepared builder of `chosen_data`, and whether the model may have been selected on the split, which is
+    printed too; refuses a split that is cut from clips that the model was trained on."""
     builder = data.builder(arguments.overrides, training=False, split=split)
-    if isinstance(builder, ExpressionBuilder):
-        check_same_cut(arguments.model, trained, builder.config, data.dataset, split)
-    builder.download_and_prepare()
-    if isinstance(builder, ExpressionBuilder) and builder.left_out_line is not None:
-        print(builder.left_out_line)
-    line = selected_on_line(arguments, trained, builder, data, split)
-    if line is not None:
-        print(line)
-    return builder
-
-
-def selected_on_line(
-    arguments: argparse.Namespace, trained: Results, builder: datasets.DatasetBuilder, data: DataArguments, split: str
-) -> str | None:
-    """What [`selected_line`] says of the clips that `prepared_builder` prepared."""
     if not isinstance(builder, ExpressionBuilder):
-        return None
-    return selected_line(arguments.model, trained, builder.config, data.dataset, split)
+        builder.download_and_prepare()
+        return builder, False
+    check_same_cut(arguments.model, trained, builder.config, data.dataset, split)
+    builder.download_and_prepare()
+    selected = selected_line(arguments.model, trained, builder.config, data.dataset, split)
+    for line in (builder.left_out_line, selected):
+        if line is not None:
+            print(line)
+    return builder, selected is not None
 
 
 def missing_code(prog: str, data: DataArguments, builder: datasets.DatasetBuilder, num_unreadable: int) -> int:

@@ -57,7 +57,7 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
     for name, value in PROTOCOL.items():  # one uniform view, the same for every model
         setattr(arguments, name, value)
     data = chosen_data(arguments, trained, arguments.split)
-    builder = prepared_builder(arguments, trained, data, arguments.split)
+    builder, _ = prepared_builder(arguments, trained, data, arguments.split)
     rows = builder.as_dataset(split=arguments.split)
     chosen = np.arange(len(rows))
     if arguments.max_clips is not None:
