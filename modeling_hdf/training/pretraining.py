@@ -150,7 +150,7 @@ class PretrainingDataArguments:
     def builder(self, overrides: dict) -> datasets.DatasetBuilder:
         """The builder; `overrides` are the parsed `dataset_overrides`."""
         if self.data_dir is None:
-            return SyntheticFaces(**overrides)
+            return SyntheticFaces(**overrides)  # all splits: the training that follows reads them from the cache
         if overrides:
             raise ValueError("`dataset_overrides` describes the synthetic faces and has no meaning for `data_dir`.")
         return UnlabelledClips(data_dir=self.data_dir, max_missing=missing_limit(str(self.max_missing)))
