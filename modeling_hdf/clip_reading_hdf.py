@@ -11,7 +11,7 @@ import torch
 from transformers.image_utils import ChannelDimension, is_pil_image
 from transformers.video_utils import VideoMetadata
 
-from .downloading_hdf import download
+from .downloading_hdf import Download, download, is_url
 from .file_kinds_hdf import HEAD, PICTURE_SUFFIXES, frame_files, has_suffix, is_picture, read_head
 from .frame_reading_hdf import AnimatedPicture, FrameArray, PictureFiles, is_animation, open_picture
 from .video_reading_hdf import VideoFile
@@ -105,8 +105,8 @@ def _open_row(row: Mapping[str, Any], name: str) -> ClipSource:
 
 
 def _open_path(path: str) -> ClipSource:
-    if path.lower().startswith(("http://", "https://")):
-        return _open_file_object(download(path), path)
+    if is_url(path):
+        return _open_file_object(path.file if isinstance(path, Download) else download(path), path)
     if os.path.isdir(path):
         frames = frame_files(path)
         if not frames:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 from urllib.request import getproxies
@@ -21,6 +22,24 @@ _BYTES_IN_MEMORY = 64 << 20  # longer downloads go to disk
 
 class _Refused(Exception):
     """Ends a download; the text gives the reason."""
+
+
+class Download(str):
+    """The URL of a file that is downloaded once, when it is first opened, and kept until `close`."""
+
+    @cached_property
+    def file(self) -> BinaryIO:
+        """The file; errors as for [`download`]."""
+        return download(str(self))
+
+    def close(self) -> None:
+        if "file" in vars(self):
+            self.file.close()
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is an http(s) address."""
+    return path.lower().startswith(("http://", "https://"))
 
 
 def download(url: str) -> BinaryIO:
@@ -123,4 +142,4 @@ def is_public_address(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-__all__ = ["download"]
+__all__ = ["Download", "download", "is_url"]

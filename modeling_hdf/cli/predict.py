@@ -68,6 +68,8 @@ def _analyze(
     """Each video with its timeline, or with the error if it cannot be read. Writes their files."""
     yield from ((video, ValueError(video.problem)) for video in videos if video.problem)
     readable = [video for video in videos if not video.problem]
+    if arguments.annotate:
+        readable = [video.kept() for video in readable]
     shows_bar = not arguments.quiet and sys.stderr.isatty()
     with ProgressBar(len(readable)) if shows_bar else nullcontext() as bar:
         if min(arguments.workers, len(readable)) > 1:

@@ -9,6 +9,7 @@ from os.path import samefile
 from pathlib import Path
 from typing import Any
 
+from ..downloading_hdf import Download, is_url
 from ..faces.folders import find_clips
 from ..file_kinds_hdf import natural_key
 
@@ -30,6 +31,16 @@ class Input:
     video: Any
     output: str
     problem: str = ""
+
+    def kept(self) -> "Input":
+        """This video, to be read twice: a URL is downloaded once, and kept until `close`."""
+        remote = isinstance(self.video, str) and is_url(self.video)
+        return replace(self, video=Download(self.video)) if remote else self
+
+    def close(self) -> None:
+        """Removes what was downloaded."""
+        if isinstance(self.video, Download):
+            self.video.close()
 
 
 def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Input]:
@@ -86,7 +97,7 @@ def _is_one_file(first: Any, second: Any) -> bool:
 def _of_argument(argument: str, output: Path) -> Iterator[Input]:
     if argument == "-":
         yield Input("standard input", {"bytes": sys.stdin.buffer.read(), "path": "standard input"}, "stdin")
-    elif argument.lower().startswith(("http://", "https://")):
+    elif is_url(argument):
         name = argument.partition("?")[0].rstrip("/").rpartition("/")[2]
         yield Input(argument, argument, name or "video")
     elif os.path.isdir(argument):

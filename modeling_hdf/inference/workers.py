@@ -27,7 +27,7 @@ _STATE_SECONDS = 0.25  # from one state that a process sends to the next
 
 def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Result:
     """
-    Names the timeline of a video, and writes its files if there is an output folder.
+    Names the timeline of a video, writes its files if there is an output folder, and closes the video.
 
     Returns:
         The timeline, or the error if the video cannot be read, at first or again for its annotated copy.
@@ -35,15 +35,17 @@ def keep_result(video: Input, result: Result, output: OutputFolder | None) -> Re
     Raises:
         OutputError: if a file cannot be written.
     """
-    if isinstance(result, Timeline):
-        result.video = video.name
-        try:
+    try:
+        if isinstance(result, Timeline):
+            result.video = video.name
             if output is not None:
                 output.write(video, result)
-        except OutputError:
-            raise
-        except (OSError, ValueError) as error:
-            return error
+    except OutputError:
+        raise
+    except (OSError, ValueError) as error:
+        return error
+    finally:
+        video.close()
     return result
 
 

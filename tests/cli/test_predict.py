@@ -8,9 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +24,7 @@ from face_clips import FPS, hidden, place_faces, straight
 from PIL import Image
 from video_files import write_video
 
-from modeling_hdf import SMALL_FACES, TINY_SYNTHETIC
+from modeling_hdf import SMALL_FACES, TINY_SYNTHETIC, downloading_hdf
 from modeling_hdf.cli import predict as predict_command
 from modeling_hdf.cli.main import main
 from modeling_hdf.inference import VideoAnalyzer, analyze
@@ -262,6 +266,32 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(short, tmp_path, c
     assert [path.name for path in out.iterdir()] == ["predict.json"]
     assert predict(short, "--output", out, *options) == 0
     assert {path.name: path.stat().st_size for path in out.iterdir()} == files
+
+
+def test_an_annotated_url_is_downloaded_once_and_its_file_is_removed(short, tmp_path, monkeypatch, capsys):
+    asked, files = [], []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, form, line, *_):
+            asked.append(line)
+
+    def temporary_file(**options):
+        files.append(SpooledTemporaryFile(**options))
+        return files[-1]
+
+    monkeypatch.setattr(downloading_hdf, "SpooledTemporaryFile", temporary_file)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    os.link(short, tmp_path / "good.mp4")
+    (tmp_path / "bad.mp4").write_text("no video")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        good, bad = (f"http://127.0.0.1:{server.server_port}/{name}.mp4" for name in ("good", "bad"))
+        assert predict(good, bad, "--output", tmp_path / "out", "--annotate", "--model", TINY) == 1
+        server.shutdown()
+    assert f"not analysed: {bad}: cannot be read as a video" in capsys.readouterr().err
+    assert (tmp_path / "out" / "good.mp4.annotated.mp4").is_file()
+    assert sorted(asked) == ["GET /bad.mp4 HTTP/1.1", "GET /good.mp4 HTTP/1.1"]
+    assert [file.closed for file in files] == [True, True]
 
 
 def test_an_output_that_cannot_be_written_is_named(party, tmp_path, capsys):
