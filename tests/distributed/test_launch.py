@@ -7,9 +7,11 @@ import sys
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from evaluated_models import save_model
 from hand_written_training import common_arguments
 
 from modeling_hdf.configuration import configuration_path
+from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.data.locks import folder_lock
 from modeling_hdf.training import arguments as training_arguments
 
@@ -57,10 +59,12 @@ def test_two_processes_are_refused_together_where_another_run_works(tmp_path):
 
 @pytest.mark.distributed
 @pytest.mark.xdist_group("distributed")
-def test_training_is_launched_in_two_processes_and_writes_its_results_once(tmp_path):
+def test_training_is_launched_in_two_processes_and_says_and_writes_all_once(tmp_path):
+    start = save_model(tmp_path / "start", EXPRESSIONS[::-1])
     small = {"num_train": 14, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
     launch = ["-m", "modeling_hdf", "train", "--accelerate_config", "cpu_2", "--main_process_port", "0"]
     script = ["--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_overrides", json.dumps(small)]
+    script += ["--model_name_or_path", str(start)]
     short = ["--num_train_epochs", "2", "--per_device_train_batch_size", "7", "--logging_steps", "1"]
     done = subprocess.run(
         [sys.executable, *launch, *script, *short], capture_output=True, text=True, timeout=300, check=False
@@ -70,7 +74,10 @@ def test_training_is_launched_in_two_processes_and_writes_its_results_once(tmp_p
     assert metrics["num_clips"] == 7
     assert metrics["command"].startswith("accelerate launch --num_processes 2 -m modeling_hdf train --use_cpu true")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.count("results in ") == 1
+    lines = [line for line in done.stdout.splitlines() if line]
+    told = ("train: 14 clips", f"No metrics.json beside {start}", f"The classes of {start} are others", "results in ")
+    assert [sum(line.startswith(begin) for line in lines) for begin in told] == [1, 1, 1, 1], done.stdout
+    assert len(set(lines)) == len(lines), done.stdout
     assert len(list((tmp_path / "test_clips").glob("*.mp4"))) == 7
     (checkpoint,) = tmp_path.glob("checkpoint-*")
     state = json.loads((checkpoint / "trainer_state.json").read_text())
