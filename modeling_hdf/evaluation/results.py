@@ -102,6 +102,21 @@ def frames_text(temporal_sampling: str, sampling_stride: int | None, num_views: 
     return f"{temporal_sampling} sampling{stride}, {num_views} view{'s' if num_views > 1 else ''} per clip"
 
 
+def start_weights_text(training: dict[str, Any]) -> str:
+    """
+    The weights that a training started from, in words: their commit and checksums, each by its first 12 characters.
+
+    Args:
+        training (`dict`): one of the `trainings` of [`Results`].
+
+    Returns:
+        `str`: empty if they are not recorded.
+    """
+    revision, digests = training.get("base_model_revision"), training.get("base_model_sha256") or {}
+    commit = [] if revision is None else [f"commit {revision[:12]}"]
+    return ", ".join(commit + [f"SHA-256 of {name} {digest[:12]}" for name, digest in digests.items()])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """
@@ -322,4 +337,12 @@ def read_results(folder: str | os.PathLike, require: Sequence[str] = ()) -> Resu
     return results
 
 
-__all__ = ["METRICS", "OF_A_TRAINING", "Results", "evaluation_title", "frames_text", "read_results"]
+__all__ = [
+    "METRICS",
+    "OF_A_TRAINING",
+    "Results",
+    "evaluation_title",
+    "frames_text",
+    "read_results",
+    "start_weights_text",
+]

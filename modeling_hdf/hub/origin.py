@@ -1,11 +1,12 @@
 """What the weights of a model come from: datasets and checkpoints, and whether their terms bind the weights."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..data.arguments import PUBLISHED_DATASETS
 from ..evaluation.privacy import LOCAL_PREFIX, SHIPPED_PREFIX
-from ..evaluation.results import Results
-from .markdown import code_span
+from ..evaluation.results import Results, start_weights_text
+from .markdown import code_span, plain_text
 
 _RENDERED = "synthetic"
 
@@ -17,18 +18,21 @@ class Start:
     Attributes:
         kind: `"shipped"` with this package, `"local"` (a folder of whoever trained) or `"hub"`.
         name: its name, without the prefix of its kind.
+        weights: commit and checksums of its weights, see [`start_weights_text`], in Markdown.
     """
 
     kind: str
     name: str
+    weights: str
 
     @classmethod
-    def of(cls, base_model: str) -> "Start":
-        """From `base_model` of [`Results`]."""
+    def of(cls, training: dict[str, Any]) -> "Start":
+        """From one of the `trainings` of [`Results`]."""
+        base_model, weights = training["base_model"], plain_text(start_weights_text(training))
         for kind, prefix in (("shipped", SHIPPED_PREFIX), ("local", LOCAL_PREFIX)):
             if base_model.startswith(prefix):
-                return cls(kind, base_model.removeprefix(prefix))
-        return cls("hub", base_model)
+                return cls(kind, base_model.removeprefix(prefix), weights)
+        return cls("hub", base_model, weights)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Origin:
     def of(cls, results: Results) -> "Origin":
         """From `trainings` of [`Results`]."""
         known = results.known_trainings
-        starts = [None if each["base_model"] is None else Start.of(each["base_model"]) for each in known]
+        starts = [None if each["base_model"] is None else Start.of(each) for each in known]
         return cls([each["dataset"].split(",") for each in known], starts)
 
     @property

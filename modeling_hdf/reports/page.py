@@ -27,7 +27,7 @@ from ..evaluation.predictions import (
     read_predictions,
 )
 from ..evaluation.privacy import public_command, shorten_paths
-from ..evaluation.results import Results, read_results
+from ..evaluation.results import Results, read_results, start_weights_text
 from ..evaluation.robustness import FILE, read_robustness
 from ..evaluation.summary import MIN_GROUP_CLIPS
 from ..evaluation.trainings import weights_of
@@ -208,6 +208,9 @@ def _run_context(metrics: Results, config: HDFConfig | None, frames_of_people: b
     ):
         if getattr(metrics, key) is not None:
             facts[name] = shorten_paths(str(getattr(metrics, key)))
+    weights = "".join(map(start_weights_text, metrics.known_trainings[:1]))
+    if weights:
+        facts["weights of the start"] = weights
     if metrics.weights_sha256 is not None:
         facts["weights (SHA-256)"] = ", ".join(f"{name} {digest}" for name, digest in metrics.weights_sha256.items())
     if config is not None:

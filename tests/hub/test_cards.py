@@ -129,6 +129,14 @@ def test_a_local_folder_is_no_base_model_of_the_hub():
     assert "a checkpoint of the publisher's own, `videomae`" in card.text and "local:" not in card.content
 
 
+def test_a_card_tells_the_weights_of_each_start_that_are_recorded():
+    digests = {"base_model_sha256": {"model_a.safetensors": "0123456789" * 6}}
+    first = {"base_model": "org/videomae", "dataset": "folder", "base_model_revision": "c0ffee" * 6 + "c0ff"}
+    card = card_of(base_model="local:a", trainings=[{"base_model": "local:a", "dataset": "dfew"} | digests, first])
+    assert "publisher's own, `a` (SHA-256 of model\\_a.safetensors 012345678901). That" in card.text
+    assert "It started from `org/videomae` (commit c0ffeec0ffee). What that was" in card.text
+
+
 SMALL_FACES = {"base_model": None, "dataset": "fer2013,synthetic"}
 
 

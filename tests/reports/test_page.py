@@ -160,6 +160,18 @@ def test_page_tells_how_the_frames_were_sampled(run):
     assert ["frames", "dense sampling with stride 4, 2 views per clip"] in Page(write_report(run)).rows
 
 
+def test_page_tells_which_weights_the_training_started_from(run):
+    told = {"base_model_revision": "c0ffee" * 6 + "c0ff", "base_model_sha256": {"model.safetensors": "0123456789" * 6}}
+    start = {"base_model": "org/videomae", "dataset": "synthetic"}
+    change(run, model=None, base_model="org/videomae", trainings=[start | told])
+    rows = Page(write_report(run, None)).rows
+    assert ["starts from", "org/videomae"] in rows
+    weights = "commit c0ffeec0ffee, SHA-256 of model.safetensors 012345678901"
+    assert ["weights of the start", weights] in rows
+    change(run, trainings=[start])  # of an earlier version
+    assert "weights of the start" not in Page(write_report(run, None)).source
+
+
 def test_hostile_names_and_commands_are_text(run, rows):
     metrics = json.loads((run / "metrics.json").read_text())
     evil = r"<script>alert($\frac$)</script>"  # no formula either, for the pictures
