@@ -66,6 +66,7 @@ def test_the_shipped_checkpoint_is_not_measured_on_a_cut_of_its_training_stills(
 
 def test_given_splits_are_measured_and_a_cut_of_training_on_request(fer2013, tmp_path, capsys):
     assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013) == 0  # test/
+    assert "SELECTED ON" not in capsys.readouterr().out  # a tenth of Training selected it, not PublicTest
     assert run("evaluate", "hdf-small-faces", *FOLDERS, fer2013, "--split", "train") == 0
     write_fer2013(tmp_path / "table" / "fer2013.csv", fer2013_stills())
     assert run("evaluate", "hdf-small-faces", *FOLDERS, tmp_path / "table", "--split", "validation") == 0
