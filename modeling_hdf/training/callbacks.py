@@ -1,10 +1,38 @@
-"""Callbacks that [`HDFTrainer`] installs itself."""
+"""Callbacks that our trainers install themselves."""
 
+import torch
+from torch import nn
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from .distributed import decided_by_first
 from .dsm import DSM
+
+
+class DivergenceCheck(TrainerCallback):
+    """
+    Ends a training whose weights are NaN or infinite, which it would keep. Looks before each log and each checkpoint,
+    so that no checkpoint holds such weights.
+
+    Raises:
+        ValueError: in all processes, if the weights of process 0 are not finite.
+    """
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if (control.should_log or control.should_save) and not decided_by_first(lambda: _is_finite(model)):
+            raise ValueError(
+                f"{args.output_dir}: weights are NaN or infinite after step {state.global_step} of {state.max_steps}. "
+                "The training has diverged: train with a lower learning rate, in another folder. No checkpoint here "
+                "holds such weights."
+            )
+
+    on_epoch_end = on_step_end  # where a checkpoint of each epoch is decided on
+
+
+def _is_finite(model: nn.Module) -> bool:
+    weights = [each for each in model.state_dict().values() if each.is_floating_point()]
+    return bool(torch.stack([each.isfinite().all() for each in weights]).all())  # one wait for the device
 
 
 class DSMStateCallback(TrainerCallback, ExportableState):
@@ -54,4 +82,4 @@ class EpochCallback(TrainerCallback):
                 receiver.set_epoch(int(state.epoch))
 
 
-__all__ = ["DSMStateCallback", "EarlyStopping", "EpochCallback"]
+__all__ = ["DivergenceCheck", "DSMStateCallback", "EarlyStopping", "EpochCallback"]

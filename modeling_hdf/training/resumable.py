@@ -12,6 +12,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .callbacks import DivergenceCheck
 from .checkpointing import (
     CheckpointError,
     CheckpointFiles,
@@ -39,7 +40,7 @@ class ResumableTrainer(Trainer):
     checkpoint. The output folder must lie on a disk that all machines share.
 
     Raises:
-        ValueError: for `save_on_each_node`.
+        ValueError: for `save_on_each_node`; while training, if weights become NaN or infinite.
     """
 
     def __init__(self, *args, **kwargs):
@@ -55,6 +56,7 @@ class ResumableTrainer(Trainer):
             self.args.dataloader_pin_memory = False  # without an accelerator each loader would warn
         self._checkpoint_files = CheckpointFiles()
         self.add_callback(self._checkpoint_files)
+        self.add_callback(DivergenceCheck())
 
     # ---- Whole checkpoints ----
 

@@ -16,7 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from modeling_hdf import hub, training
 from modeling_hdf.hub.trainer import HDFTrainer
-from modeling_hdf.training.callbacks import DSMStateCallback, EarlyStopping, EpochCallback
+from modeling_hdf.training.callbacks import DivergenceCheck, DSMStateCallback, EarlyStopping, EpochCallback
 from modeling_hdf.training.checkpointing import CheckpointFiles
 from modeling_hdf.training.pretraining import PretrainingTrainer
 from modeling_hdf.training.resumable import ResumableTrainer
@@ -52,6 +52,7 @@ OVERRIDES = {
     },
     (HDFTrainer, Trainer): {"_push_from_checkpoint", "create_model_card", "init_hf_repo", "push_to_hub"},
     (PretrainingTrainer, Trainer): {"_load_from_checkpoint"},
+    (DivergenceCheck, TrainerCallback): {"on_epoch_end", "on_step_end"},
     (EpochCallback, TrainerCallback): {"on_epoch_begin"},
     (DSMStateCallback, TrainerCallback): {"on_train_begin"},
     (DSMStateCallback, ExportableState): {"state"},

@@ -14,6 +14,7 @@ from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.cli import pretrain, train
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import EXPRESSIONS
+from modeling_hdf.inference import load_classifier
 
 SMALL = json.dumps({"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8})
 SHORT = ("--dataset_overrides", SMALL, "--per_device_train_batch_size", "7", "--use_cpu", "true", "--quiet")
@@ -98,7 +99,18 @@ def test_a_checkpoint_that_is_not_there_is_named_before_anything_is_looked_up(tm
     assert_error(capsys, "--resume_from_checkpoint owner/checkpoint-5 is not a folder")
 
 
-def test_a_training_that_diverged_is_called_so_before_it_is_tested(tmp_path, capsys):
-    last = ("--load_best_model_at_end", "false", "--warmup_steps", 0)  # not the best weights
+@pytest.mark.parametrize("options", [(), ("--save_strategy", "no", "--eval_strategy", "no", "--logging_steps", 1)])
+def test_a_training_that_diverged_ends_and_leaves_the_checkpoints_before(tmp_path, capsys, options):
+    diverges = ("--max_steps", 5, "--warmup_steps", 1, "--learning_rate", 1e38, "--load_best_model_at_end", "false")
+    assert run(tmp_path / "out", "--preset", "tiny", *diverges, *options) == 1
+    assert_error(capsys, "out: weights are NaN or infinite after step 2 of 5. The training has diverged")
+    checkpoints = list((tmp_path / "out").glob("checkpoint-*"))
+    assert [path.name for path in checkpoints] == ([] if options else ["checkpoint-1"])
+    for path in checkpoints:
+        load_classifier(str(path))  # refuses weights that are not finite
+
+
+def test_a_training_that_diverged_in_its_last_step_is_not_tested(tmp_path, capsys):
+    last = ("--save_strategy", "no", "--eval_strategy", "no", "--load_best_model_at_end", "false", "--warmup_steps", 0)
     assert run(tmp_path / "out", "--preset", "tiny", "--max_steps", 3, *last, "--learning_rate", 1e38) == 1
     assert_error(capsys, "out: .* are NaN or infinite. The training has diverged")
