@@ -138,6 +138,7 @@ CONTRASTS = {
     ("title", "part", "backbone", "condition", "names"),
     [
         ("Training on foreign frames", None, "videomae", "foreign", list(CONTRASTS)),
+        ("Training on foreign frames", "Small X3D", "x3d", "foreign", list(CONTRASTS)),
         ("Training on a long tail", None, "videomae", "long_tail", ["best - none"]),
         ("Training on a long tail", "Small X3D", "x3d", "long_tail", ["best - none"]),
         ("Training with wrong labels", None, "videomae", "noise", ["best - none"]),
