@@ -222,6 +222,8 @@ class HDFModel(HDFPreTrainedModel):
         kind, backbone = self.backbone_kind, self.config.backbone_config
         kind.check_clips(backbone, pixel_values)
 
+        if pixel_values.is_floating_point():
+            pixel_values = pixel_values.to(self.dtype)  # video processors give float32
         hidden_states = kind.embed(self.backbone, pixel_values)  # as the backbone lays it out
         all_hidden_states = ()
         if output_hidden_states:

@@ -307,9 +307,12 @@ class VideoFile:
                             f"{self.name}: declares pixels with sides of {sides}. That is taken for a fault of the "
                             "file: they are shown as squares."
                         )
-                    display = Display.of(frame, aspect, lambda: track_matrix(self.source, stream.id))
+                    display = Display.of(frame, aspect, lambda: self._track_matrix(stream))
                     LIMITS.check_frame(self.name, display.width, display.height)
                 yield StreamedFrame(frame, display, converters)
+
+    def _track_matrix(self, stream: av.VideoStream) -> tuple[float, float, float, float] | None:
+        return track_matrix(self.source, stream.id)
 
     def decode(self, indices: np.ndarray, expected: np.ndarray | None) -> np.ndarray | None:
         """Decode the frames at `indices` (positions in presentation order, may repeat) and stop.

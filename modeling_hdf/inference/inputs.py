@@ -54,8 +54,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
             wrote there are no inputs.
 
     Raises:
-        ValueError: if two videos would have the same output files, one would have those of the summary, or a folder
-            holds no video.
+        ValueError: if two videos would have the same files in the output folder, one would have those of the summary,
+            or a folder holds no video.
     """
     found: dict[str, Input] = {}
     for argument in arguments:
@@ -63,12 +63,12 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
             found.setdefault(each.name, replace(each, name=_as_text(each.name)))
     videos, places = _without_written(list(found.values()), output), {}
     for each in videos[:]:
-        if each.output.casefold() == "summary":
+        if output is not None and each.output.casefold() == "summary":
             raise ValueError(f"{each.name}: its table would take the place of summary.csv; rename the folder.")
         other = places.setdefault(each.output.casefold(), each)
         if other is not each and _is_one_file(other.video, each.video):
             videos.remove(each)
-        elif other is not each:
+        elif other is not each and output is not None:
             raise ValueError(
                 f"{other.name} and {each.name} would both be written to {each.output}; give the folder that holds "
                 "both, or analyse them into different folders."

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import av
+from transformers.utils import logging
 
 from ..clip_reading_hdf import ClipSource, open_clip
 from ..modeling_hdf import HDFForVideoClassification
@@ -14,6 +15,8 @@ from ..video_processing_hdf import HDFVideoProcessor
 from ..video_reading_hdf import VideoFile
 from .analysis import VideoAnalyzer
 from .rows import Row
+
+logger = logging.get_logger(__name__)
 
 _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
 _NETWORK = ("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://")
@@ -57,6 +60,9 @@ class LiveVideo(VideoFile):
         with container:
             yield container, self._best_stream(container)
 
+    def _track_matrix(self, stream: av.VideoStream) -> None:
+        return None  # it stands in the index of a file
+
 
 def open_stream(source: Any) -> ClipSource:
     """A camera for a number, a network stream for an address, else a clip, see [`open_clip`]."""
@@ -73,7 +79,8 @@ def analyze_stream(
     **options: Any,
 ) -> Iterator[Row]:
     """
-    Gives the rows of [`analyze`] while the video goes on.
+    Gives the rows of [`analyze`] while the video goes on. A video that was filmed sideways or upside down is not
+    turned, since that takes the whole video. A warning tells if a live video broke off.
 
     A row comes about half a second after the window that starts with it is over: with the default settings 2.5 seconds
     after its start, and at most a second later while a face is missing; plus the time that the model takes. The last
@@ -109,6 +116,8 @@ def analyze_stream(
     for moment in analyzer.moments(video.stream()):
         each_pass.add(moment)
         yield from _take(analyzer, each_pass.timeline.rows)
+    if isinstance(video, LiveVideo) and video.damage:
+        logger.warning(f"{video.name}: {len(video.damage)} errors while it was read, the last: {video.damage[-1]}.")
     each_pass.finish()
     yield from _take(analyzer, each_pass.timeline.rows)
 

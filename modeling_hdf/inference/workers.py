@@ -192,7 +192,7 @@ class _Worker:
             if not isinstance(result, _State):
                 self.number = None
             return result
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the latter if it was killed while it sent its answer
             self.is_dead, self.number = True, None
             return ValueError(
                 f"{video.name}: the process that analysed it was killed, perhaps for want of memory; try fewer "

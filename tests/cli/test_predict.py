@@ -321,9 +321,15 @@ def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, mo
     (tmp_path / "b.mp4").write_bytes(party.read_bytes())
     (tmp_path / "frames").rename(tmp_path / "summary")
     with pytest.raises(ValueError, match="summary: its table would take the place of summary.csv"):
-        find_inputs(["summary"])
+        find_inputs(["summary"], "out")
     with pytest.raises(ValueError, match=r"tree/b.mp4 and b.mp4 would both be written to b.mp4"):
-        find_inputs(["tree/b.mp4", "b.mp4"])
+        find_inputs(["tree/b.mp4", "b.mp4"], "out")
+    # Without an output folder nothing is in the way.
+    assert found("summary", "tree/b.mp4", "b.mp4") == [
+        ("summary", "summary"),
+        ("tree/b.mp4", "b.mp4"),
+        ("b.mp4", "b.mp4"),
+    ]
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
