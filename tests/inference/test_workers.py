@@ -1,5 +1,8 @@
 """Several videos at once: what the processes give and write, and what becomes of a process that is killed."""
 
+import os
+import struct
+from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,3 +73,14 @@ def test_a_process_sends_its_state_now_and_then(monkeypatch):
     for seconds in (1.0, 2.0, 3.0, 4.0, 5.0):
         send("a.mp4", seconds, 60.0)
     assert [(each.seconds, each.length) for each in sent] == [(1.0, 60.0), (4.0, 60.0)]
+
+
+def test_a_process_that_is_killed_while_it_answers_costs_its_video_alone():
+    ours, theirs = Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 100) + b"a part")  # a header of `Connection`, and too few bytes
+    theirs.close()
+    worker = object.__new__(workers._Worker)
+    worker.connection, worker.number, worker.is_dead = ours, 0, False
+    answer = worker.take([SimpleNamespace(name="a.mp4")])
+    assert isinstance(answer, ValueError) and "a.mp4: the process that analysed it was killed" in str(answer)
+    assert worker.is_dead
