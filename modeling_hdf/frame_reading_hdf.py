@@ -225,7 +225,8 @@ class AnimatedPicture:
         start, size, taken = Fraction(0), None, 0.0
         with open_picture(self.source, self.name) as picture:
             LIMITS.check_frames(self.name, picture.n_frames)
-            for index in range(picture.n_frames):
+            # An APNG may begin with a still that only programs without animation show.
+            for index in range(getattr(picture, "default_image", False), picture.n_frames):
                 before = monotonic()
                 picture.seek(index)
                 picture.load()  # WebP gives a frame's duration only after loading

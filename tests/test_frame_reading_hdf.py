@@ -122,6 +122,17 @@ def test_several_pages_are_no_animation(tmp_path):
         assert frames.shape == (1, 8, 16, 3) and abs(int(frames[0, 0, 0, 0]) - 200) < 4
 
 
+def test_the_still_of_an_apng_for_programs_without_animation_is_no_frame(tmp_path):
+    pages = [Image.new("RGB", (16, 8), (shade, 0, 0)) for shade in (200, 10, 90)]
+    for has_still, shades in ((True, [10, 90]), (False, [200, 10, 90])):
+        pages[0].save(
+            tmp_path / "a.png", save_all=True, append_images=pages[1:], default_image=has_still, duration=500
+        )
+        frames, metadata = read_clip(tmp_path / "a.png", all_frames)
+        assert frames[:, 0, 0, 0].tolist() == shades
+        assert metadata.duration == pytest.approx(0.5 * len(shades))
+
+
 def test_an_animation_among_the_frames_of_a_folder_is_refused(tmp_path):
     pages = [Image.new("RGB", (16, 8), (shade, 0, 0)) for shade in (200, 10)]
     pages[0].save(tmp_path / "1.gif", save_all=True, append_images=pages[1:])

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("csv", "parquet", "jsonl")
-_FIRST = ("video", "person", "start", "end", "label", "confidence")
+FIRST = ("video", "person", "start", "end", "label", "confidence")
 _TEXTS = ("video", "label")
-_LAST = ("face_left", "face_top", "face_width", "face_height", "face_seen")
+LAST = ("face_left", "face_top", "face_width", "face_height", "face_seen")
 
 
 def _typed(lines: list[list], columns: list[str]) -> "pd.DataFrame":
@@ -30,7 +30,7 @@ def rows_table(video: str, labels: Sequence[str], rows: Sequence[Row]) -> "pd.Da
         + [*row.probabilities.tolist(), *row.box.tolist(), row.face_seen]
         for row in rows
     ]
-    return _typed(lines, [*_FIRST, *labels, *_LAST])
+    return _typed(lines, [*FIRST, *labels, *LAST])
 
 
 def summary_table(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -42,7 +42,7 @@ def summary_table(table: "pd.DataFrame") -> "pd.DataFrame":
     Args:
         table: rows as [`rows_table`] gives them, also of several videos.
     """
-    labels = list(table.columns[len(_FIRST) : -len(_LAST)])
+    labels = list(table.columns[len(FIRST) : -len(LAST)])
     columns = ["video", "person", "start", "end", "seconds", "label"]
     columns += [f"{kind}_{name}" for kind in ("share", "mean") for name in labels] + ["face_seen"]
     lines = []
@@ -79,7 +79,7 @@ def read_table(path: Path, labels: Sequence[str]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    expected = [*_FIRST, *labels, *_LAST]
+    expected = [*FIRST, *labels, *LAST]
     texts = dict.fromkeys(_TEXTS, str)  # a folder of frames may be called 00017
     try:
         if path.suffix == ".csv":

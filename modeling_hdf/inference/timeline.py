@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .rows import Row
-from .tables import rows_table, summary_table
+from .tables import FIRST, LAST, rows_table, summary_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ class Timeline:
         The timeline with other names for its classes, such as translations. Classes without a new name keep theirs.
 
         Raises:
-            ValueError: for a name that is no class, or a new name that two classes would share.
+            ValueError: for a name that is no class, a new name that two classes would share, or that of a column.
         """
         labels = rename(self.labels, names)
         new = dict(zip(self.labels, labels, strict=True))
@@ -188,6 +188,9 @@ def rename(labels: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]
     renamed = tuple(str(names.get(name, name)) for name in labels)
     if len(set(renamed)) < len(renamed):
         raise ValueError(f"Two classes would have one name: {', '.join(renamed)}.")
+    taken = sorted({*FIRST, *LAST} & set(renamed))
+    if taken:
+        raise ValueError(f"{taken[0]!r} is a column of the table, so no class can have this name.")
     return renamed
 
 

@@ -215,6 +215,7 @@ def test_classes_are_renamed_and_wrong_settings_named(pair, party):
     for options, message in [
         ({"labels": {"joy": "x"}}, "'joy' is no class"),
         ({"labels": {names[0]: names[1]}}, "Two classes would have one name"),
+        ({"labels": {names[0]: "start"}}, "'start' is a column of the table"),
         ({"hop": 3.0}, "`hop` must be above 0 and at most the window of 2.0 seconds, got 3.0"),
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
     ]:
