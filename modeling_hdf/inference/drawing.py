@@ -112,11 +112,13 @@ class _Sound:
             rate = source.codec_context.sample_rate
             known = av.Codec("aac", "w").audio_rates
             self._stream = output.add_stream("aac", rate=rate if rate in known else _USUAL_RATE)
+            self._kind, self._resampler = None, None
         self._packets = self._timed(packets, source)
         self._next = next(self._packets, None)
 
     def _timed(self, packets: Iterator[av.Packet | None], source: av.AudioStream) -> Iterator[tuple[Fraction, Any]]:
-        """Start in seconds of each packet, or of each decoded frame, with it; those that step back are left out."""
+        """Start in seconds of each packet, or of each decoded frame, with it; those that step back are left out, and
+        frames that start before half of the last one is over, as where files are joined."""
         last = None
         for packet in packets:
             if packet is None or packet.stream_index != source.index:
@@ -126,26 +128,45 @@ class _Sound:
             except av.FFmpegError:  # damaged: silence
                 continue
             for each in parts:
-                if each.pts is not None and (last is None or each.pts > last):
-                    last = each.pts
-                    yield each.pts * each.time_base, each
+                start = None if each.pts is None else each.pts * each.time_base
+                if start is not None and (last is None or start > last):
+                    last = start if self._is_copy else start + Fraction(each.samples, 2 * each.sample_rate)
+                    yield start, each
 
     def write(self, until: Fraction | None) -> None:
         """Writes the sound up to a time; all that is left for `None`."""
         while self._next is not None and (until is None or self._next[0] <= until):
-            _, each = self._next
-            ticks = round(self._shift / each.time_base)
+            start, each = self._next
             if self._is_copy:
+                ticks = round(self._shift / each.time_base)
                 each.dts = None if each.dts is None else each.dts - ticks
-            each.pts -= ticks
-            if self._is_copy:
+                each.pts -= ticks
                 each.stream = self._stream
                 self._output.mux(each)
             else:
-                self._output.mux(self._stream.encode(each))
+                self._encode(start - self._shift, each)
             self._next = next(self._packets, None)
         if until is None and not self._is_copy:
+            self._flush()
             self._output.mux(self._stream.encode())
+
+    def _encode(self, start: Fraction, frame: av.AudioFrame) -> None:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._kind:  # the first frame, or the sound changes midway
+            self._flush()
+            encoder = self._stream.codec_context
+            self._resampler = av.AudioResampler(encoder.format, encoder.layout, encoder.sample_rate)
+            self._kind = kind
+        # The time base of a decoded frame may be coarser than the frames of AAC.
+        frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
+        for resampled in self._resampler.resample(frame):
+            self._output.mux(self._stream.encode(resampled))
+
+    def _flush(self) -> None:
+        """Encodes what the resampler holds back."""
+        for resampled in self._resampler.resample(None) if self._resampler else ():
+            if resampled is not None:  # a resampler with nothing to do gives `None` back
+                self._output.mux(self._stream.encode(resampled))
 
 
 def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = None) -> None:

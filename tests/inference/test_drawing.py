@@ -4,6 +4,7 @@ import re
 from array import array
 from dataclasses import replace
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -54,6 +55,39 @@ def timeline(tmp_path) -> Timeline:
     return Timeline(str(path), LABELS, rows, people, 0.0, 3.0, (HEIGHT, WIDTH - 1), cuts=[2.0], thumbnails=thumbnails)
 
 
+def with_sound(
+    timeline: Timeline, path: Path, codec: str, sound: np.ndarray, rate: int, frames: int | None = None
+) -> Path:
+    """The first or all frames of the timeline's video with 16-bit sound `(channels, samples)`."""
+    layout = {1: "mono", 2: "stereo"}[len(sound)]
+    with av.open(timeline.video) as before, av.open(str(path), "w") as output:
+        video, track = output.add_stream("libx264", FPS), output.add_stream(codec, rate)
+        video.width, video.height, video.pix_fmt, track.layout = WIDTH - 1, HEIGHT, "yuv420p", layout
+        for frame in islice(before.decode(video=0), frames):
+            frame.pict_type = 0
+            output.mux(video.encode(frame))
+        output.mux(video.encode())
+        interleaved = np.ascontiguousarray(sound.T.astype(np.int16)).reshape(1, -1)
+        samples = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=layout)
+        samples.sample_rate, samples.pts = rate, 0
+        output.mux([*track.encode(samples), *track.encode()])
+    return path
+
+
+def tone(rate: int, channels: int = 1) -> np.ndarray:
+    """A tone from 1 s to 2 s, of 3 s."""
+    times = np.arange(SECONDS * rate) / rate
+    return np.tile(16000 * np.sin(2 * np.pi * 440 * times) * ((times >= 1) & (times < 2)), (channels, 1))
+
+
+def loud_seconds(path: Path) -> np.ndarray:
+    """The times of an AAC track, in steps of 0.1 s, around which it is loud."""
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        frames = [(frame.time, np.abs(frame.to_ndarray()).max()) for frame in container.decode(audio=0)]
+    return np.unique([round(time, 1) for time, peak in frames if peak > 0.1])
+
+
 def test_a_timeline_is_shown_in_one_line(timeline):
     assert repr(timeline) == f"Timeline({timeline.video!r}: 2 people in 3.0 s, 4 rows)"
     assert len(repr(timeline.people[0])) < 100  # without the boxes of all frames
@@ -97,26 +131,9 @@ def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_
 
 
 def test_a_smaller_copy_has_smaller_boxes_and_sound_that_mp4_cannot_hold_becomes_aac(timeline, tmp_path):
-    source, path = tmp_path / "pcm.mkv", tmp_path / "small.mp4"
-    with av.open(timeline.video) as before, av.open(str(source), "w") as output:
-        video, sound = output.add_stream_from_template(before.streams.video[0]), output.add_stream("pcm_s16le", 16000)
-        sound.layout = "mono"
-        for packet in before.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = video
-                output.mux(packet)
-        for index in range(SECONDS):  # a tone from 1 s to 2 s
-            tone = 16000 * np.sin(np.arange(16000))[None] * (index == 1)
-            samples = av.AudioFrame.from_ndarray(tone.astype(np.int16), format="s16", layout="mono")
-            samples.sample_rate, samples.pts = 16000, 16000 * index
-            output.mux(sound.encode(samples))
-        output.mux(sound.encode())
+    source, path = with_sound(timeline, tmp_path / "pcm.mkv", "pcm_s16le", tone(16000), 16000), tmp_path / "small.mp4"
     annotate(timeline, source, path, max_side=160)
-    with av.open(str(path)) as after:
-        assert after.streams.audio[0].codec_context.name == "aac"
-        loud = [(frame.time, np.abs(frame.to_ndarray()).max() > 0.1) for frame in after.decode(audio=0)]
-        assert [time for time, is_loud in loud if is_loud][:: len(loud)] == pytest.approx([1.0], abs=0.1)
-        assert sum(is_loud for _, is_loud in loud) / len(loud) == pytest.approx(1 / 3, abs=0.05)
+    assert loud_seconds(path) == pytest.approx(np.arange(1.0, 2.05, 0.1))
     with av.open(str(path)) as after:
         frame = [frame.to_ndarray(format="rgb24").astype(float) for frame in after.decode(video=0)][10]
     assert frame.shape == (90, 160, 3)
@@ -139,20 +156,38 @@ def test_the_sound_of_joined_files_goes_on_with_their_pictures(timeline, tmp_pat
         assert np.diff(starts).max() < 0.2 and starts[-1] == pytest.approx(2 * SECONDS, abs=0.2)
 
 
+def test_sound_with_coarse_times_keeps_its_place(timeline, tmp_path):
+    source = with_sound(timeline, tmp_path / "mp3.avi", "libmp3lame", tone(44100, 2), 44100)
+    annotate(timeline, source, tmp_path / "out.mp4")
+    assert loud_seconds(tmp_path / "out.mp4") == pytest.approx(np.arange(1.0, 2.05, 0.1), abs=0.06)
+
+
+@pytest.mark.parametrize("rate, channels", [(48000, 1), (44100, 2), (32000, 1)])
+def test_sound_whose_channels_or_rate_change_midway_goes_on(timeline, tmp_path, rate, channels):
+    first = with_sound(timeline, tmp_path / "first.ts", "mp2", tone(48000, 2), 48000)
+    second = with_sound(timeline, tmp_path / "second.ts", "mp2", tone(rate, channels), rate)
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    annotate(replace(timeline, end=2.0 * SECONDS), first, tmp_path / "out.mp4")
+    expected = [*np.arange(1.0, 2.05, 0.1), *np.arange(4.0, 5.05, 0.1)]
+    assert loud_seconds(tmp_path / "out.mp4") == pytest.approx(expected, abs=0.06)
+
+
+def test_sound_of_joined_files_may_be_longer_than_their_pictures(timeline, tmp_path):
+    # The last frame of MP2 starts less than 128 samples before the second file, and lasts 1152.
+    source = with_sound(timeline, tmp_path / "long.ts", "mp2", np.zeros((2, 32856)), 48000, frames=13)
+    source.write_bytes(source.read_bytes() * 2)
+    annotate(replace(timeline, end=26 / FPS), source, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as after:
+        starts = [frame.time for frame in after.decode(audio=0)]
+    assert np.diff(starts).max() < 0.1 and starts[-1] == pytest.approx(26 / FPS, abs=0.1)
+
+
 @pytest.mark.parametrize("rate, patch", [(192_000, {}), (16_000, {b"sowt": b"apac"})])
 def test_sound_at_a_rate_that_aac_lacks_is_kept_and_sound_that_nothing_decodes_is_left_out(
     timeline, tmp_path, rate, patch
 ):
     source, path = tmp_path / "pcm.mov", tmp_path / "out.mp4"
-    with av.open(timeline.video) as before, av.open(str(source), "w") as output:
-        video, sound = output.add_stream_from_template(before.streams.video[0]), output.add_stream("pcm_s16le", rate)
-        for packet in before.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = video
-                output.mux(packet)
-        samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * rate), np.int16), format="s16", layout="stereo")
-        samples.sample_rate, samples.pts = rate, 0
-        output.mux([*sound.encode(samples), *sound.encode()])
+    with_sound(timeline, source, "pcm_s16le", np.zeros((2, rate)), rate)
     for old, new in patch.items():
         source.write_bytes(source.read_bytes().replace(old, new))
     annotate(timeline, source, path)
