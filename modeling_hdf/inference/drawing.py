@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..clip_reading_hdf import open_clip
 from ..data.files import whole_or_absent
+from ..faces.cropping import NOMINAL_FPS
 from ..faces.following import with_starts
 from ..faces.turning import turned
 from ..video_reading_hdf import VideoFile
@@ -188,13 +189,14 @@ def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = 
     with whole_or_absent(path) as part, av.open(str(part), "w", format="mp4") as output:
         frames = with_starts(turned(source, timeline.quarter_turns).stream())
         if not isinstance(source, VideoFile):
-            _encode(annotator, frames, output, max_side)
+            _encode(annotator, frames, output, max_side, Fraction(NOMINAL_FPS))
             return
         with source.open() as (container, stream):
             track, sound = _best_sound(container), None
             if track is not None:
                 sound = _Sound(source.packets(container, stream, track), track, output, source.clock_start)
-            _encode(annotator, frames, output, max_side, sound, source.clock_start)
+            rate = stream.average_rate or Fraction(NOMINAL_FPS)
+            _encode(annotator, frames, output, max_side, rate, sound, source.clock_start)
 
 
 def _encode(
@@ -202,6 +204,7 @@ def _encode(
     frames: Iterator,
     output: Any,
     max_side: int | None,
+    mean_rate: Fraction,
     sound: _Sound | None = None,
     shift: Fraction = Fraction(0),
 ) -> None:
@@ -212,10 +215,11 @@ def _encode(
         pixels = np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
         if stream is None:
             options = {"crf": str(_CRF), "preset": "veryfast", "tune": "zerolatency"}
-            stream = output.add_stream("libx264", rate=_TICKS, options=options)
+            # From the rate x264 takes the length of a frame, which its quality and the declared level follow from.
+            stream = output.add_stream("libx264", rate=mean_rate, options=options)
             stream.height, stream.width = pixels.shape[:2]
             stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = Fraction(1, _TICKS)
+            stream.codec_context.time_base = stream.time_base = Fraction(1, _TICKS)
         if sound is not None:
             sound.write(start)
         encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)

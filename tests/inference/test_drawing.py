@@ -117,6 +117,7 @@ def test_an_annotated_video_keeps_times_and_sound_and_shows_boxes(timeline, tmp_
         assert [stream.type for stream in after.streams].count("audio") == 1
         times = [[float(frame.pts * frame.time_base) for frame in each.decode(video=0)] for each in (before, after)]
         assert times[0] == pytest.approx(times[1], abs=2e-5) and len(times[0]) == FPS * SECONDS
+        assert after.streams.video[0].codec_context.extradata[3] <= 40  # the level of H.264, ten times
         for each in (before, after):  # the last frame too lasts as long as it did
             assert float(each.streams.video[0].duration * each.streams.video[0].time_base) == pytest.approx(SECONDS)
     with av.open(timeline.video) as before, av.open(str(path)) as after:
