@@ -1,9 +1,9 @@
 """Finding faces in raw videos and cutting them out, upright and steady, as the model expects them.
 
 The code passes over the video twice and holds a few frames in memory. The first pass looks for faces on a downscaled
-frame every eighth of a second. Where two looks disagree or a face moved far, it also looks at frames between them. If
-it finds no face, the clip may lie on its side: see [`modeling_hdf.faces.turning`]. The second pass turns, crops and
-scales the frames of one face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
+frame every eighth of a second. Where two looks disagree or a face moved far, it also looks at frames between them. A
+clip that lies on its side or upside down is searched again: see [`modeling_hdf.faces.turning`]. The second pass turns,
+crops and scales the frames of one face. Needs the extra `face`: `pip install "hdf-dfer[face]"`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from ..clip_reading_hdf import ClipSource, Frame, open_clip
 from ..video_reading_hdf import all_frames, presentation_times
 from .detection import FaceDetector, cut_square
 from .tracking import MIN_OVERLAP, FaceTrack, build_tracks, crop_squares, eye_angles, match_boxes
-from .turning import TurnedSource, find_quarter_turns, is_upside_down, turned
+from .turning import TurnedSource, find_quarter_turns, find_turn_of_face, turned
 
 NOMINAL_FPS = 25  # frame rate of frame folders and arrays, which carry no times
 # Two looks whose boxes overlap by this IoU agree: boxes between them are interpolated.
@@ -187,8 +187,8 @@ def track_faces(
         smoothing: standard deviation in seconds of the smoothing of boxes and landmarks; 0 does not smooth.
         name: name in messages for a clip that has no path.
 
-    If a clip shows no face, but some of its frames show faces after quarter turns, the turned clip is searched;
-    `quarter_turns` of the result gives the turns.
+    If the main face scores clearly higher after quarter turns, or a clip shows no face, but some of its frames show
+    faces after quarter turns, the turned clip is searched; `quarter_turns` of the result gives the turns.
 
     Raises:
         ValueError: for a negative time, or a clip that cannot be read. A clip without a face raises no error.
@@ -205,7 +205,7 @@ def _track(
 ) -> TrackedFaces:
     faces = _track_as_it_is(source, detector, interval, max_gap, smoothing)
     if faces.tracks:
-        quarter_turns = 2 if is_upside_down(source, faces.main(), detector) else 0
+        quarter_turns = find_turn_of_face(source, faces.main(), detector)
     else:
         quarter_turns = find_quarter_turns(source, faces.num_frames, detector)
     if quarter_turns:

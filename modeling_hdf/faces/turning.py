@@ -1,11 +1,11 @@
 """Videos that were filmed sideways or upside down without saying so: the quarter turns that make their faces upright.
 
-YuNet does not find faces that lie on their side. It finds most faces that are upside down, takes them for upright, and
-is less certain of them: on close pictures of rendered and of real faces (dark, blurred, small, noisy, tilted by up to
-30 degrees) its score was 0.03 to 0.9 lower than after half a turn, and for upright faces as much higher.
+YuNet finds no small faces that lie on their side. It finds large ones, and most faces that are upside down, takes them
+for upright, and is less certain of them: on close pictures of rendered and of real faces (dark, blurred, small, noisy,
+tilted by up to 30 degrees) its score is nearly always highest after the turn that makes the face upright.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -15,9 +15,9 @@ from .detection import FaceDetector, cut_square
 from .tracking import FaceTrack, crop_squares
 
 TRIED_FRAMES = 8  # spread over the clip
-# Half a turn: frames to compare, within the first frames of the track, so that few are decoded; margin and edge in
-# pixels of their close pictures; by how much the score must rise.
-_COMPARED, _FIRST, CLOSE_MARGIN, _EDGE, CLEARLY = 4, 25, 0.5, 256, 0.02
+# A face that was found: frames to compare, within the first frames of the track, so that few are decoded; margin and
+# edge in pixels of their close pictures; by how much the score must rise.
+_COMPARED, _FIRST, CLOSE_MARGIN, _EDGE, _CLEARLY = 4, 25, 0.5, 256, 0.02
 
 
 class TurnedFrame:
@@ -80,48 +80,70 @@ def find_quarter_turns(source: ClipSource, num_frames: int, detector: FaceDetect
     return int(certainty.argmax())
 
 
-def half_turn_gain(picture: np.ndarray, square: np.ndarray, detector: FaceDetector) -> float:
-    """By how much the detector's score of a face rises with half a turn; clearly above 0 for a face upside down.
+def turn_scores(picture: np.ndarray, square: np.ndarray, detector: FaceDetector) -> np.ndarray:
+    """The detector's scores of a face that it found, after each turn.
 
     Args:
         picture: the frame, `(height, width, 3)` uint8.
         square: `(4,)` for [`cut_square`], with a margin of `CLOSE_MARGIN` around the face.
-        detector: the detector.
+        detector: the detector; it looks at close pictures of the face.
+
+    Returns:
+        `(4,)`: the scores after 0, 1, 2 and 3 counter-clockwise quarter turns of the frame; 0 where no face is found.
     """
     x, y, side, angle = square
-    level, turned_over = (
-        detector(cut_square(picture, np.array([x, y, side, angle + turn]), _EDGE))[:, 14].max(initial=0.0)
-        for turn in (0.0, np.pi)
-    )
-    return float(turned_over - level)
+
+    def score(turn: float) -> float:
+        return detector(cut_square(picture, np.array([x, y, side, turn]), _EDGE))[:, 14].max(initial=0.0)
+
+    # The eyes of a face on its side are often misplaced, so the turns keep the tilt of the frame.
+    scores = np.array([score(quarter_turns * np.pi / 2.0) for quarter_turns in range(4)])
+    best = scores.argmax()
+    # An upright face that is tilted by almost 45 degrees may score higher after a turn, but most with level eyes.
+    if best:
+        level = score(angle)
+        if level > scores[best] + _CLEARLY:
+            scores[0] = level
+    return scores
 
 
-def is_upside_down(source: ClipSource, track: FaceTrack, detector: FaceDetector) -> bool:
-    """Whether a face is upside down although the detector takes it for upright.
+def clear_turn(scores: Sequence[np.ndarray]) -> int:
+    """The counter-clockwise quarter turns whose mean score is highest; 0 unless it is clearly above that of no turn.
+
+    Args:
+        scores: `(4,)` of [`turn_scores`] for each frame in which the face was compared; at least one.
+    """
+    means = np.mean(scores, axis=0)
+    best = int(means.argmax())
+    return best if means[best] > means[0] + _CLEARLY else 0
+
+
+def find_turn_of_face(source: ClipSource, track: FaceTrack, detector: FaceDetector) -> int:
+    """Number of counter-clockwise quarter turns that make a face upright that the detector takes for upright.
 
     Args:
         source: the clip.
         track: a face of the clip, found without turning.
-        detector: the detector; it looks at close pictures of the face, level and after half a turn, in a few frames.
+        detector: the detector; see [`turn_scores`] for what it looks at, in a few frames.
     """
     positions = np.linspace(0, min(len(track.frames), _FIRST) - 1, _COMPARED).round().astype(int)
     squares = dict(zip(track.frames[positions].tolist(), crop_squares(track, CLOSE_MARGIN)[positions], strict=True))
-    gain = 0.0
+    scores = []
     for index, frame in enumerate(source.stream()):
         if index in squares:
-            gain += half_turn_gain(frame.rgb(), squares[index], detector)
+            scores.append(turn_scores(frame.rgb(), squares[index], detector))
         if index == max(squares):
             break
-    return gain > CLEARLY * len(squares)
+    return clear_turn(scores)
 
 
 __all__ = [
-    "CLEARLY",
     "CLOSE_MARGIN",
     "TurnedFrame",
     "TurnedSource",
+    "clear_turn",
     "find_quarter_turns",
-    "half_turn_gain",
-    "is_upside_down",
+    "find_turn_of_face",
+    "turn_scores",
     "turned",
 ]

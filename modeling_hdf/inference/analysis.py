@@ -15,7 +15,7 @@ from ..data.extras import needs_module
 from ..faces.cuts import CutDetector
 from ..faces.detection import FaceDetector, cut_square
 from ..faces.following import FollowedFace, Moment, follow_faces
-from ..faces.turning import CLEARLY, CLOSE_MARGIN, find_quarter_turns, half_turn_gain, turned
+from ..faces.turning import CLOSE_MARGIN, clear_turn, find_quarter_turns, turn_scores, turned
 from ..limits_hdf import LIMITS
 from ..modeling_hdf import HDFForVideoClassification
 from ..pretrained import RAW_VIDEO_MODEL
@@ -26,7 +26,7 @@ from .rows import TrackRows
 from .timeline import Person, Timeline, rename
 from .windows import SlidingWindows, Window
 
-_COMPARED = (0, 8, 16, 24)  # frames of a track in which its face is compared with itself after half a turn
+_COMPARED = (0, 8, 16, 24)  # frames of a track in which its face is compared with itself after quarter turns
 _MOST_THUMBNAILS, _THUMBNAIL_SIDE = 24, 160  # pixels of the longer side
 
 
@@ -101,8 +101,8 @@ class _Pass:
     tracks: dict[int, _Track] = field(default_factory=dict)
     apart: float = 0.5  # seconds between thumbnails, at least
     keeps_places: bool = True  # whether the timeline holds the place of each face in each frame, and all rows
-    compares: FaceDetector | None = None  # looks whether faces are upside down
-    gains: dict[int, list[float]] = field(default_factory=dict)  # by person: see `half_turn_gain`
+    compares: FaceDetector | None = None  # looks whether faces lie on their side or upside down
+    scores: dict[int, list[np.ndarray]] = field(default_factory=dict)  # by person: see `turn_scores`
 
     def add(self, moment: Moment) -> None:
         for number in moment.ended:
@@ -138,14 +138,14 @@ class _Pass:
     def _compare(self, person: int, picture: np.ndarray, face: FollowedFace) -> None:
         x, y, _, angle = face.square
         side = max(face.box[2:]) * (1.0 + 2.0 * CLOSE_MARGIN)
-        gain = half_turn_gain(picture, np.array([x, y, side, angle]), self.compares)
-        self.gains.setdefault(person, []).append(gain)
+        scores = turn_scores(picture, np.array([x, y, side, angle]), self.compares)
+        self.scores.setdefault(person, []).append(scores)
 
-    def is_upside_down(self) -> bool:
-        """Whether the main person is upside down although the detector takes it for upright."""
+    def quarter_turns(self) -> int:
+        """The quarter turns that make the main person upright although the detector takes the face for upright."""
         people = self.timeline.people
         main = max(people, key=lambda person: person.prominence).number if people else None
-        return main in self.gains and float(np.mean(self.gains[main])) > CLEARLY
+        return clear_turn(self.scores[main]) if main in self.scores else 0
 
     def _keep_thumbnail(self, moment: Moment) -> None:
         """Keep a small picture now and then; when they are too many, every other is dropped."""
@@ -289,8 +289,9 @@ class VideoAnalyzer:
         source = open_clip(video, name)
         num_frames, first = self._follow(source, 0, video, progress)
         timeline = first.timeline
-        quarter_turns = 2 if first.is_upside_down() else 0
-        if not timeline.people:
+        if timeline.people:
+            quarter_turns = first.quarter_turns()
+        else:
             quarter_turns = find_quarter_turns(source, num_frames, self.detector)
         if quarter_turns:
             _, again = self._follow(source, quarter_turns, video, progress)

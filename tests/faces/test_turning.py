@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from face_clips import place_faces, straight, write_clip
+from face_clips import close_up, place_faces, straight, write_clip
 from PIL import Image
 
 from modeling_hdf.clip_reading_hdf import open_clip
@@ -42,6 +42,16 @@ def test_a_clip_filmed_sideways_or_upside_down_is_turned(tmp_path, detector, qua
     assert expected.faces.quarter_turns == 0 and "turned" not in expected.summary()
 
 
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_a_close_face_filmed_sideways_is_turned_although_the_detector_finds_it(detector, quarter_turns):
+    frames = close_up(12)
+    stored = np.ascontiguousarray(np.rot90(frames, k=-quarter_turns, axes=(1, 2)))
+    assert any(len(detector(frame)) for frame in stored)
+    clip, expected = crop_face(stored, 96, detector=detector), crop_face(frames, 96, detector=detector)
+    assert (clip.faces.quarter_turns, expected.faces.quarter_turns) == (quarter_turns, 0)
+    assert np.abs(clip.frames.astype(float) - expected.frames).mean() < 6.0
+
+
 def test_upright_clips_are_searched_once_and_others_are_tried_in_few_frames(detector):
     searched = []
 
@@ -54,8 +64,8 @@ def test_upright_clips_are_searched_once_and_others_are_tried_in_few_frames(dete
             return detector(frame)
 
     faces = track_faces(looking_away(20), Counting())
-    close = 256 * 256 * 3  # the numbers of a close picture; four of them, both ways up
-    assert len(searched) == faces.looked_at + 8 and searched.count(close) == 8
+    close = 256 * 256 * 3  # the numbers of a close picture; four of them, in four turns
+    assert len(searched) == faces.looked_at + 16 and searched.count(close) == 16
     searched.clear()
     wall = track_faces(place_faces({}, 100), Counting())
     assert wall.quarter_turns == 0 and wall.size == (270, 480) and wall.tracks == []
@@ -76,6 +86,11 @@ def test_upright_faces_are_not_turned_over_and_others_are(detector, roll, harm):
     assert track_faces(frames, detector).quarter_turns == 0
     over = track_faces(np.ascontiguousarray(frames[:, ::-1, ::-1]), detector)
     assert over.quarter_turns == 2 and len(over.tracks) == 1
+
+
+def test_an_upright_face_with_a_strong_tilt_is_not_turned_over(detector):
+    frames = place_faces({2: straight((60, 60), (62, 62), 4)}, 4, roll=-48)
+    assert track_faces(frames, detector).quarter_turns == 0
 
 
 def test_pictures_taken_sideways_are_turned_by_their_exif_tag(tmp_path):

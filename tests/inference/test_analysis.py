@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from face_clips import FPS, hidden, place_faces, straight
+from face_clips import FPS, close_up, hidden, place_faces, straight
 from tiny_models import move_dam_weights, tiny_backbone_config, tiny_config
 from video_files import write_video
 
@@ -200,6 +200,16 @@ def test_a_turned_video_is_analysed_upright(pair, turns):
     expected = analyze(frames, pair)
     timeline = analyze(np.ascontiguousarray(np.rot90(frames, turns, axes=(1, 2))), pair)
     assert len(timeline.people) == 1 and timeline.quarter_turns == -turns % 4 and timeline.size == (270, 480)
+    np.testing.assert_allclose(timeline.rows[0].box, expected.rows[0].box, atol=6.0)
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_close_face_filmed_sideways_is_analysed_upright(pair, turns):
+    frames = close_up(30)
+    expected = analyze(frames, pair)
+    timeline = analyze(np.ascontiguousarray(np.rot90(frames, turns, axes=(1, 2))), pair)
+    assert (timeline.quarter_turns, expected.quarter_turns) == (-turns % 4, 0)
+    assert len(timeline.people) == 1 and timeline.size == expected.size
     np.testing.assert_allclose(timeline.rows[0].box, expected.rows[0].box, atol=6.0)
 
 

@@ -42,6 +42,11 @@ def place_faces(
     return frames
 
 
+def close_up(num_frames: int) -> np.ndarray:
+    """A face that fills most of the frame, so that it is found also on its side, `(num_frames, 170, 160, 3)` uint8."""
+    return place_faces({2: straight((14, 19), (18, 23), num_frames)}, num_frames, size=(170, 160))
+
+
 def straight(start: tuple[float, float], end: tuple[float, float], num_frames: int) -> np.ndarray:
     """A path of constant speed, `(num_frames, 2)`."""
     return np.linspace(start, end, num_frames)
