@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from transformers.utils import logging
 from transformers.video_utils import VideoMetadata
 
+from .decoding_times_hdf import DecodingTimes
 from .display_hdf import Display, is_sound
 from .file_kinds_hdf import HEAD, read_head, what_it_is
 from .joined_clock_hdf import JoinedClock
@@ -46,7 +47,7 @@ def presentation_times(
 ) -> list[int | Fraction] | None:
     """The start of each frame and the end of the last frame, in the unit of `starts`, which are in presentation order.
 
-    `None` if times are missing, run backwards (as in AVI with B-frames) or are all equal. Only the order of the frames
+    `None` if times are missing, run backwards or are all equal. Only the order of the frames
     is then known.
     """
     if not starts or None in starts or list(starts) != sorted(starts) or (len(starts) > 1 and starts[0] == starts[-1]):
@@ -248,8 +249,11 @@ class VideoFile:
     def _frames(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
         """Decoded frames of `stream` in presentation order; a packet that cannot be decoded is skipped and noted."""
         count, seconds = 0, 0.0
+        times = DecodingTimes() if container.format.name == "avi" and stream.codec_context.has_b_frames else None
         for packet in self.packets(container, stream):
             before = monotonic()
+            if times and packet is not None:
+                times.read(packet)
             try:
                 frames = stream.codec_context.decode(packet)
             except av.FFmpegError as error:
@@ -262,6 +266,8 @@ class VideoFile:
             for frame in frames:
                 if frame.time_base is None:  # flushed after a read error
                     frame.time_base = stream.time_base
+                if times:
+                    times.correct(frame)
                 if frame.is_corrupt:
                     self.damage.append("frame marked as corrupt")
                 count += 1

@@ -181,6 +181,22 @@ def test_packets_with_a_wrong_time_do_not_move_those_after_them():
     assert shown([100, 102, 0, 2, 0, 2]) == [100, 102, 104, 106, 108, 110]
 
 
+@pytest.mark.parametrize("name", ["avi h264 with B-frames", "avi mpeg4 with B-frames", "avi mpeg4"])
+def test_times_of_an_avi_run_forward_also_behind_a_damaged_packet(tmp_path, name):
+    file_name, options = CONTAINERS[name]
+    path = write_video(tmp_path / file_name, 20, pts=[*range(10), *range(30, 40)], **options)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    expected = sorted(packet.pts for packet in packets)
+    assert max(np.diff(expected)) > 15
+    assert [frame.ticks for frame in VideoFile(path).stream()] == expected
+    content = bytearray(path.read_bytes())
+    content[packets[4].pos + 8 : packets[4].pos + packets[4].size] = bytes(packets[4].size - 8)
+    after = [frame.ticks for frame in VideoFile(bytes(content)).stream()]
+    assert after == sorted(after) and len(after) > 15
+    assert after[-4:] == expected[-4:]  # the keyframe sets the clock right
+
+
 def test_file_name_with_colon_and_percent_sign(clip):
     odd = clip.rename(clip.with_name("rec 12:30 100%d.mp4"))
     assert sample(odd, 2)[0].shape[0] == 2

@@ -12,6 +12,7 @@ import torch
 
 from ..clip_reading_hdf import ClipSource, Frame, open_clip
 from ..data.extras import needs_module
+from ..downloading_hdf import Download
 from ..faces.cuts import CutDetector
 from ..faces.detection import FaceDetector, cut_square
 from ..faces.following import FollowedFace, Moment, follow_faces
@@ -272,6 +273,9 @@ class VideoAnalyzer:
                 except (OSError, ValueError) as error:
                     result = error
                 waiting.append((video, result))
+                # Videos without a face fill no batch, and the file of a download stays until its result is there.
+                if len(waiting) > self.queue.batch_size or isinstance(video, Download):
+                    self.queue.flush()
                 while waiting and not self.queue.holds(waiting[0][1]):
                     yield self._finished(*waiting.popleft())
             self.queue.flush()

@@ -106,7 +106,7 @@ class _Sound:
 
     def __init__(self, packets: Iterator[av.Packet | None], source: av.AudioStream, output: Any, shift: Fraction):
         self._shift, self._output = shift, output
-        self._is_copy = source.codec_context.name in _SOUNDS_OF_MP4
+        self._is_copy = source.codec_context.codec.canonical_name in _SOUNDS_OF_MP4  # not the name of a decoder
         if self._is_copy:
             self._stream = output.add_stream_from_template(source)
         else:

@@ -69,9 +69,11 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
         if other is not each and _is_one_file(other.video, each.video):
             videos.remove(each)
         elif other is not each and output is not None:
+            are_files = not any(isinstance(video, str) and is_url(video) for video in (other.video, each.video))
+            advice = "give the folder that holds both, or " * are_files
             raise ValueError(
-                f"{other.name} and {each.name} would both be written to {each.output}; give the folder that holds "
-                "both, or analyse them into different folders."
+                f"{other.name} and {each.name} would both be written to {each.output}; {advice}analyse them in two "
+                "runs, each with an --output of its own."
             )
     return videos
 

@@ -322,8 +322,10 @@ def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, mo
     (tmp_path / "frames").rename(tmp_path / "summary")
     with pytest.raises(ValueError, match="summary: its table would take the place of summary.csv"):
         find_inputs(["summary"], "out")
-    with pytest.raises(ValueError, match=r"tree/b.mp4 and b.mp4 would both be written to b.mp4"):
+    with pytest.raises(ValueError, match=r"tree/b.mp4 and b.mp4 would both be written to b.mp4; give the folder that"):
         find_inputs(["tree/b.mp4", "b.mp4"], "out")
+    with pytest.raises(ValueError, match=r"id=2 would both be written to get; analyse them in two runs, each with an"):
+        find_inputs(["https://example.org/get?id=1", "https://example.org/get?id=2"], "out")
     # Without an output folder nothing is in the way.
     assert found("summary", "tree/b.mp4", "b.mp4") == [
         ("summary", "summary"),

@@ -13,6 +13,7 @@ from tiny_models import move_dam_weights, tiny_backbone_config, tiny_config
 from video_files import write_video
 
 from modeling_hdf import HDFForVideoClassification, HDFVideoProcessor
+from modeling_hdf.downloading_hdf import Download
 from modeling_hdf.faces import crop_face
 from modeling_hdf.faces.following import Moment
 from modeling_hdf.frame_reading_hdf import PictureFrame
@@ -216,6 +217,24 @@ def test_a_close_face_filmed_sideways_is_analysed_upright(pair, turns):
 def test_no_face_gives_empty_tables(pair):
     timeline = analyze(place_faces({}, 5), pair)
     assert timeline.to_pandas().empty and timeline.summary.empty and timeline.end == pytest.approx(5 / 25)
+
+
+def test_a_result_waits_for_no_more_videos_than_a_batch_has_windows_and_that_of_a_download_for_none(pair, tmp_path):
+    frames, taken = place_faces({0: straight((150, 60), (150, 80), 12)}, 12), []
+    remote = Download("https://example.org/face.mp4")
+    remote.file = write_video(tmp_path / "face.mp4", list(frames), rate=FPS).open("rb")
+
+    def videos(*each):
+        for video in each:
+            taken.append(video)
+            yield video
+
+    for first, expected in ((remote, 1), (frames, 5)):
+        taken.clear()
+        results = VideoAnalyzer(pair, batch_size=4).analyze_all(videos(first, *[place_faces({}, 1)] * 9))
+        assert len(next(results)[1].rows) == 1 and len(taken) == expected
+        assert len(list(results)) == 9
+    remote.close()
 
 
 def test_classes_are_renamed_and_wrong_settings_named(pair, party):

@@ -157,8 +157,17 @@ def test_the_sound_of_joined_files_goes_on_with_their_pictures(timeline, tmp_pat
         assert np.diff(starts).max() < 0.2 and starts[-1] == pytest.approx(2 * SECONDS, abs=0.2)
 
 
+@pytest.mark.parametrize("name, codec, rate", [("a.avi", "libmp3lame", 44100), ("a.mkv", "libopus", 48000)])
+def test_sound_that_mp4_can_hold_is_copied_whatever_its_decoder_is_called(timeline, tmp_path, name, codec, rate):
+    source = with_sound(timeline, tmp_path / name, codec, tone(rate, 2), rate)
+    annotate(timeline, source, tmp_path / "out.mp4")
+    with av.open(str(source)) as before, av.open(str(tmp_path / "out.mp4")) as after:
+        first, second = ([bytes(packet) for packet in each.demux(audio=0) if packet.size] for each in (before, after))
+    assert first == second and len(first) > 20
+
+
 def test_sound_with_coarse_times_keeps_its_place(timeline, tmp_path):
-    source = with_sound(timeline, tmp_path / "mp3.avi", "libmp3lame", tone(44100, 2), 44100)
+    source = with_sound(timeline, tmp_path / "mp2.avi", "mp2", tone(44100, 2), 44100)
     annotate(timeline, source, tmp_path / "out.mp4")
     assert loud_seconds(tmp_path / "out.mp4") == pytest.approx(np.arange(1.0, 2.05, 0.1), abs=0.06)
 

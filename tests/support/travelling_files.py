@@ -9,6 +9,7 @@ TRAVELLING_FILES = {
     "dam_hdf.py",
     "dam_normalized_hdf.py",
     "dam_temporal_hdf.py",
+    "decoding_times_hdf.py",
     "display_hdf.py",
     "downloading_hdf.py",
     "file_kinds_hdf.py",
