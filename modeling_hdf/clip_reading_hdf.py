@@ -113,6 +113,10 @@ def _open_path(path: str) -> ClipSource:
             raise ValueError(f"{path}: the folder holds no frame ({', '.join(PICTURE_SUFFIXES)}).")
         return PictureFiles(frames, path)
     if not os.path.isfile(path):
+        if os.path.exists(path):
+            raise ValueError(
+                f"{path}: is a device or a pipe; pass a regular file (or `-` to `hdf predict`, for a pipe)."
+            )
         raise FileNotFoundError(f"{path}: no such file; pass the path of a clip or an http(s) URL.")
     # A stream of JPEG pictures starts with the same bytes as one JPEG picture. Only the name tells them apart.
     begins_as_picture = is_picture(read_head(path)) and not has_suffix(path, (".mjpeg", ".mjpg"))

@@ -23,6 +23,8 @@ from .timeline import Timeline
 _CRF = 20
 _TICKS = 90_000  # per second
 _SOUNDS_OF_MP4 = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # others become AAC
+_BT709, _UNKNOWN = (1, 1, 1), (2, 2, 2)  # matrix, primaries and transfer function of colours in ITU-T H.273
+_MATRICES = (1, 5, 6, 7, 9)  # of H.273, that FFmpeg converts by
 _USUAL_RATE = 48_000  # samples per second, in place of a rate that AAC does not have
 _SMALLEST_TEXT = 16  # pixels
 _TEXT_SHARE = 1 / 22  # of the shorter side of the frame
@@ -99,6 +101,15 @@ def _best_sound(container: av.container.InputContainer) -> av.AudioStream | None
     decoded = [stream for stream in container.streams.audio if stream.codec_context is not None]
     best = container.streams.best("audio")
     return best if best in decoded else next(iter(decoded), None)
+
+
+def _colors(source: av.VideoCodecContext) -> tuple[int, int, int]:
+    """How the copy codes colours: as its source. What players take for granted where a file does not tell depends on
+    the size of its frames, and may not be what the copy was made by."""
+    if source.format is not None and source.format.is_rgb:
+        return _BT709
+    known = source.colorspace in _MATRICES
+    return (source.colorspace, source.color_primaries, source.color_trc) if known else _UNKNOWN
 
 
 class _Sound:
@@ -189,14 +200,15 @@ def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = 
     with whole_or_absent(path) as part, av.open(str(part), "w", format="mp4") as output:
         frames = with_starts(turned(source, timeline.quarter_turns).stream())
         if not isinstance(source, VideoFile):
-            _encode(annotator, frames, output, max_side, Fraction(NOMINAL_FPS))
+            _encode(annotator, frames, output, max_side, Fraction(NOMINAL_FPS), _BT709)
             return
         with source.open() as (container, stream):
             track, sound = _best_sound(container), None
             if track is not None:
                 sound = _Sound(source.packets(container, stream, track), track, output, source.clock_start)
             rate = stream.average_rate or Fraction(NOMINAL_FPS)
-            _encode(annotator, frames, output, max_side, rate, sound, source.clock_start)
+            colors = _colors(stream.codec_context)
+            _encode(annotator, frames, output, max_side, rate, colors, sound, source.clock_start)
 
 
 def _encode(
@@ -205,6 +217,7 @@ def _encode(
     output: Any,
     max_side: int | None,
     mean_rate: Fraction,
+    colors: tuple[int, int, int],
     sound: _Sound | None = None,
     shift: Fraction = Fraction(0),
 ) -> None:
@@ -220,9 +233,12 @@ def _encode(
             stream.height, stream.width = pixels.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = stream.time_base = Fraction(1, _TICKS)
+            context = stream.codec_context
+            context.colorspace, context.color_primaries, context.color_trc = colors
         if sound is not None:
             sound.write(start)
-        encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
+        encoded = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        encoded = encoded.reformat(format="yuv420p", dst_colorspace=colors[0], threads=1)
         last = max(last + 1, round((start - shift) * _TICKS))
         encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)
         packets += stream.encode(encoded)

@@ -54,8 +54,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
             wrote there are no inputs.
 
     Raises:
-        ValueError: if two videos would have the same files in the output folder, one would have those of the summary,
-            or a folder holds no video.
+        ValueError: if two videos would have the same files in the output folder, or one would have those of the
+            summary.
     """
     found: dict[str, Input] = {}
     for argument in arguments:
@@ -121,7 +121,8 @@ def _of_argument(argument: str, output: Path) -> Iterator[Input]:
 def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
     inventory = find_clips(folder, output)
     if not inventory.clips and not inventory.unreadable:
-        raise ValueError(f"{folder}: holds no video and no image.")
+        yield Input(str(folder), None, folder.resolve().name, f"{folder}: holds no video and no image.")
+        return
     is_frame_folder = len(inventory.clips) > 1 and all(
         clip.kind == "image" and clip.path.parent == folder for clip in inventory.clips
     )

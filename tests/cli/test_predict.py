@@ -96,6 +96,16 @@ def test_the_result_as_json_and_a_bad_file_beside_a_good_one(party, tmp_path, ca
         assert line.startswith(f"not analysed: {name}: ") and line.count(name) == 1 and reason in line
 
 
+def test_a_folder_without_a_video_and_a_pipe_are_named_and_do_not_cost_the_others(short, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    assert predict(tmp_path / "empty", tmp_path / "pipe", short, "--model", TINY, "--output", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{short}: 1 person")
+    assert f"not analysed: {tmp_path}/empty: holds no video and no image." in printed.err.splitlines()
+    assert f"not analysed: {tmp_path}/pipe: is a device or a pipe; pass a regular file" in printed.err
+
+
 def test_an_error_names_its_file_once(short, tmp_path, monkeypatch, capsys):
     videos = tmp_path / "videos"
     (videos / "frames").mkdir(parents=True)

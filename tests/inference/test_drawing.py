@@ -88,6 +88,15 @@ def loud_seconds(path: Path) -> np.ndarray:
     return np.unique([round(time, 1) for time, peak in frames if peak > 0.1])
 
 
+def shown_colors(path: Path) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Mean of each plane of the first frame, and its matrix, primaries and transfer function."""
+    with av.open(str(path)) as container:
+        frame, context = next(container.decode(video=0)), container.streams.video[0].codec_context
+        planes = np.split(frame.to_ndarray().ravel(), np.array([4, 5]) * frame.width * frame.height // 4)
+        tags = context.colorspace, context.color_primaries, context.color_trc
+    return tuple(float(plane.mean()) for plane in planes), tags
+
+
 def test_a_timeline_is_shown_in_one_line(timeline):
     assert repr(timeline) == f"Timeline({timeline.video!r}: 2 people in 3.0 s, 4 rows)"
     assert len(repr(timeline.people[0])) < 100  # without the boxes of all frames
@@ -204,6 +213,30 @@ def test_sound_at_a_rate_that_aac_lacks_is_kept_and_sound_that_nothing_decodes_i
     with av.open(str(path)) as after:
         assert after.streams.video[0].frames == FPS * SECONDS
         assert [stream.codec_context.sample_rate for stream in after.streams.audio] == ([] if patch else [48_000])
+
+
+@pytest.mark.parametrize("tags", [(1, 1, 1), (6, 6, 6), (9, 9, 16), (2, 2, 2)])
+def test_a_copy_codes_colours_as_its_source_and_says_so(tmp_path, tags):
+    """Else players show it in other colours than the source."""
+    source, path, planes = tmp_path / "a.mkv", tmp_path / "out.mp4", (130, 105, 165)
+    with av.open(str(source), "w") as output:
+        stream = output.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, context = 64, 32, stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = tags
+        pixels = np.repeat(np.array(planes, np.uint8), (64 * 32, 16 * 32, 16 * 32)).reshape(48, 64)
+        output.mux([*stream.encode(av.VideoFrame.from_ndarray(pixels, format="yuv420p")), *stream.encode()])
+    annotate(Timeline("a", LABELS, size=(32, 64), end=0.1), source, path)
+    assert shown_colors(path) == (pytest.approx(planes, abs=2), tags)
+
+
+def test_a_copy_of_rgb_pictures_codes_colours_as_large_videos_do(tmp_path):
+    red, green, blue = 200, 120, 90
+    frames = np.full((2, 32, 64, 3), (red, green, blue), np.uint8)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    annotate(Timeline("a", LABELS, size=(32, 64), end=0.08), frames, tmp_path / "out.mp4")
+    chroma = [128 + 224 * (blue - luma) / 1.8556 / 255, 128 + 224 * (red - luma) / 1.5748 / 255]
+    planes = (16 + 219 * luma / 255, *chroma)
+    assert shown_colors(tmp_path / "out.mp4") == (pytest.approx(planes, abs=2), (1, 1, 1))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (9, 4)])
