@@ -25,6 +25,7 @@ _TICKS = 90_000  # per second
 _SOUNDS_OF_MP4 = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # others become AAC
 _BT709, _UNKNOWN = (1, 1, 1), (2, 2, 2)  # matrix, primaries and transfer function of colours in ITU-T H.273
 _MATRICES = (1, 5, 6, 7, 9)  # of H.273, that FFmpeg converts by
+_LONGEST_SIDE = 16_384  # pixels that x264 takes
 _USUAL_RATE = 48_000  # samples per second, in place of a rate that AAC does not have
 _SMALLEST_TEXT = 16  # pixels
 _TEXT_SHARE = 1 / 22  # of the shorter side of the frame
@@ -189,14 +190,15 @@ def annotate(timeline: Timeline, video: Any, path: Path, max_side: int | None = 
         timeline: the timeline of the video.
         video: what the timeline was made of; it is read again.
         path: file to write, whole or not at all.
-        max_side: the longer side of the frames in pixels, to which larger ones are scaled down.
+        max_side: the longer side of the frames in pixels, to which larger ones are scaled down; at most 16,384.
 
     Raises:
         OSError, ValueError: if the video can no longer be read, or the file not be written.
     """
     source = open_clip(video, timeline.video)
     longer = max(timeline.size)
-    annotator = Annotator(timeline, min(1.0, (max_side or longer) / longer))
+    max_side = min(max_side or longer, longer, _LONGEST_SIDE)
+    annotator = Annotator(timeline, max_side / longer)
     with whole_or_absent(path) as part, av.open(str(part), "w", format="mp4") as output:
         frames = with_starts(turned(source, timeline.quarter_turns).stream())
         if not isinstance(source, VideoFile):

@@ -249,6 +249,14 @@ def test_frames_with_odd_sides_keep_their_last_row_and_column(tmp_path, shape):
     assert np.abs(shown[0].astype(int) - 200).max() < 12
 
 
+def test_the_copy_of_a_panorama_is_scaled_to_what_the_encoder_takes(tmp_path):
+    annotate(
+        Timeline("a", LABELS, size=(60, 20_000), end=0.04), np.zeros((1, 60, 20_000, 3), np.uint8), tmp_path / "a.mp4"
+    )
+    with av.open(str(tmp_path / "a.mp4")) as after:
+        assert [(frame.width, frame.height) for frame in after.decode(video=0)] == [(16_384, 50)]
+
+
 def test_labels_do_not_overlap_and_stay_in_the_frame():
     boxes = [(10, 4, 60, 80), (20, 6, 60, 80), (30, 60, 50, 60), (500, 300, 130, 59), (505, 290, 120, 60)]
     people = [made_person(number, box, 0, 1) for number, box in enumerate(boxes, 1)]
