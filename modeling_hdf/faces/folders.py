@@ -1,6 +1,6 @@
 """Cutting the faces out of whole folders: the list of clips, and the crops of one clip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,13 @@ class Inventory:
     mixed: list[str]
 
 
-def find_clips(source: Path, target: Path, output_format: str = "same", single_images: bool = False) -> Inventory:
+def find_clips(
+    source: Path,
+    target: Path,
+    output_format: str = "same",
+    single_images: bool = False,
+    leave_out: Sequence[Path] = (),
+) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
     Video files and animated pictures are clips. A folder below `source` with two or more images, and no other clip in
@@ -49,6 +55,7 @@ def find_clips(source: Path, target: Path, output_format: str = "same", single_i
         target: the output folder.
         output_format: see [`CropSettings`].
         single_images: whether images are independent pictures and not frames.
+        leave_out: further folders to skip.
     """
     unreadable: dict[str, str] = {}
 
@@ -56,7 +63,7 @@ def find_clips(source: Path, target: Path, output_format: str = "same", single_i
         folder = Path(error.filename)
         unreadable[folder.relative_to(source).as_posix()] = f"{folder}: cannot be listed ({error.strerror})."
 
-    listed = [(Path(folder), files) for folder, files in walk_files(source, note, leave_out=[target])]
+    listed = [(Path(folder), files) for folder, files in walk_files(source, note, [target, *leave_out])]
     found, mixed = _sort_out(listed, source, single_images)
     clips = place_clips(found, source, target, output_format)
     return Inventory(clips, unreadable, sum(len(files.others) for _, files in listed), mixed)

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..downloading_hdf import Download, is_url
 from ..faces.folders import find_clips
-from ..file_kinds_hdf import natural_key
+from ..file_kinds_hdf import file_kind, natural_key
+from .tables import FORMATS
 
 ANNOTATED, PLOT = "annotated.mp4", "png"  # suffixes of outputs that could be taken for inputs
+SETTINGS = "predict.json"  # of the runs that fill an output folder
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
     Args:
         arguments: each a file, an http(s) URL, a folder of frames, another folder, which is searched for videos,
             frame folders and pictures at any depth, a pattern such as `"videos/*.mp4"`, or `"-"` for standard input.
-        output: the output folder, which is not searched below a folder. Annotated videos and plots that an earlier run
-            wrote there are no inputs.
+        output: the output folder, which is not searched below a folder, nor are those of earlier runs. Annotated
+            videos and plots that an earlier run wrote there are no inputs.
 
     Raises:
         ValueError: if two videos would have the same files in the output folder, or one would have those of the
@@ -119,7 +121,8 @@ def _of_argument(argument: str, output: Path) -> Iterator[Input]:
 
 
 def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
-    inventory = find_clips(folder, output)
+    results = [path.parent for path in folder.rglob(SETTINGS) if path.parent != folder and _holds_results(path.parent)]
+    inventory = find_clips(folder, output, leave_out=results)
     if not inventory.clips and not inventory.unreadable:
         yield Input(str(folder), None, folder.resolve().name, f"{folder}: holds no video and no image.")
         return
@@ -135,4 +138,15 @@ def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
         yield Input(str(folder / name), None, name, message)
 
 
-__all__ = ["ANNOTATED", "PLOT", "Input", "find_inputs"]
+def _holds_results(folder: Path) -> bool:
+    """Whether all videos and pictures in an output folder, at any depth, were written by a run."""
+    return all(_is_result(path) for path in folder.rglob("*") if path.is_file() and file_kind(path))
+
+
+def _is_result(path: Path) -> bool:
+    if path.name.endswith(f".{ANNOTATED}"):  # also in what a killed run left
+        return True
+    return path.suffix == f".{PLOT}" and any(path.with_suffix(f".{kind}").is_file() for kind in FORMATS)
+
+
+__all__ = ["ANNOTATED", "PLOT", "SETTINGS", "Input", "find_inputs"]

@@ -13,13 +13,11 @@ from typing import Any
 from ..data.files import read_json, remove_parts, write_json, write_text
 from ..data.locks import folder_lock
 from .drawing import annotate
-from .inputs import ANNOTATED, PLOT, Input
+from .inputs import ANNOTATED, PLOT, SETTINGS, Input
 from .plots import timeline_page, write_plot
 from .subtitles import subtitles
 from .tables import FORMATS, read_table, summary_table, write_table
 from .timeline import Timeline
-
-SETTINGS = "predict.json"
 
 
 @dataclass(frozen=True)

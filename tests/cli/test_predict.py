@@ -369,6 +369,28 @@ def test_what_a_run_wrote_is_no_input_of_the_next_and_one_file_counts_once(tmp_p
     assert [each.name for each in find_inputs(["a.mp4", "./a.mp4"])] == ["a.mp4"]
 
 
+def test_results_of_earlier_runs_in_a_folder_are_no_inputs_but_videos_beside_results_are(tmp_path):
+    def write(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"0")
+
+    def found():
+        return [each.output for each in find_inputs([str(tmp_path)], str(tmp_path / "new"))]
+
+    write("a.mp4", "deep/b.mp4")
+    for place in ("first", "deep/second"):
+        write(f"{place}/predict.json", *(f"{place}/deep/b.mp4.{kind}" for kind in ("csv", "annotated.mp4", "png")))
+        write(*(f"{place}/a.mp4.{kind}" for kind in ("jsonl", "annotated.mp4", "png", "html")))
+    write("first/.x.hdf-part/c.mp4.annotated.mp4", "first/c.mp4.annotated.mp4")  # it was killed
+    assert found() == ["a.mp4", "deep/b.mp4"]
+    write("first/deep/own.mp4")  # a folder of videos that took the results too
+    assert [name for name in found() if "own" in name] == ["first/deep/own.mp4"]
+    (tmp_path / "first" / "deep" / "own.mp4").unlink()
+    (tmp_path / "first" / "predict.json").unlink()
+    assert len(found()) > 2
+
+
 def test_a_device_that_cannot_be_used_is_named(short, capsys):
     for device in ("cuda:77", "gpu"):
         assert predict(short, "--device", device, "--model", TINY) == 1
