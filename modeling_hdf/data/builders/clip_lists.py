@@ -148,9 +148,11 @@ def _columns_used(file: str, columns: Sequence[str], described: str) -> dict[str
         found = [ours] if ours in columns else [name for name in columns if name in names]
         if len(found) != 1:
             which = f"several that may be `{ours}` ({', '.join(found)})" if found else f"none that is `{ours}`"
+            is_fer2013 = {"emotion", "pixels"} <= set(columns)
+            advice = "It is a table of FER2013, the dataset `fer2013`." if is_fer2013 else f"Name one column `{ours}`."
             raise ValueError(
                 f"{file}: `{ours}` is missing: of the columns {', '.join(columns)} ({described}) there is {which}. "
-                f"Name one column `{ours}`."
+                f"{advice}"
             )
         used[ours] = found[0]
     return used

@@ -247,6 +247,7 @@ def test_numbers_of_no_base_are_refused(root, labels):
     [
         ("path,label\n", "lists no clip"),
         ("where,label\na,happy\n", "`path` is missing: of the columns where, label"),
+        ("emotion,pixels,Usage\n3,0 1 2 3,Training\n", "there is none that is `path`. It is a table of FER2013, the"),
         ("path,label\nclips/0,\n", "line 2: `label` is missing"),
         ("path,label\nclips/0,happy,extra\n", "line 2: has 3 cells, but the first line names 2"),
         ("path,label,split\nclips/0,happy,train\nclips/1,sad,\n", "line 3: `split` is ''"),
