@@ -100,7 +100,7 @@ def _build_trainer(
 def run(arguments: Sequence[str]) -> Outcome:
     """Pretrains and writes a record of the run; the record is the result."""
     script, data, training = parse_with_recipe(training_parser(), "pretrain", arguments)
-    record = _pretrain(script, data, training, training_command("pretrain", arguments))
+    record = _pretrain(script, data, training, training_command("pretrain", arguments, training))
     if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
         torch.distributed.destroy_process_group()
     return Outcome(record)

@@ -125,7 +125,8 @@ def run(arguments: Sequence[str]) -> Outcome:
     Trains, tests, and writes the files beside the weights; the metrics are the result. The exit code is 1 if more
     clips than `max_missing` allows are missing, or could not be read in the test.
     """
-    outcome = _train(*parse_with_recipe(training_parser(), "train", arguments), training_command("train", arguments))
+    script, data, training = parse_with_recipe(training_parser(), "train", arguments)
+    outcome = _train(script, data, training, training_command("train", arguments, training))
     if torch.distributed.is_initialized():  # after the trainer is gone; otherwise the exit may hang
         torch.distributed.destroy_process_group()
     return outcome

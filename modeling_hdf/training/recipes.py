@@ -125,12 +125,20 @@ def _check_kind(parser: RecipeParser, name: str, action: argparse.Action, value:
         parser.error(f"recipe {name!r} sets `{action.dest}` to {value!r}; it must be {text}")
 
 
-def training_command(kind: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that repeats this run, for its record; with `accelerate launch` for several processes."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+def training_command(kind: str, arguments: Sequence[str], training: TrainingArguments) -> list[str]:
+    """The command line that repeats this run, for its record; with `accelerate launch` for several processes. A mixed
+    precision that the launcher chose becomes an argument."""
+    precision = training.mixed_precision
+    if precision in ("bf16", "fp16") and not getattr(training, precision):
+        arguments = [*arguments, f"--{precision}", "true"]
+    count, machines = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "GROUP_WORLD_SIZE"))
     if count == 1:
         return ["hdf", kind, *arguments]
-    return ["accelerate", "launch", "--num_processes", str(count), "-m", "modeling_hdf", kind, *arguments]
+    # Without `--multi_gpu`, accelerate starts a single process on a machine without several GPUs.
+    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", str(count)]
+    if machines > 1:
+        launch += ["--num_machines", str(machines)]
+    return [*launch, "-m", "modeling_hdf", kind, *arguments]
 
 
 def as_fields(option: str, overrides: str | dict) -> dict:

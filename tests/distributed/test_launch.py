@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
 from evaluated_models import save_model
 from hand_written_training import common_arguments
 
@@ -14,6 +15,7 @@ from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import EXPRESSIONS
 from modeling_hdf.data.locks import folder_lock
 from modeling_hdf.training import arguments as training_arguments
+from modeling_hdf.training.recipes import training_command
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,25 @@ def test_launch_configurations_are_accelerates(name, kind, num_machines, num_pro
     )
     assert loaded.mixed_precision == precision and loaded.use_cpu == (name == "cpu_2")
     assert (loaded.main_process_ip is not None) == (name == "multi_node")
+
+
+@pytest.mark.parametrize(("processes", "machines"), [(4, 1), (16, 2)])
+def test_the_recorded_command_starts_the_processes_and_the_precision_of_the_run(
+    tmp_path, monkeypatch, processes, machines
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `--accelerate_config multi_gpu` does
+    arguments = training_arguments.HDFTrainingArguments(**common_arguments(tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    monkeypatch.setenv("GROUP_WORLD_SIZE", str(machines))
+    command = training_command("train", ["--fold", "1"], arguments)
+    assert command[:2] == ["accelerate", "launch"]
+    read = launch_command_parser().parse_args(command[2:])
+    assert read.multi_gpu  # or accelerate starts one process where it sees no GPUs
+    assert (read.num_processes, read.num_machines or 1) == (processes, machines)
+    assert (read.module, read.training_script) == (True, "modeling_hdf")
+    assert read.training_script_args == ["train", "--fold", "1", "--bf16", "true"]
+    arguments.bf16 = True  # it stands in the recipe, or among the arguments
+    assert training_command("train", ["--fold", "1"], arguments)[-2:] == ["--fold", "1"]
 
 
 def test_processes_that_would_train_alone_are_refused(tmp_path, monkeypatch):
@@ -72,7 +93,8 @@ def test_training_is_launched_in_two_processes_and_says_and_writes_all_once(tmp_
     assert (tmp_path / "metrics.json").is_file(), done.stderr[-4000:]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["num_clips"] == 7
-    assert metrics["command"].startswith("accelerate launch --num_processes 2 -m modeling_hdf train --use_cpu true")
+    begin = "accelerate launch --multi_gpu --num_processes 2 -m modeling_hdf train --use_cpu true"
+    assert metrics["command"].startswith(begin)
     assert done.returncode == 0, done.stderr[-4000:]
     lines = [line for line in done.stdout.splitlines() if line]
     told = ("train: 14 clips", f"No metrics.json beside {start}", f"The classes of {start} are others", "results in ")
