@@ -61,7 +61,8 @@ class Backbone:
 
     @classmethod
     def check_clips(cls, config: PreTrainedConfig, pixel_values: torch.Tensor) -> None:
-        """Raises a `ValueError` if `pixel_values` is not of shape `(B, num_frames, num_channels, height, width)`."""
+        """Raises a `ValueError` if `pixel_values` is not of shape `(B, num_frames, num_channels, height, width)`, or
+        holds whole numbers."""
         expected = (config.num_frames, config.num_channels, *as_pair(config.image_size))
         shape = tuple(pixel_values.shape[1:])
         if cls.takes_single_frames and shape[:1] == (1,):
@@ -70,6 +71,11 @@ class Backbone:
             raise ValueError(
                 f"`pixel_values` has shape {tuple(pixel_values.shape)}, but this model takes (batch, frames, "
                 f"channels, height, width) = (batch, {', '.join(map(str, expected))}); "
+                "prepare clips with its video processor."
+            )
+        if not pixel_values.is_floating_point():
+            raise ValueError(
+                f"`pixel_values` is of type {pixel_values.dtype}, but this model takes scaled and normalised colours: "
                 "prepare clips with its video processor."
             )
 

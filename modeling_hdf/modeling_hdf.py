@@ -215,15 +215,14 @@ class HDFModel(HDFPreTrainedModel):
             `(batch_size, T*h*w, C)`; viewed as `(batch_size, T, h, w, C)` it is the feature map.
 
         Raises:
-            ValueError: if `pixel_values` has another shape than the configuration asks for.
+            ValueError: if `pixel_values` has another shape than the configuration asks for, or holds whole numbers.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         kind, backbone = self.backbone_kind, self.config.backbone_config
         kind.check_clips(backbone, pixel_values)
 
-        if pixel_values.is_floating_point():
-            pixel_values = pixel_values.to(self.dtype)  # video processors give float32
+        pixel_values = pixel_values.to(self.dtype)  # video processors give float32
         hidden_states = kind.embed(self.backbone, pixel_values)  # as the backbone lays it out
         all_hidden_states = ()
         if output_hidden_states:

@@ -214,6 +214,12 @@ def test_clips_of_another_shape_raise(model_class, shape):
         model_class(tiny_config())(torch.randn(shape))
 
 
+@pytest.mark.parametrize("model_class", [HDFModel, HDFForVideoClassification])
+def test_pictures_that_were_not_normalised_raise(model_class):
+    with pytest.raises(ValueError, match="`pixel_values` is of type torch.uint8.*video processor"):
+        model_class(tiny_config())(torch.zeros(2, 4, 3, 16, 24, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float32])
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2,)])
 def test_labels_of_another_shape_or_type_raise(model, clips, shape, dtype):

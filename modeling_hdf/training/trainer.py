@@ -8,13 +8,14 @@ import torch
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler
+from transformers import PreTrainedModel
 
 from ..batch_norm_hdf import frozen_statistics
 from ..data.clip_samplers import build_sampler
 from ..data.clips import ClipDataset
 from ..data.mixtures import MixedClips
-from ..modeling_hdf import HDFVideoClassifierOutput
+from ..modeling_hdf import HDFForVideoClassification, HDFVideoClassifierOutput
 from .arguments import HDFTrainingArguments
 from .callbacks import DSMStateCallback, EarlyStopping, EpochCallback
 from .dsm import MEASURED_SCALINGS, DSMOutput
@@ -77,7 +78,9 @@ class DSMTrainer(ResumableTrainer):
         ValueError: for FSDP, DeepSpeed and anything other than one process or DDP; for several processes with
             `even_batches=False`; for `dsm_scaling` "features" or "ratio" with `torch_compile` or `ddp_static_graph`;
             for `layer_decay` with `optimizers`; for `logit_adjustment` with `compute_loss_func`, or with a training
-            dataset that has no `labels` or lacks clips of a class; for an `eval_dataset` with `skip_unreadable`.
+            dataset that has no `labels` or lacks clips of a class; for a `sampler` other than "random" with a streamed
+            dataset; for an `eval_dataset` with `skip_unreadable`; while training, for batches without `labels`.
+        TypeError: for a model or arguments of another class.
     """
 
     def __init__(self, model=None, args: HDFTrainingArguments | None = None, **kwargs):
@@ -90,9 +93,16 @@ class DSMTrainer(ResumableTrainer):
             raise ValueError("Logits are adjusted before the cross-entropy: with `compute_loss_func` leave it at 0.")
         kwargs.setdefault("compute_metrics", ValidationMetrics())
         super().__init__(model=model, args=args, **kwargs)
+        # Wrappers, such as those of adapters, are no models of transformers themselves.
+        if isinstance(self.model, PreTrainedModel) and not isinstance(self.model, HDFForVideoClassification):
+            raise TypeError(
+                f"`model` is a {type(self.model).__name__}; {type(self).__name__} trains HDFForVideoClassification, "
+                "which `HDFForVideoClassification.from_backbone_pretrained` builds on a backbone's weights."
+            )
         self.model.config.validate()  # the user may have changed it since building the model
         self._check_processes()
         self._check_evaluated()
+        self._check_streamed()
         if args.dsm:
             # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
             self.model_accepts_loss_kwargs = False
@@ -124,6 +134,13 @@ class DSMTrainer(ResumableTrainer):
             raise ValueError(
                 "`eval_dataset` skips clips that cannot be read, and WAR and UAR would count them as black clips: "
                 "leave them out, `clips.without(clips.find_unreadable())`."
+            )
+
+    def _check_streamed(self) -> None:
+        if self.args.sampler != "random" and isinstance(self.train_dataset, IterableDataset):
+            raise ValueError(
+                f"`sampler` is {self.args.sampler!r}, but a streamed training dataset gives its clips in an order of "
+                "its own: leave `sampler` at 'random' and order the stream itself, or give a dataset with a length."
             )
 
     def _check_processes(self) -> None:
@@ -218,6 +235,8 @@ class DSMTrainer(ResumableTrainer):
             raise ValueError("`compute_loss_func` knows no soft labels: leave mixup, cutmix and `vote_labels` out.")
         if stock and not mixed:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if "labels" not in inputs:
+            raise ValueError(f"A batch holds {sorted(inputs)}, but no `labels`: give the class of each clip.")
         with _inputs_of(self.accelerator.unwrap_model(model).dropout) as features:
             outputs = model(**inputs)  # with the labels, which the model checks
         logits = outputs.logits + self._logit_offsets if adjusted else outputs.logits

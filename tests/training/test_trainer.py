@@ -26,8 +26,9 @@ from hand_written_training import (
 )
 from huggingface_hub.errors import StrictDataclassError
 from sklearn.metrics import recall_score
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, VideoMAEForVideoClassification
 
+from modeling_hdf import HDFModel
 from modeling_hdf.hub.trainer import HDFTrainer
 from modeling_hdf.training.arguments import HDFTrainingArguments
 from modeling_hdf.training.validation import ValidationMetrics
@@ -332,6 +333,14 @@ def test_a_model_that_was_told_to_solve_another_problem_is_refused(tmp_path):
     model.config.problem_type = "multi_label_classification"
     with pytest.raises(StrictDataclassError, match="`problem_type` is 'multi_label_classification'.*one expression"):
         build_trainer(tmp_path, build_rows(4), model=model)
+
+
+@pytest.mark.parametrize("other_class", [HDFModel, VideoMAEForVideoClassification])
+def test_other_models_are_refused(tmp_path, other_class):
+    config = build_model().config
+    other = other_class(config if other_class is HDFModel else config.backbone_config)
+    with pytest.raises(TypeError, match=f"`model` is a {other_class.__name__}; HDFTrainer trains HDFForVideo"):
+        build_trainer(tmp_path, build_rows(4), model=other)
 
 
 def test_arguments_of_the_stock_trainer_are_refused(tmp_path):

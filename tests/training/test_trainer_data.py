@@ -12,7 +12,7 @@ from hand_written_training import (
     hand_written_loss,
     largest_difference,
 )
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from modeling_hdf.data import ClipMixing
 from modeling_hdf.training.dsm import DSM, adaptive_weights, information_bottleneck, robust_contrastive_loss
@@ -214,6 +214,34 @@ def test_groups_must_fit_the_piece_of_a_batch_that_a_process_gets(tmp_path, monk
     HDFTrainingArguments(str(tmp_path), clips_per_class=4, **options, **split)
     with pytest.raises(ValueError, match="batches of 4 clips.*`clips_per_class`=8"):
         HDFTrainingArguments(str(tmp_path), clips_per_class=8, **options, **split)
+
+
+class StreamedRows(IterableDataset):
+    """Rows without a length, which no sampler can order."""
+
+    def __init__(self, rows):
+        self.rows, self.labels = rows, [row["labels"] for row in rows]
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize("sampler", ["balanced", "per_class"])
+def test_a_sampler_is_refused_for_a_stream_which_would_not_follow_it(tmp_path, sampler):
+    rows = StreamedRows(build_rows(8))
+    with pytest.raises(ValueError, match=f"`sampler` is '{sampler}', but a streamed"):
+        build_trainer(
+            tmp_path, rows, sampler=sampler, clips_per_class=2, train_sampling_strategy="random", max_steps=1
+        )
+    build_trainer(tmp_path, rows, max_steps=1).train()
+
+
+@pytest.mark.parametrize("options", [{}, {"sam_rho": 0.05}])
+def test_batches_without_labels_are_named(tmp_path, options):
+    rows = [{"pixel_values": row["pixel_values"]} for row in build_rows(8)]
+    trainer = build_trainer(tmp_path, rows, trainer={"data_collator": None}, **options)
+    with pytest.raises(ValueError, match=r"A batch holds \['pixel_values'\], but no `labels`"):
+        trainer.train()
 
 
 def test_a_dataset_without_labels_is_refused(tmp_path):
