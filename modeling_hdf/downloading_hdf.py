@@ -106,7 +106,8 @@ async def _fetch(url: str, file: BinaryIO) -> None:
 
 
 async def _save(response: httpx.Response, file: BinaryIO, url: str) -> None:
-    response.raise_for_status()
+    if not response.is_success:
+        raise _Refused(f"the server answers {response.status_code} {response.reason_phrase}".rstrip())
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", "gzip", "deflate"):
         # These encodings unpack to at most a thousand times the size. Other or nested encodings unpack to far more.
         raise _Refused(f"it is packed as {response.headers['Content-Encoding']!r}")

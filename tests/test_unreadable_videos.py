@@ -60,7 +60,12 @@ def test_url_is_downloaded(clip, url, page):
 
 
 @pytest.mark.parametrize(
-    "page, reason", [("none.mp4", "404"), ("page.mp4", "cannot be read"), ("empty.mp4", "the video is empty")]
+    "page, reason",
+    [
+        ("none.mp4", r"could not be downloaded \(the server answers 404 [\w ]+\)\.$"),
+        ("page.mp4", "cannot be read"),
+        ("empty.mp4", "the video is empty"),
+    ],
 )
 def test_url_without_a_video_is_named(url, page, reason):
     with pytest.raises(ValueError, match=f"{url}/{page}.*{reason}"):
