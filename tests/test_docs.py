@@ -136,7 +136,7 @@ def test_relative_links_lead_to_files(page):
     assert [path for path in paths if not (page.parent / path).exists()] == []
 
 
-@pages
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "NOTICE"], ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page):
     named = re.findall(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./*-]*", page.read_text())
     named += [code for code in inline_code(page) if re.fullmatch(r"[\w-]+\.(md|cff|yml|toml)", code)]

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import datasets
@@ -76,6 +77,9 @@ def test_that_of_real_faces_is_whole_with_terms_of_its_own():
     ):
         assert text in card, text
     assert "not under the Apache-2.0" in (FACES / "LICENSE.md").read_text()
+    place = f"{FACES.relative_to(ROOT).as_posix()}/LICENSE.md"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert place in project["license-files"] and place in (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
 def test_that_of_real_faces_is_its_preset():
