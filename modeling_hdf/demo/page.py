@@ -48,7 +48,7 @@ def build_page(
             _live_tab(analyzer)
         gr.Markdown(
             f"Model: {model_name}. Up to {limits}. The file is deleted as soon as its answer is ready, and nothing is "
-            "kept. Recognising who somebody is stays out."
+            "kept. Who somebody is, is not recognised."
         )
     page.queue(max_size=limits.waiting, default_concurrency_limit=1)
     return page

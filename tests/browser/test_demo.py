@@ -62,7 +62,7 @@ def webcam_video() -> bytes:
 
 @pytest.fixture
 def visit(demo, browser):
-    """Opens the page as a new visitor; at the end no request may have left for another server."""
+    """Opens the page as a new visitor; the browser may have begun no request to another server."""
     contexts, elsewhere = [], []
 
     def open_page(width: int = 1200, height: int = 900):
@@ -70,7 +70,7 @@ def visit(demo, browser):
         contexts.append(context)
         page = context.new_page()
         here = ("data:", "blob:", demo.local_url.rstrip("/"))
-        page.on("requestfinished", lambda request: request.url.startswith(here) or elsewhere.append(request.url))
+        page.on("request", lambda request: request.url.startswith(here) or elsewhere.append(request.url))
         page.goto(demo.local_url)
         expect(page.locator("#start")).to_be_visible()
         return page
@@ -145,6 +145,14 @@ def test_nothing_chosen_gets_a_message(visit):
     page = visit()
     page.click("#start")
     expect(page.get_by_text("Choose a video first")).to_be_visible()
+
+
+def test_the_browser_is_told_to_ask_no_other_server(visit):
+    page = visit()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.evaluate("fetch('https://example.com/').catch(() => null)")  # a request would end `visit` with an error
+    assert any("Content Security Policy" in text for text in said)
 
 
 def test_two_visitors_at_once_get_their_own_answers(visit):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ import pytest
 
 pytest.importorskip("gradio")
 import httpx  # noqa: E402
+
+from modeling_hdf.demo import serve  # noqa: E402
 
 FACE = Path(__file__).parents[2] / "examples" / "face.mp4"
 
@@ -42,3 +45,18 @@ def test_this_machine_alone_is_answered_and_nothing_is_left(tmp_path, options, i
             server.send_signal(signal.SIGTERM)
             server.wait(30)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_server_asks_no_other_machine(monkeypatch):
+    asked, find_address = [], socket.getaddrinfo
+
+    def record(host, *arguments, **options):
+        asked.append(host)
+        return find_address(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", record)
+    monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)  # gradio reports its use unless it is told not to
+    with serve("hdf-tiny-synthetic", port=0) as page:
+        assert "hdf-dfer" in httpx.get(page.local_url).text
+        time.sleep(1)  # gradio reports from a thread of its own
+    assert {host.decode() if isinstance(host, bytes) else host for host in asked} <= {"127.0.0.1", "localhost", None}
