@@ -132,7 +132,7 @@ class Trial:
 TUNING_SEEDS = (100, 101)
 
 
-def _dsm(scaling: str, alpha: float, beta: float, **others: float | str) -> dict:
+def _dsm(scaling: str, alpha: float, beta: float, **others: float) -> dict:
     return {"dsm": {"dsm_scaling": scaling, "dsm_alpha": alpha, "dsm_beta": beta, **others}}
 
 
@@ -151,12 +151,6 @@ TRIALS = {
     "dsm_features_10_1": Trial("dsm", _dsm("features", 10.0, 1.0)),
     "dsm_features_10_0.1_ib_-0.5": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_ib_weight=-0.5)),
     "dsm_features_10_0.1_eta_1": Trial("dsm", _dsm("features", 10.0, 0.1, dsm_eta=1.0)),
-    "dsm_ratio_0.1": Trial("dsm", _dsm("ratio", 1.0, 0.0, dsm_ratio=0.1)),
-    "dsm_ratio_0.3": Trial("dsm", _dsm("ratio", 1.0, 0.0, dsm_ratio=0.3)),
-    "dsm_ratio_1": Trial("dsm", _dsm("ratio", 1.0, 0.0, dsm_ratio=1.0)),
-    "dsm_ratio_0.3_within": Trial("dsm", _dsm("ratio", 1.0, 0.0, dsm_ratio=0.3, dsm_ib_within_classes=True)),
-    "dam_normalized": Trial("dam", {"dam": {"dam_variant": "normalized"}}),
-    "dam_static": Trial("dam", {"dam": {"dam_variant": "static"}}),
     "sam_0.01": Trial("sam", _sam(0.01)),
     "sam_0.05": Trial("sam", _sam(0.05)),
     "dam_dsm": Trial("dam_dsm"),

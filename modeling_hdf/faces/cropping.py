@@ -23,7 +23,7 @@ from .turning import TurnedSource, find_quarter_turns, find_turn_of_face, turned
 NOMINAL_FPS = 25  # frame rate of frame folders and arrays, which carry no times
 # Two looks whose boxes overlap by this IoU agree: boxes between them are interpolated.
 AGREEMENT = 0.6
-MAX_CROP_BYTES = 4 * 10**9  # limit for the array of `crop_face`: 19 minutes at 224 pixels and 25 frames per second
+MAX_CROP_BYTES = 4 * 10**9  # limit for the array of `crop_face`: 17 minutes at 224 pixels and 25 frames per second
 
 
 class NoFaceError(ValueError):

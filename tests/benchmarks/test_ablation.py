@@ -106,6 +106,40 @@ def test_the_tuning_table_says_what_each_trial_changes():
     assert f"{key} {value}" in line and "+0.0 (+0.0 to +0.0)" in line
 
 
+TRIALS_ON_THE_PAGE = {
+    "VideoMAE + cross-entropy": ["baseline"],
+    "DAM, `dam_init` identity / paper": ["dam_identity", "dam_paper"],
+    "DSM, `dsm_scaling` features, 10 and 0.1": ["dsm_features_10_0.1"],
+    "DSM, `dsm_scaling` parameters, 10 and 0.1": ["dsm_parameters_10_0.1"],
+    "DSM, `dsm_scaling` fixed, 1 and 0.1": ["dsm_fixed_1_0.1"],
+    "DSM, features, `dsm_alpha` 1 instead of 10": ["dsm_features_1_0.1"],
+    "DSM, features, `dsm_beta` 1 instead of 0.1": ["dsm_features_10_1"],
+    "DSM, features, `dsm_ib_weight` -0.5 instead of 0.1": ["dsm_features_10_0.1_ib_-0.5"],
+    "DSM, features, `dsm_eta` 1 instead of 0.2": ["dsm_features_10_0.1_eta_1"],
+    "SAM, `sam_rho` 0.01 / 0.05": ["sam_0.01", "sam_0.05"],
+    "DAM + DSM": ["dam_dsm"],
+    "DAM + DSM + SAM, `sam_rho` 0.005": ["hdf_features_0.005"],
+}
+
+
+def test_the_page_shows_the_recorded_trials_and_every_trial_has_its_records():
+    def uar_of(name: str) -> float:
+        files = [ablation.RESULTS / "tuning" / f"{name}_{seed}.json" for seed in TUNING_SEEDS]
+        return np.mean([100 * json.loads(file.read_text())["results"]["validation"]["uar"] for file in files])
+
+    assert sorted(TRIALS) == sorted(name for names in TRIALS_ON_THE_PAGE.values() for name in names)
+    page = (ablation.ROOT / "docs" / "results.md").read_text().split("\n## What the paper leaves open\n")[1]
+    reference = uar_of(BASELINE)
+    for title, names in TRIALS_ON_THE_PAGE.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {title} | "))
+        means, differences = (
+            [float(number) for number in cell.split("/") if number.strip()] for cell in row.split("|")[2:4]
+        )
+        expected = [uar_of(name) for name in names]
+        assert means == pytest.approx(expected, abs=0.051)
+        assert differences == pytest.approx([mean - reference for mean in expected if names != [BASELINE]], abs=0.051)
+
+
 def test_arms_differ_only_in_what_they_name():
     plain = ARMS[BASELINE].run_settings(SETTINGS)
     assert plain["dam"] == {"dam_layers": []}

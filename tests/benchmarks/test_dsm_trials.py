@@ -67,27 +67,47 @@ def test_a_run_is_measured_on_the_validation_split_once(tmp_path, monkeypatch, c
     assert "ratio_1 | 1 |" in table and "missing" not in table
 
 
+PAGE = (dsm_trials.RESULTS.parents[2] / "docs" / "results.md").read_text()
+
+
+def recorded_scores(name: str, seeds: tuple[int, ...] = TUNING_SEEDS) -> list[float]:
+    """UAR of committed runs on the validation split, in points."""
+    (clips,) = (json.loads(path.read_text()) for path in dsm_trials.RESULTS.glob("clips_*.json"))
+    files = [dsm_trials.RESULTS / f"{name}_{seed}.json" for seed in seeds]
+    answers = [list(json.loads(file.read_text())["answers"]["validation"]) for file in files]
+    return [100 * balanced_accuracy_score(list(clips["truth"]["validation"]), each) for each in answers]
+
+
 @pytest.mark.parametrize("condition", dsm_trials.EPOCH_FACTORS)
 def test_the_page_shows_the_recorded_trials(condition):
-    page = (dsm_trials.RESULTS.parents[2] / "docs" / "results.md").read_text()
-    (clips,) = (json.loads(path.read_text()) for path in dsm_trials.RESULTS.glob("clips_*.json"))
-    truth = list(clips["truth"]["validation"])
-
-    def scores(trial: str) -> list[float]:
-        files = [dsm_trials.RESULTS / f"{condition}_{trial}_{seed}.json" for seed in TUNING_SEEDS]
-        answers = [list(json.loads(file.read_text())["answers"]["validation"]) for file in files]
-        return [100 * balanced_accuracy_score(truth, each) for each in answers]
-
-    reference = scores("none")
+    reference = recorded_scores(f"{condition}_none")
     for trial in dsm_trials.TRIALS:
         row = rf"^\| {re.escape(dsm_trials.TITLES[condition])} \| {trial} \| 3 \| ([\d.]+) \| (.*) \|$"
-        ((mean, difference),) = re.findall(row, page, re.MULTILINE)
-        assert float(mean) == pytest.approx(np.mean(scores(trial)), abs=0.051)
+        ((mean, difference),) = re.findall(row, PAGE, re.MULTILINE)
+        scores = recorded_scores(f"{condition}_{trial}")
+        assert float(mean) == pytest.approx(np.mean(scores), abs=0.051)
         if trial != "none":
-            expected = ttest_rel(scores(trial), reference)
-            middle = np.mean(scores(trial)) - np.mean(reference)
+            expected = ttest_rel(scores, reference)
+            middle = np.mean(scores) - np.mean(reference)
             shown = [float(number) for number in re.findall(r"[-+][\d.]+", difference)]
             assert shown == pytest.approx([middle, *expected.confidence_interval()], abs=0.051)
+
+
+def test_the_page_corrects_the_two_intervals_off_zero():
+    reference = recorded_scores("noise_none")
+    p = [9 * ttest_rel(recorded_scores(f"noise_{trial}"), reference).pvalue for trial in ("ratio_0.3", "ratio_1")]
+    assert f"Bonferroni: p {p[0]:.2f} and {p[1]:.2f}" in " ".join(PAGE.split())
+
+
+def test_the_page_shows_the_runs_of_what_was_removed():
+    rows = {
+        "cross-entropy": "long_tail_none",
+        "ratio 0.3": "long_tail_ratio_0.3",
+        "ratio 0.3, head and queue": "removed/long_tail_ratio_0.3_head_queue",
+    }
+    for title, name in rows.items():
+        one, other = recorded_scores(name, TUNING_SEEDS[:2])
+        assert f"\n| {title} | {one:.1f} | {other:.1f} |\n" in PAGE
 
 
 def planned(folder) -> list[dict]:

@@ -1,10 +1,12 @@
 """benchmarks/gpu.py on the CPU: the record of its parts, the gradient that it compares, and its speed tables."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gpu
 import gpu_agreement
@@ -116,3 +118,32 @@ def test_waiting_is_a_share_of_the_time_for_both_kinds_of_files():
     results = gpu_speed.loader(SETTINGS)
     for kind in ("frames", "mp4"):
         assert 0 < results[kind]["waiting_share"] < 1 and results[kind]["clips_per_second"] > 0
+
+
+def test_the_page_shows_the_recorded_run():
+    root = Path(gpu.__file__).parents[1]
+    page = (root / "docs" / "results.md").read_text().split("\n### On a GPU\n")[1]
+    parts = json.loads((root / "benchmarks" / "results" / "gpu.json").read_text())["parts"]
+    rows = {
+        "training step without DAM and DSM": ("training", "plain"),
+        "with DAM": ("training", "dam"),
+        "with DAM and DSM": ("training", "dsm"),
+        "with DAM, DSM and SAM": ("training", "sam"),
+        "inference without DAM": ("inference", "plain"),
+        "inference with DAM": ("inference", "hdf"),
+    }
+    for title, (kind, arm) in rows.items():
+        speeds = [
+            [parts[part][kind][name]["clips_per_second"] for name in ("transformers", arm)]
+            for part in ("16x160", "16x224")
+        ]
+        cells = " | ".join(f"{stock / ours:.2f}" for stock, ours in speeds)
+        assert f"\n| {title} | {cells} |\n" in page
+    dsm = [parts[part]["training"]["dsm"] for part in ("16x160", "16x224")]
+    speeds, memory = ([each[name] for each in dsm] for name in ("clips_per_second", "peak_gib"))
+    waiting = [100 * parts["loader"][kind]["waiting_share"] for kind in ("frames", "mp4")]
+    text = " ".join(page.split())
+    assert f"takes {speeds[0]:.0f} clips a second at 160 pixels and {speeds[1]:.0f} at 224" in text
+    (shown,) = re.findall(r"in ([\d.]+) and ([\d.]+) GiB", text)
+    assert [float(number) for number in shown] == pytest.approx(memory, abs=0.051)
+    assert f"{waiting[0]:.1f} % of the time with folders of JPEG frames, and in {waiting[1]:.1f} % with MP4" in text

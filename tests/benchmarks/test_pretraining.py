@@ -55,6 +55,18 @@ def test_the_table_gives_the_paired_interval():
     assert lines[4] == f"| paired difference (95 %) | 3 | {cell} | {cell} |"
 
 
+def test_the_page_has_the_gains_of_the_recorded_trials():
+    records = [json.loads(path.read_text()) for path in (pretraining.RESULTS / "tuning").glob("*.json")]
+    gains = {}
+    for line in tuning_table(records).splitlines()[2:]:
+        name, scratch, pretrained = (cell.strip() for cell in line.split("|")[1:4])
+        if name in ("chosen", "epochs_8", "epochs_10"):
+            gains[name] = f"{float(pretrained) - float(scratch):.1f}"
+    page = " ".join((pretraining.ROOT / "docs" / "results.md").read_text().split())
+    assert f"it was {gains['chosen']} points with 175 labelled clips and 16 epochs" in page
+    assert f"{gains['epochs_8']} with 350 clips and 8 epochs, and {gains['epochs_10']} with 350 clips and 10" in page
+
+
 def test_the_tuning_table_finds_the_runs_of_a_trial_by_their_settings():
     name = next(name for name, changes in TRIALS.items() if "start" in changes)
     settings = changed(TRIALS[name])
