@@ -146,8 +146,9 @@ class HDFConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs) -> "HDFConfig":
-        """Like [`~transformers.PreTrainedConfig.from_dict`], but raises a `ValueError` for another model's
-        configuration, and for arguments that name unknown fields of DAM or, in `backbone_config`, of the backbone."""
+        """Like [`~transformers.PreTrainedConfig.from_dict`], but one of `id2label` and `label2id` decides the other,
+        and it raises a `ValueError` for another model's configuration, and for arguments that name unknown fields of
+        DAM or, in `backbone_config`, of the backbone."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(
@@ -159,6 +160,9 @@ class HDFConfig(PreTrainedConfig):
         if isinstance(changes, dict):
             saved = cls(backbone_config=config_dict.get("backbone_config"))
             refuse_unknown_backbone_fields(saved.backbone_config, changes)
+        labels = {name: kwargs.pop(name, None) for name in ("id2label", "label2id")}
+        if any(labels.values()):
+            config_dict = {**config_dict, **labels}  # transformers would leave the other one as it was saved
         return super().from_dict(config_dict, **kwargs)
 
     @classmethod

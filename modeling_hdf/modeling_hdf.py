@@ -311,7 +311,7 @@ class HDFForVideoClassification(HDFPreTrainedModel):
             ValueError: if `pixel_values` has another shape than the configuration asks for, `labels` another shape or
                 type, or, on the CPU, a label lies outside the range (on a GPU the check would stall the device).
         """
-        outputs: BaseModelOutput = self.hdf(pixel_values, **kwargs)
+        outputs: BaseModelOutput = self.hdf(pixel_values, return_dict=True, **kwargs)
         features = self.hdf.backbone_kind.pool(self.fc_norm, outputs.last_hidden_state)  # (B, C)
         logits = self.classifier(self.dropout(features))  # (B, num_labels)
         if not self.training:

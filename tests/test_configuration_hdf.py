@@ -8,7 +8,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from tiny_models import tiny_backbone_config, tiny_config
-from transformers import VideoMAEConfig, ViTConfig
+from transformers import AutoConfig, VideoMAEConfig, ViTConfig
 
 from modeling_hdf import HDFConfig, HDFForVideoClassification, HDFModel
 from modeling_hdf.configuration_hdf import default_dam_layers
@@ -143,6 +143,21 @@ def test_fields_can_be_changed_while_loading(tmp_path):
     tiny_config().save_pretrained(tmp_path)
     config = HDFConfig.from_pretrained(tmp_path, num_frames=8, image_size=32, dam_layers=[])
     assert (config.feature_map_size, config.dam_layers) == ((4, 4, 4), [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"id2label": {0: "calm", 1: "tense"}},
+        {"id2label": {"0": "calm", "1": "tense"}},
+        {"label2id": {"calm": 0, "tense": 1}},
+    ],
+)
+def test_labels_given_while_loading_replace_both_tables(tmp_path, given):
+    tiny_config().save_pretrained(tmp_path)
+    for config in (HDFConfig.from_pretrained(tmp_path, **given), AutoConfig.from_pretrained(tmp_path, **given)):
+        assert config.id2label == {0: "calm", 1: "tense"} and config.label2id == {"calm": 0, "tense": 1}
+        assert config.num_labels == 2
 
 
 def test_every_dam_field_reaches_the_module():

@@ -69,6 +69,14 @@ def test_output_holds_logits_and_features(model, clips):
     torch.testing.assert_close(model(clips, return_dict=False)[0], outputs.logits)
 
 
+def test_tuples_can_be_asked_for_in_the_configuration(model, clips):
+    expected = model(clips).to_tuple()
+    model.config.return_dict = False
+    outputs = model(clips)
+    assert isinstance(outputs, tuple) and len(outputs) == 2
+    torch.testing.assert_close(outputs, expected)
+
+
 def test_features_come_before_dropout(clips):
     model = HDFForVideoClassification(tiny_config(classifier_dropout=0.5)).train()
     outputs = model(clips)

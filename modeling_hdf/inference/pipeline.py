@@ -1,12 +1,14 @@
 """The video-classification pipeline of transformers, with batches of videos."""
 
+import os
+
 from transformers import VideoClassificationPipeline
 
 
 class BatchedVideoClassificationPipeline(VideoClassificationPipeline):
     """
-    [`~transformers.VideoClassificationPipeline`] that also accepts `batch_size`, for every model with a video
-    processor.
+    [`~transformers.VideoClassificationPipeline`] that also accepts `batch_size`, and saves the video processor, for
+    every model with one.
 
     The stock pipeline raises an error for batches without an image processor. It only reads from the image processor
     how to pad, and clips of one model all have the same shape, so the video processor serves as well.
@@ -30,6 +32,12 @@ class BatchedVideoClassificationPipeline(VideoClassificationPipeline):
             return super().get_iterator(*arguments, **options)
         finally:
             self.image_processor = given
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **options) -> None:
+        """As the stock pipeline, which leaves the video processor out and could not be loaded again."""
+        super().save_pretrained(save_directory, **options)
+        if self.video_processor is not None:
+            self.video_processor.save_pretrained(save_directory, **options)
 
 
 __all__ = ["BatchedVideoClassificationPipeline"]

@@ -41,10 +41,6 @@ class DSMStateCallback(TrainerCallback, ExportableState):
     def __init__(self, dsm: DSM | None = None):
         self.dsm = dsm
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        if state.global_step == 0:  # not a resume: forget the state of an earlier `train()`
-            self.dsm.update(1.0)
-
     def state(self) -> dict:
         """State for the checkpoint."""
         return {"args": {}, "attributes": {"grad_norm": self.dsm.grad_norm.item()}}

@@ -103,30 +103,34 @@ class DSMTrainer(ResumableTrainer):
         self._check_processes()
         self._check_evaluated()
         self._check_streamed()
-        if args.dsm:
-            # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
-            self.model_accepts_loss_kwargs = False
-        self.dsm = args.build_dsm().to(args.device)
         self._epoch_callback = EpochCallback()
         self.add_callback(self._epoch_callback)
-        if args.dsm:
-            self.add_callback(DSMStateCallback(self.dsm))
         if args.early_stopping_patience:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         if args.layer_decay < 1 and self.optimizer is not None:
             raise ValueError("`layer_decay` is for the optimizer that the trainer builds: leave `optimizers` out.")
-        self._logit_offsets: torch.Tensor | None = None  # (num_labels,)
-        if args.logit_adjustment > 0 and self.train_dataset is not None:
-            labels = self._labels_of(self.train_dataset, f"logit_adjustment={args.logit_adjustment}")
-            weights = self.train_dataset.clip_weights if isinstance(self.train_dataset, MixedClips) else None
-            log_priors = class_log_priors(labels, self.model.config.num_labels, weights)
-            self._logit_offsets = args.logit_adjustment * log_priors.to(args.device)
-        self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=args.device)
-        self._num_summed = 0
         self._micro_batches: list[dict] = []
         self._in_second_pass = False
-        self._first_pass_norm: torch.Tensor | None = None
         self._has_warned = False
+        self._prepare_loss()
+
+    def _prepare_loss(self) -> None:
+        """Builds the loss that the arguments describe, without anything of an earlier training."""
+        self.dsm = self.args.build_dsm().to(self.args.device)
+        self.remove_callback(DSMStateCallback)
+        if self.args.dsm:
+            # DSM is a mean over the batch, so gradient accumulation must average it, for every model.
+            self.model_accepts_loss_kwargs = False
+            self.add_callback(DSMStateCallback(self.dsm))
+        self._dsm_sums = torch.zeros(len(_DSM_LOGS), device=self.args.device)
+        self._num_summed = 0
+        self._first_pass_norm: torch.Tensor | None = None
+        self._logit_offsets: torch.Tensor | None = None  # (num_labels,)
+        if self.args.logit_adjustment > 0 and self.train_dataset is not None:
+            labels = self._labels_of(self.train_dataset, f"logit_adjustment={self.args.logit_adjustment}")
+            weights = self.train_dataset.clip_weights if isinstance(self.train_dataset, MixedClips) else None
+            log_priors = class_log_priors(labels, self.model.config.num_labels, weights)
+            self._logit_offsets = self.args.logit_adjustment * log_priors.to(self.args.device)
 
     def _check_evaluated(self) -> None:
         given = self.eval_dataset.values() if isinstance(self.eval_dataset, dict) else [self.eval_dataset]
@@ -208,13 +212,10 @@ class DSMTrainer(ResumableTrainer):
             optimizer.param_groups = split_by_scale(optimizer.param_groups, scales)
         return optimizer
 
-    def train(self, *args, **kwargs):
-        """Trains as [`ResumableTrainer`] does; see [`~ResumableTrainer.train`]."""
-        # What an earlier training did not log, or left behind, has no part in this one.
-        self._dsm_sums.zero_()
-        self._num_summed = 0
-        self._first_pass_norm = None
-        return super().train(*args, **kwargs)
+    def _init_training_state(self, *args, **kwargs):
+        # Again: a trial of `hyperparameter_search` has set arguments, and an earlier training has left its sums.
+        self._prepare_loss()
+        return super()._init_training_state(*args, **kwargs)
 
     def _run_epoch(self, *args, **kwargs):
         if not self.control.should_training_stop:  # it is set if a resumed run had already stopped early

@@ -39,3 +39,10 @@ def test_it_stays_the_stock_pipeline_otherwise(tmp_path, videos):
     assert isinstance(classify, VideoClassificationPipeline) and classify.image_processor is None
     classify(videos[:2], batch_size=2)
     assert classify.image_processor is None  # `save_pretrained` would write it beside the video processor
+
+
+def test_a_saved_pipeline_comes_back(tmp_path, videos):
+    classify = pipeline("video-classification", model=str(save_model(tmp_path / "model")))
+    classify.save_pretrained(tmp_path / "saved")
+    again = pipeline("video-classification", model=str(tmp_path / "saved"))
+    assert again(videos[0], top_k=7) == classify(videos[0], top_k=7)

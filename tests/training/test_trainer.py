@@ -27,6 +27,7 @@ from hand_written_training import (
 from huggingface_hub.errors import StrictDataclassError
 from sklearn.metrics import recall_score
 from transformers import Trainer, TrainingArguments, VideoMAEForVideoClassification
+from transformers.trainer_utils import HPSearchBackend
 
 from modeling_hdf import HDFModel
 from modeling_hdf.hub.trainer import HDFTrainer
@@ -317,6 +318,20 @@ def test_a_second_training_starts_dsm_afresh(tmp_path):
     assert trainer.dsm.grad_norm != 1
     trainer.train()
     assert [entry for entry in step_logs(trainer) if entry["step"] == 1][-1]["g"] == 1
+
+
+def test_a_trial_of_a_search_trains_with_the_loss_of_its_own_arguments(tmp_path):
+    class Rows(list):
+        labels = [0, 1, 2, 2]
+
+    rows = Rows(build_rows(4))
+    tried = {"label_smoothing_factor": 0.2, "logit_adjustment": 1.0, **DSM_OPTIONS}
+    searching, told = build_trainer(tmp_path, rows), build_trainer(tmp_path, rows, **tried)
+    searching.hp_search_backend = HPSearchBackend.WANDB  # whose trials are dictionaries, and need no package
+    searching._hp_search_setup(tried)
+    searching.train(), told.train()
+    assert_logs_close(step_logs(searching), step_logs(told))
+    assert_weights_close(searching.model, told.model)
 
 
 def test_a_loss_function_beside_dsm_is_refused(tmp_path):
