@@ -153,6 +153,10 @@ class HDFTrainingArguments(TrainingArguments):
             return
         if self.clips_per_class < 2:
             raise ValueError(f"`clips_per_class` is {self.clips_per_class}; a clip needs a partner: at least 2.")
+        if self.auto_find_batch_size:
+            raise ValueError(
+                "`auto_find_batch_size` may find a batch that cuts the groups of `sampler='per_class'`: leave one out."
+            )
         batch_size = self.per_device_train_batch_size
         if self.accelerator_config.split_batches:  # each batch is cut into one piece per process
             batch_size //= self.world_size

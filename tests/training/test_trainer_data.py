@@ -198,6 +198,7 @@ def test_the_seed_of_the_run_decides_the_order(tmp_path):
         ({"sampler": "weighted"}, "`sampler` is 'weighted'"),
         ({"sampler": "per_class", "clips_per_class": 1}, "`clips_per_class` is 1"),
         ({"sampler": "per_class", "clips_per_class": 3}, "batches of 8 clips.*`clips_per_class`=3"),
+        ({"sampler": "per_class", "auto_find_batch_size": True}, "`auto_find_batch_size`.*cuts the groups"),
         ({"sampler": "balanced", "train_sampling_strategy": "sequential"}, "`train_sampling_strategy` 'sequential'"),
     ],
 )
