@@ -115,6 +115,13 @@ def refuse_other_architectures(weights: dict[str, torch.Tensor]) -> None:
         raise ValueError(f"this is neither a VideoMAE nor an X3D: {found}.")
 
 
+def weight_named(weights: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    """The weight of this name. Raises a `ValueError` if it is missing."""
+    if name not in weights:
+        raise ValueError(f"the weight {name!r} is missing.")
+    return weights[name]
+
+
 def check_names_and_shapes(
     converted: dict[str, tuple[torch.Tensor, str]], model: PreTrainedModel, weights: dict[str, torch.Tensor]
 ) -> None:
@@ -144,4 +151,4 @@ def _listed(names: Any, most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
 
 
-__all__ = ["check_names_and_shapes", "read_pth", "refuse_other_architectures", "weights_of"]
+__all__ = ["check_names_and_shapes", "read_pth", "refuse_other_architectures", "weight_named", "weights_of"]

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
 from .options import ConversionOptions, check_count, label_fields, usual_size
-from .original import check_names_and_shapes, refuse_other_architectures
+from .original import check_names_and_shapes, refuse_other_architectures, weight_named
 
 # Heads by width, where a head does not have 64 channels: ViT-H, ViT-g, and the decoder of ViT-H.
 _HEADS = {1280: 16, 1408: 16, 640: 8}
@@ -67,7 +67,7 @@ def infer_config(
 ) -> VideoMAEConfig:
     """The configuration that fits the shapes; `kind` is `"pretraining"`, `"classification"` or `"encoder"`."""
     encoder = "encoder." if kind == "pretraining" else ""
-    patches = weights[f"{encoder}patch_embed.proj.weight"]
+    patches = weight_named(weights, f"{encoder}patch_embed.proj.weight")
     width, channels, tubelet, patch, patch_width = patches.shape
     if patch != patch_width:
         raise ValueError(f"patches are {patch} x {patch_width}; only square ones can be converted.")
@@ -85,7 +85,7 @@ def infer_config(
         "image_size": image_size,
         "num_frames": num_frames,
         "num_hidden_layers": _num_blocks(weights, encoder),
-        "intermediate_size": _first_dimension(weights, f"{encoder}blocks.0.mlp.fc1.weight"),
+        "intermediate_size": len(weight_named(weights, f"{encoder}blocks.0.mlp.fc1.weight")),
         "num_attention_heads": _heads(width, options.num_attention_heads, "--heads"),
         "qv_bias": f"{encoder}blocks.0.attn.q_bias" in weights,
         "layer_norm_eps": 1e-6,
@@ -109,7 +109,7 @@ def _decoder_fields(weights: dict[str, torch.Tensor], options: ConversionOptions
     return {
         "decoder_hidden_size": width,
         "decoder_num_hidden_layers": _num_blocks(weights, "decoder."),
-        "decoder_intermediate_size": _first_dimension(weights, "decoder.blocks.0.mlp.fc1.weight"),
+        "decoder_intermediate_size": len(weight_named(weights, "decoder.blocks.0.mlp.fc1.weight")),
         "decoder_num_attention_heads": _heads(width, options.decoder_num_attention_heads, "--decoder-heads"),
     }
 
@@ -117,12 +117,6 @@ def _decoder_fields(weights: dict[str, torch.Tensor], options: ConversionOptions
 def _num_blocks(weights: dict[str, torch.Tensor], prefix: str) -> int:
     numbers = [re.match(rf"{re.escape(prefix)}blocks\.(\d+)\.", name) for name in weights]
     return 1 + max((int(number[1]) for number in numbers if number), default=0)
-
-
-def _first_dimension(weights: dict[str, torch.Tensor], name: str) -> int:
-    if name not in weights:
-        raise ValueError(f"the weight {name!r} is missing.")
-    return len(weights[name])
 
 
 def _heads(width: int, given: int | None, option: str) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from ..x3d_hdf import X3DConfig, X3DForVideoClassification
 from .options import ConversionOptions, label_fields, usual_size
-from .original import check_names_and_shapes
+from .original import check_names_and_shapes, weight_named
 
 _STEM_NAMES = {"conv.conv_t": "x3d.stem.spatial", "conv.conv_xy": "x3d.stem.temporal", "norm": "x3d.stem.norm"}
 _BLOCK_NAMES = {
@@ -68,23 +68,23 @@ def infer_config(weights: dict[str, torch.Tensor], options: ConversionOptions) -
     depths = _depths(weights)
     stages = range(1, len(depths) + 1)
     channels, inner = (
-        [len(_weight(weights, f"blocks.{stage}.res_blocks.0.branch2.{layer}.weight")) for stage in stages]
+        [len(weight_named(weights, f"blocks.{stage}.res_blocks.0.branch2.{layer}.weight")) for stage in stages]
         for layer in ("conv_c", "conv_a")
     )
     head = f"blocks.{len(depths) + 1}"  # after the stem, block 0, and the stages
-    temporal = _weight(weights, "blocks.0.conv.conv_xy.weight")
+    temporal = weight_named(weights, "blocks.0.conv.conv_xy.weight")
     return X3DConfig(
         num_frames=usual_size(options.num_frames, "--num-frames", {}, "", 13),
         image_size=usual_size(options.image_size, "--image-size", {}, "", 160),
-        num_channels=_weight(weights, "blocks.0.conv.conv_t.weight").shape[1],
+        num_channels=weight_named(weights, "blocks.0.conv.conv_t.weight").shape[1],
         stem_channels=len(temporal),
         stem_kernel=temporal.shape[2],
         stage_channels=channels,
         stage_depths=depths,
         stage_strides=[2] * len(depths),
         expansion=inner[0] / channels[0],
-        head_channels=len(_weight(weights, f"{head}.pool.post_conv.weight")),
-        **label_fields(len(_weight(weights, f"{head}.proj.weight")), options.labels),
+        head_channels=len(weight_named(weights, f"{head}.pool.post_conv.weight")),
+        **label_fields(len(weight_named(weights, f"{head}.proj.weight")), options.labels),
     )
 
 
@@ -99,12 +99,6 @@ def _depths(weights: dict[str, torch.Tensor]) -> list[int]:
     if sorted(depths) != list(range(1, len(depths) + 1)):
         raise ValueError(f"the stages with weights are {sorted(depths)}; they must count from 1 without a gap.")
     return [depths[stage] for stage in sorted(depths)]
-
-
-def _weight(weights: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    if name not in weights:
-        raise ValueError(f"the weight {name!r} is missing.")
-    return weights[name]
 
 
 def converted_name(name: str, num_stages: int) -> str:

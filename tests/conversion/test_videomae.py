@@ -224,6 +224,7 @@ def without(name):
         (lambda w: w | {"head_kinetics.weight": torch.zeros(4, 12)}, "no place for: 'head_kinetics.weight'"),
         (without("blocks.1.mlp.fc2.bias"), "missing for videomae.encoder.layer.1.output.dense.bias"),
         (without("blocks.0.mlp.fc1.weight"), "'blocks.0.mlp.fc1.weight' is missing"),
+        (lambda w: w | {"encoder_to_decoder.weight": torch.zeros(8, 12)}, "'encoder.patch_embed.proj.weight' is"),
         (lambda w: w | {"blocks.1.norm1.bias": torch.zeros(13)}, r"'blocks.1.norm1.bias' has the shape (13,)"),
         (lambda w: w | {"blocks.1.attn.qkv.weight": torch.zeros(37, 12)}, "has 37 rows"),
         (lambda w: w | {"pos_embed": torch.zeros(1, 1568, 12)}, "are 8 tokens: give --num-frames and --image-size"),
