@@ -142,6 +142,7 @@ CONTRASTS = {
         ("Training on a long tail", None, "videomae", "long_tail", ["best - none"]),
         ("Training on a long tail", "Small X3D", "x3d", "long_tail", ["best - none"]),
         ("Training with wrong labels", None, "videomae", "noise", ["best - none"]),
+        ("Training with wrong labels", "Small X3D", "x3d", "noise", ["best - none"]),
     ],
 )
 def test_the_page_shows_the_recorded_runs_of_a_condition(title, part, backbone, condition, names):
