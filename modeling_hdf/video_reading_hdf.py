@@ -47,8 +47,7 @@ def presentation_times(
 ) -> list[int | Fraction] | None:
     """The start of each frame and the end of the last frame, in the unit of `starts`, which are in presentation order.
 
-    `None` if times are missing, run backwards or are all equal. Only the order of the frames
-    is then known.
+    `None` if times are missing, run backwards or are all equal. Only the order of the frames is then known.
     """
     if not starts or None in starts or list(starts) != sorted(starts) or (len(starts) > 1 and starts[0] == starts[-1]):
         return None
