@@ -17,6 +17,11 @@ from .configuration_hdf import BACKBONES, HDFConfig, refuse_unknown_backbone_fie
 from .dam_hdf import DAM, DAM_MODULES
 
 # Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
+# Fields of every configuration that a caller may set here; those such as `dtype` are arguments of `from_pretrained`.
+_GENERAL_FIELDS = (
+    *("id2label", "label2id", "num_labels", "problem_type"),
+    *("output_attentions", "output_hidden_states", "return_dict"),
+)
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
@@ -120,7 +125,7 @@ class HDFPreTrainedModel(PreTrainedModel):
         has_head = any(name.endswith("ForVideoClassification") for name in backbone_config.architectures or ())
         if cls is not HDFModel and not has_head:
             kind.prepare_for_new_head(backbone_config)
-        fields = set(HDFConfig.__annotations__) | {"num_frames", "image_size", "id2label", "label2id", "num_labels"}
+        fields = {*HDFConfig.__annotations__, *_GENERAL_FIELDS, "num_frames", "image_size"}
         given = {name: kwargs.pop(name) for name in list(kwargs) if name in fields}
         keeps_labels = has_head and not given.keys() & {"id2label", "label2id", "num_labels"}
         if keeps_labels:

@@ -74,6 +74,16 @@ def test_backbone_checkpoint_takes_configuration_fields_and_loading_options(back
     assert half.config._attn_implementation == half.backbone.config._attn_implementation == "eager"
 
 
+def test_backbone_checkpoint_takes_the_fields_of_every_configuration(backbone_checkpoint, clips):
+    _, folder = backbone_checkpoint
+    start = HDFForVideoClassification.from_backbone_pretrained
+    fields = {"output_attentions": True, "attn_implementation": "eager", "problem_type": "single_label_classification"}
+    model = start(folder, **fields)
+    assert model.config.problem_type == "single_label_classification"
+    assert len(model(clips).attentions) == model.config.backbone_config.num_hidden_layers
+    assert isinstance(start(folder, return_dict=False)(clips), tuple)
+
+
 def test_model_without_head_starts_from_a_backbone(backbone_checkpoint, clips):
     _, folder = backbone_checkpoint
     model = HDFModel.from_backbone_pretrained(folder, dam_layers=[])

@@ -107,6 +107,8 @@ class HDFTrainingArguments(TrainingArguments):
                 f"{num_processes()} processes were started, but there is no GPU for them and each would train alone; "
                 "to train on the CPU, give `use_cpu=True` (`--use_cpu true`)."
             )
+        if self.mixed_precision == "fp16" and self.device.type == "cpu":
+            raise ValueError("`fp16` needs a GPU: on a CPU, training would be in float32; give `bf16` or neither.")
         self.build_dsm()  # raises for values out of range
         if not 0 <= self.sam_rho < math.inf:
             raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")

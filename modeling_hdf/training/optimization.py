@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from ..dam_hdf import DAM
-from ..modeling_hdf import HDFPreTrainedModel
+from ..modeling_hdf import HDFModel
 
 # Parameters of DAM that scale or shift. Like biases and the gains of norms, they should not decay towards zero.
 _DAM_GAINS = (
@@ -36,7 +36,7 @@ def without_gains(model: nn.Module, names: Iterable[str]) -> list[str]:
     return [name for name in names if model.get_parameter(name).ndim >= 2 and name not in gains]
 
 
-def learning_rate_scales(model: HDFPreTrainedModel, decay: float) -> dict[nn.Parameter, float]:
+def learning_rate_scales(model: nn.Module, decay: float) -> dict[nn.Parameter, float]:
     """
     Share of the learning rate that each parameter of a model takes.
 
@@ -46,13 +46,13 @@ def learning_rate_scales(model: HDFPreTrainedModel, decay: float) -> dict[nn.Par
     close to the identity.
 
     Args:
-        model ([`HDFPreTrainedModel`]): the model; its backbone says which modules are layers.
+        model: an [`HDFPreTrainedModel`], also in a wrapper; its backbone says which modules are layers.
         decay (`float`): above 0, at most 1.
 
     Returns:
         `dict[nn.Parameter, float]`: a scale for every parameter of the model.
     """
-    base = model.base_model
+    base = next(module for module in model.modules() if isinstance(module, HDFModel))
     layers = base.backbone_kind.layers(base.backbone)
     scales = dict.fromkeys(model.parameters(), 1.0)
     for depth, module in enumerate([base.backbone_kind.stem(base.backbone), *layers]):

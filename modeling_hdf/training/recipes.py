@@ -27,12 +27,15 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 
 class RecipeParser(HfArgumentParser):
-    """`HfArgumentParser` whose errors name the recipe, because the wrong value may come from it."""
+    """`HfArgumentParser` whose errors name the recipe, because the wrong value may come from it, and not the more than
+    a hundred options."""
 
     recipe: str | None = None
 
     def error(self, message: str) -> NoReturn:
-        super().error(message if self.recipe is None else f"{message} (recipe {self.recipe})")
+        usage = f"usage: {self.prog} [--recipe RECIPE] [--ARGUMENT VALUE ...]  (--help lists them)"
+        recipe = "" if self.recipe is None else f" (recipe {self.recipe})"
+        self.exit(2, f"{usage}\n{self.prog}: error: {message}{recipe}\n")
 
 
 def recipe_parser(kind: str, dataclasses: Sequence[type], description: str | None = None) -> RecipeParser:

@@ -67,6 +67,21 @@ def groups_by_name(trainer) -> dict[str, dict]:
     return dict(found)
 
 
+def test_a_model_in_a_wrapper_keeps_its_rates_and_what_the_wrapper_adds_takes_the_full_one():
+    class Adapter(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.base_model = torch.nn.ModuleDict({"model": model})  # another thing than in transformers
+            self.added = torch.nn.Linear(2, 2)
+
+    model = layered_model()
+    adapter = Adapter(model)
+    scales = learning_rate_scales(adapter, DECAY)
+    for name, scale in expected_scales(model).items():
+        assert scales[model.get_parameter(name)] == pytest.approx(scale, rel=1e-12), name
+    assert scales[adapter.added.weight] == scales[adapter.added.bias] == 1
+
+
 @pytest.mark.parametrize("mean_pooling", [True, False])
 def test_each_parameter_is_in_one_group_at_the_rate_of_its_layer(tmp_path, mean_pooling):
     trainer = layered_trainer(tmp_path, model=layered_model(mean_pooling=mean_pooling), learning_rate=0.01)

@@ -377,7 +377,7 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path, capsys, text, message):
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(SystemExit):
         parse("--recipe", tmp_path / "own.yaml")
-    assert re.search(f"hdf train: error: .*{message}", capsys.readouterr().err)
+    assert re.search(f"^usage: hdf train .*\nhdf train: error: .*{message}", capsys.readouterr().err)
 
 
 def test_a_recipe_may_write_numbers_and_repeat_parts_as_yaml_does(tmp_path):

@@ -378,3 +378,11 @@ def test_a_loss_function_is_not_replaced_where_labels_are_soft(tmp_path):
     trainer = build_trainer(tmp_path, rows, trainer={"compute_loss_func": zero}, dsm=False)
     with pytest.raises(ValueError, match="compute_loss_func.*soft labels"):
         trainer.train()
+
+
+def test_half_precision_with_loss_scaling_is_refused_on_a_cpu(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="`fp16` needs a GPU"):
+        HDFTrainingArguments(output_dir=str(tmp_path), fp16=True, use_cpu=True)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # as `accelerate launch --mixed_precision fp16` does
+    with pytest.raises(ValueError, match="`fp16` needs a GPU"):
+        HDFTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
