@@ -16,12 +16,12 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from .configuration_hdf import BACKBONES, HDFConfig, refuse_unknown_backbone_fields
 from .dam_hdf import DAM, DAM_MODULES
 
-# Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
 # Fields of every configuration that a caller may set here; those such as `dtype` are arguments of `from_pretrained`.
 _GENERAL_FIELDS = (
     *("id2label", "label2id", "num_labels", "problem_type"),
     *("output_attentions", "output_hidden_states", "return_dict"),
 )
+# Arguments of `from_pretrained` that locate a checkpoint; loading the configuration needs them too.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 

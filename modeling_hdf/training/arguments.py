@@ -12,7 +12,23 @@ from .dsm import DSM
 
 
 @dataclass
-class HDFTrainingArguments(TrainingArguments):
+class DeviceCheckedArguments(TrainingArguments):
+    """[`~transformers.TrainingArguments`] that refuse what this machine would do otherwise without a word: several
+    processes on a CPU that each train alone, and fp16 on a CPU."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if num_processes() > 1 and self.parallel_mode != ParallelMode.DISTRIBUTED:
+            raise ValueError(
+                f"{num_processes()} processes were started, but there is no GPU for them and each would train alone; "
+                "to train on the CPU, give `use_cpu=True` (`--use_cpu true`)."
+            )
+        if self.mixed_precision == "fp16" and self.device.type == "cpu":
+            raise ValueError("`fp16` needs a GPU: on a CPU, training would be in float32; give `bf16` or neither.")
+
+
+@dataclass
+class HDFTrainingArguments(DeviceCheckedArguments):
     """
     Arguments of [`HDFTrainer`]: those of [`~transformers.TrainingArguments`] and the ones below.
 
@@ -102,13 +118,6 @@ class HDFTrainingArguments(TrainingArguments):
         if self.early_stopping_patience and self.metric_for_best_model is None:
             self.metric_for_best_model = "uar"  # before transformers makes it the loss
         super().__post_init__()
-        if num_processes() > 1 and self.parallel_mode != ParallelMode.DISTRIBUTED:
-            raise ValueError(
-                f"{num_processes()} processes were started, but there is no GPU for them and each would train alone; "
-                "to train on the CPU, give `use_cpu=True` (`--use_cpu true`)."
-            )
-        if self.mixed_precision == "fp16" and self.device.type == "cpu":
-            raise ValueError("`fp16` needs a GPU: on a CPU, training would be in float32; give `bf16` or neither.")
         self.build_dsm()  # raises for values out of range
         if not 0 <= self.sam_rho < math.inf:
             raise ValueError(f"`sam_rho` is {self.sam_rho}; it must be 0 (off) or above.")

@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import BaseVideoProcessor, TrainingArguments, VideoMAEConfig, VideoMAEForPreTraining
+from transformers import BaseVideoProcessor, VideoMAEConfig, VideoMAEForPreTraining
 
 from ..configuration_hdf import HDFConfig
 from ..data.builders.checks import missing_limit
@@ -20,6 +20,7 @@ from ..data.frame_sampling import TemporalSampling
 from ..data.synthetic.builder import SyntheticFaces
 from ..data.transforms import build_augmentation
 from ..videomae_hdf import VideoMAEBackbone
+from .arguments import DeviceCheckedArguments
 from .callbacks import EpochCallback
 from .resumable import ResumableTrainer
 
@@ -171,7 +172,7 @@ class PretrainingDataArguments:
 
 
 @dataclass
-class PretrainingArguments(TrainingArguments):
+class PretrainingArguments(DeviceCheckedArguments):
     """
     Arguments of [`PretrainingTrainer`]: those of [`~transformers.TrainingArguments`] and the one below. `adam_beta2`
     defaults to VideoMAE's 0.95.

@@ -32,6 +32,7 @@ from transformers.trainer_utils import HPSearchBackend
 from modeling_hdf import HDFModel
 from modeling_hdf.hub.trainer import HDFTrainer
 from modeling_hdf.training.arguments import HDFTrainingArguments
+from modeling_hdf.training.pretraining import PretrainingArguments
 from modeling_hdf.training.validation import ValidationMetrics
 
 pytestmark = pytest.mark.usefixtures("short_garbage_collections")
@@ -380,9 +381,10 @@ def test_a_loss_function_is_not_replaced_where_labels_are_soft(tmp_path):
         trainer.train()
 
 
-def test_half_precision_with_loss_scaling_is_refused_on_a_cpu(tmp_path, monkeypatch):
+@pytest.mark.parametrize("arguments", [HDFTrainingArguments, PretrainingArguments])
+def test_half_precision_with_loss_scaling_is_refused_on_a_cpu(tmp_path, monkeypatch, arguments):
     with pytest.raises(ValueError, match="`fp16` needs a GPU"):
-        HDFTrainingArguments(output_dir=str(tmp_path), fp16=True, use_cpu=True)
+        arguments(output_dir=str(tmp_path), fp16=True, use_cpu=True)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # as `accelerate launch --mixed_precision fp16` does
     with pytest.raises(ValueError, match="`fp16` needs a GPU"):
-        HDFTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+        arguments(output_dir=str(tmp_path), use_cpu=True)
