@@ -70,9 +70,10 @@ class Listing:
     has_groups: bool = False
 
     def digest(self) -> str:
-        """Hash of the annotation files' contents and of the path and modification time of each clip.
+        """Hash of the annotation files' contents, and of the path, newest modification time and size of each clip.
 
-        It is part of the cache folder's name, so that a corrected label or a newly added clip renews the cache.
+        It is part of the cache folder's name, so that a corrected label, a new clip or a repaired frame renews the
+        cache.
         """
         state = hashlib.sha256()
         for file in self.files:
@@ -80,7 +81,7 @@ class Listing:
                 state.update(hashlib.file_digest(stream, "sha256").digest())
         for clip in self.clips:
             state.update(
-                f"{clip.split}\0{clip.label}\0{clip.path}\0{_changed(clip.path)}\n".encode(errors="surrogateescape")
+                f"{clip.split}\0{clip.label}\0{clip.path}\0{_state(clip.path)}\n".encode(errors="surrogateescape")
             )
         return state.hexdigest()[:16]
 
@@ -90,11 +91,21 @@ class Listing:
         return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _changed(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
+def _state(path: str) -> tuple[int, int]:
+    """Newest modification time (ns) and size (bytes) of a file, or of a folder and its frames: the time of the folder
+    alone does not change when a frame is repaired in place. Zeros if there is nothing."""
+    files = [path]
+    for folder, folders, names in os.walk(path):
+        folders[:] = {os.path.basename(folder)}.intersection(folders)  # frames unpacked into a folder of its name
+        files += [os.path.join(folder, name) for name in names]
+    newest = size = 0
+    for file in files:
+        try:
+            found = os.stat(file)
+        except OSError:  # also a link to nothing
+            continue
+        newest, size = max(newest, found.st_mtime_ns), size + found.st_size
+    return newest, size
 
 
 def check_listing(clips: Iterable[ListedClip]) -> tuple[list[ListedClip], list[str]]:

@@ -204,6 +204,23 @@ def test_a_clip_that_arrives_reaches_the_rows_in_spite_of_the_cache(root):
     assert [len(row["clip"]["frames"]) for row in rows if row["clip_id"] == "108"] == [11]
 
 
+@pytest.mark.parametrize("inner", ["", "00108"])
+def test_a_frame_repaired_in_place_reaches_the_rows_in_spite_of_the_cache(root, inner):
+    write_dfew(root)
+    clip = root / "Clip/clip_224x224/00108"
+    if inner:  # unpacked into a folder of its own name
+        shutil.move(clip, root / inner)
+        clip.mkdir()
+        shutil.move(root / inner, clip)
+    frame = clip / inner / "00108_00005.jpg"
+    content = frame.read_bytes()
+    frame.write_bytes(b"")
+    options = {"max_missing": 1, "depth": "headers"}
+    assert len(rows_of(root, **options)["test"]) == 6
+    frame.write_bytes(content)
+    assert len(rows_of(root, **options)["test"]) == 7
+
+
 def test_votes_that_change_reach_the_rows_in_spite_of_the_cache(root):
     expected = write_dfew(root)
     path = write_votes(root, expected)
