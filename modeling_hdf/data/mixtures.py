@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from .builders.labels import MAFW_EXPRESSIONS, expression_name, plain_name
+from .builders.labels import MAFW_EXPRESSIONS, class_meaning
 from .clip_samplers import Draw, MixtureSampler
 from .clips import ClipDataset
 
@@ -27,26 +27,22 @@ def united_classes(names: Mapping[str, Sequence[str]]) -> list[str]:
         ValueError: if two classes of a dataset have the same meaning, or if a dataset shares no class with the others.
     """
     for dataset, own in names.items():
-        twice = [name for name, count in Counter(map(_meaning, own)).items() if count > 1]
+        twice = [name for name, count in Counter(map(class_meaning, own)).items() if count > 1]
         if twice:
-            same = ", ".join(repr(name) for name in own if _meaning(name) == twice[0])
+            same = ", ".join(repr(name) for name in own if class_meaning(name) == twice[0])
             raise ValueError(f"{dataset} has the classes {same}, which are one class in a mixture: {twice[0]}.")
     for dataset, own in names.items():
-        others = {_meaning(name) for other, theirs in names.items() if other != dataset for name in theirs}
-        if others and others.isdisjoint(map(_meaning, own)):
+        others = {class_meaning(name) for other, theirs in names.items() if other != dataset for name in theirs}
+        if others and others.isdisjoint(map(class_meaning, own)):
             raise ValueError(
                 f"The classes of {dataset} ({', '.join(own)}) cannot be united with those of the other datasets "
                 f"({', '.join(sorted(others))}): no name is the same. Name them alike, or train on them apart."
             )
     written: dict[str, str] = {}
     for name in itertools.chain.from_iterable(names.values()):
-        written.setdefault(_meaning(name), name)
+        written.setdefault(class_meaning(name), name)
     ours = [name for name in MAFW_EXPRESSIONS if name in written]
     return ours + [name for meaning, name in written.items() if meaning not in MAFW_EXPRESSIONS]
-
-
-def _meaning(name: str) -> str:
-    return expression_name(name) or plain_name(name)
 
 
 def with_classes(splits: Mapping[str, datasets.Dataset], names: Sequence[str]) -> dict[str, datasets.Dataset]:
@@ -64,8 +60,8 @@ def _with_classes(rows: datasets.Dataset, names: list[str]) -> datasets.Dataset:
     own = rows.features["label"].names
     if own == names:
         return rows
-    meanings = [_meaning(name) for name in names]
-    numbers = [meanings.index(_meaning(name)) for name in own]
+    meanings = [class_meaning(name) for name in names]
+    numbers = [meanings.index(class_meaning(name)) for name in own]
     labels = [numbers[label] for label in rows["label"][:]]
     changed = rows.remove_columns("label").add_column("label", labels, feature=datasets.ClassLabel(names=names))
     if "votes" not in rows.column_names:

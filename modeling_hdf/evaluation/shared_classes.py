@@ -8,7 +8,7 @@ from functools import cached_property
 import datasets
 import numpy as np
 
-from ..data.builders.labels import expression_name
+from ..data.builders.labels import class_meaning
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class SharedClasses:
     """
     The classes that a model shares with a dataset whose classes or order may differ.
 
-    Classes are matched by name, never by number. Case is ignored, and all common names of an expression match
-    (`"Happy"` is `"happiness"`). Clips of a class that the model lacks are left out and counted. The probabilities of
-    the shared classes are rescaled to sum to 1.
+    Classes are matched by name, never by number. Case, extra spaces and forms of accents are ignored, and all common
+    names of an expression match (`"Happy"` is `"happiness"`). Clips of a class that the model lacks are left out and
+    counted. The probabilities of the shared classes are rescaled to sum to 1.
 
     Args:
         model_names (`list[str]`): classes of the model, in order.
@@ -41,8 +41,8 @@ class SharedClasses:
     @cached_property
     def names(self) -> list[str]:
         """The shared classes, with the names and the order of the model."""
-        known = {_plain(name) for name in self.dataset_names}
-        return [name for name in self.model_names if _plain(name) in known]
+        known = {class_meaning(name) for name in self.dataset_names}
+        return [name for name in self.model_names if class_meaning(name) in known]
 
     @property
     def only_in_model(self) -> list[str]:
@@ -52,8 +52,8 @@ class SharedClasses:
     @cached_property
     def numbers(self) -> list[int | None]:
         """For each class of the dataset its number in `names`; None if the model lacks it."""
-        known = {_plain(name): number for number, name in enumerate(self.names)}
-        return [known.get(_plain(name)) for name in self.dataset_names]
+        known = {class_meaning(name): number for number, name in enumerate(self.names)}
+        return [known.get(class_meaning(name)) for name in self.dataset_names]
 
     def described(self, left_out: dict[str, int] | None = None) -> dict | None:
         """The entry `across_datasets` of [`Results`], with the number of clips left out by class; `None` if model and
@@ -91,10 +91,6 @@ class SharedClasses:
         """Probabilities `(N, model classes)` to probabilities of the shared classes, `(N, len(names))`."""
         shared = probabilities[:, [self.model_names.index(name) for name in self.names]]
         return shared / shared.sum(1, keepdims=True) if self.only_in_model else shared
-
-
-def _plain(name: str) -> str:
-    return expression_name(name) or name.strip().lower()
 
 
 __all__ = ["SharedClasses"]

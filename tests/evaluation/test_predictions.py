@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from modeling_hdf.data import EXPRESSIONS, MAFW_EXPRESSIONS
+from modeling_hdf.data.mixtures import united_classes
 from modeling_hdf.evaluation.predictions import (
     check_predictions,
     class_names,
@@ -191,6 +192,13 @@ def test_other_forms_of_a_name_are_the_same_class():
     classes = SharedClasses(["Happy", "Angry", "LAUGHING"], ["laughing", "sadness", "anger", "happiness"])
     assert classes.names == ["Happy", "Angry", "LAUGHING"] and classes.only_in_model == []
     assert classes.numbers == [2, None, 1, 0]
+
+
+def test_names_match_as_they_do_in_a_mixture():
+    model = ["ge\u0302ne\u0301", "Stra\u00dfe", "no pain"]
+    data = ["NO  pain ", "g\u00ean\u00e9", "STRASSE"]
+    assert SharedClasses(model, data).numbers == [2, 0, 1]
+    assert united_classes({"one": model, "other": data}) == model
 
 
 def test_too_little_in_common_is_named():

@@ -4,6 +4,7 @@ import json
 import ntpath
 import os
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def _clip(row: dict[str, str], paths: ListedPaths, default_split: str) -> Folder
         label=row["label"],
         place=row["place"],
         split=SPLIT_NAMES[split.lower()],
-        group=row.get("group") or None,
+        group=unicodedata.normalize("NFC", row.get("group", "")) or None,
         scene=row.get("scene") or None,
         fold=fold,
     )

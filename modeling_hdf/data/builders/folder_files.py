@@ -1,6 +1,7 @@
 """Finds the clips of your own data in folders by class."""
 
 import os
+import unicodedata
 from dataclasses import dataclass, replace
 
 from ...file_kinds_hdf import has_suffix, is_clutter, natural_key
@@ -97,7 +98,7 @@ def _clips_of_class(data_dir: str, relative: str, label: str) -> tuple[list[Fold
             left += others
         for clip in within or [""]:  # an empty folder is a clip that has no frames
             clip_id = printable(os.path.join(relative, name, clip) if clip else os.path.join(relative, name))
-            group = printable(name) if clip else None
+            group = unicodedata.normalize("NFC", printable(name)) if clip else None
             clips.append(FolderClip(clip_id, os.path.join(path, clip) if clip else path, label, place, group=group))
     if not clips:
         raise ValueError(f"{place}: holds no clip, neither a video nor a folder of frames nor a picture.")

@@ -33,6 +33,11 @@ def plain_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
+def class_meaning(name: str) -> str:
+    """What classes of different datasets that are one class have in common: the expression, or else the plain name."""
+    return expression_name(name) or plain_name(name)
+
+
 def whole_number(text: str) -> int | None:
     """The whole number in a text such as `"3"`, `"03"` or `"3.0"`; `None` for any other text, such as `"²"`."""
     match = _WHOLE_NUMBER.fullmatch(text.strip())
@@ -146,6 +151,7 @@ def _label_base(numbers: list[int], places: Sequence[str], num_classes: int, bas
 __all__ = [
     "EXPRESSIONS",
     "MAFW_EXPRESSIONS",
+    "class_meaning",
     "expression_name",
     "find_name",
     "plain_name",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,19 @@ def test_folders_of_people_within_the_classes_are_groups(root, split):
         ValueError, match=r"person 0/clip.mp4 lies in a folder within its class .*Happy/other.mp4 does"
     ):
         rows_of(root)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_person_written_in_two_forms_of_unicode_is_one_group(root, listed):
+    forms = [unicodedata.normalize(form, "Zo\u00eb") for form in ("NFC", "NFD")]
+    people = [*forms, "anna", "ben"]
+    if listed:
+        write_list(root, clip_rows(56, group=lambda i: people[i // 14]))
+    else:
+        for index, person in enumerate(people * 2):
+            write_frames(root / WORDS[index // 4] / person / f"clip {index}", ["1.png"])
+    groups = [set(rows["group"]) for rows in rows_of(root).values()]
+    assert sorted(group for found in groups for group in found) == sorted(["anna", "ben", forms[0]])
 
 
 def test_one_folder_within_each_class_is_no_group(root):
