@@ -80,9 +80,10 @@ def publish_dataset(
     Writes a folder that `datasets.load_dataset` reads, locally and on the Hub, and pushes it in one commit if
     `repo_id` is given. To repeat a push, call this again with the same data and the same folder.
 
-    Videos are embedded byte for byte. Frame folders become H.264 videos, nearly lossless (constant rate factor 12),
-    4:2:0, with an odd height or width extended by repeating the last row or column. Columns without any value are
-    left out; all other columns, also `clip_id` and `group`, are published unchanged.
+    Videos and stills are embedded byte for byte, and so is a frame that is alone in its folder. Folders of several
+    frames become H.264 videos, nearly lossless (constant rate factor 12), 4:2:0, with an odd height or width extended
+    by repeating the last row or column. Columns without any value are left out; all other columns, also `clip_id` and
+    `group`, are published unchanged.
 
     Args:
         splits (`Mapping[str, Dataset]`): result of `builder.as_dataset()` of [`VideoFolder`] or [`SyntheticFaces`].
@@ -218,18 +219,20 @@ def _batches(rows: datasets.Dataset, fps: int) -> Iterator[list[dict[str, Any]]]
 
 def embed_clip(row: Mapping[str, Any], fps: int) -> dict[str, Any]:
     """
-    `{"bytes", "path"}` of a row's clip: the file's bytes, or its frames encoded.
+    `{"bytes", "path"}` of a row's clip: the bytes of its only file, or its frames encoded.
 
     Raises:
         ValueError: if it is neither a video nor a picture, or holds a token or a private key.
     """
     clip = row["clip"]
     if clip.get("frames") is not None:
-        frames = load_clip(row)
-        height, width = frames.shape[1:3]
-        frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        name = os.path.basename(os.path.dirname(clip["frames"][0]))
-        return {"bytes": encode_mp4(frames, fps, _CRF), "path": f"{name}.mp4"}
+        frames = load_clip(row)  # refuses an animation among the frames
+        if len(frames) > 1:
+            height, width = frames.shape[1:3]
+            frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            name = os.path.basename(os.path.dirname(clip["frames"][0]))
+            return {"bytes": encode_mp4(frames, fps, _CRF), "path": f"{name}.mp4"}
+        clip = {"path": clip["frames"][0]}  # a still
     content = clip["bytes"] if clip.get("bytes") is not None else Path(clip["path"]).read_bytes()
     name = str(clip["path"])
     check_clip(name, content)

@@ -91,6 +91,22 @@ def test_encoded_frames_stay_close(tmp_path):
     assert decoded.shape == smooth.shape and error.mean() < 4
 
 
+def test_stills_keep_their_names_and_their_bytes(tmp_path):
+    root, names = tmp_path / "stills", [f"{number}.{'jpg' if number % 3 else 'png'}" for number in range(20)]
+    for number, name in enumerate(names):
+        write_frames(root / OURS[number % 2], [name], number, size=17)
+    assert run("folder", tmp_path / "out", "--data-dir", root, "--license", "cc0-1.0") == 0
+    found = []
+    for rows in load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "read")).values():
+        for row in rows.cast_column("clip", publishing.datasets.Video(decode=False)):
+            assert row["clip"]["bytes"] == (root / row["clip_id"]).read_bytes()
+            clip = load_clip(row)
+            assert clip.shape == (1, 17, 17, 3)
+            assert read_back(clip) == ([0], int(Path(row["clip_id"]).stem))
+            found.append(row["clip"]["path"])
+    assert sorted(found) == sorted(names)
+
+
 def test_the_card_states_counts_licence_and_splits(own, tmp_path):
     out = tmp_path / "out"
     description = "Filmed at our desks."
