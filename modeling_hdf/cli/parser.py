@@ -158,7 +158,7 @@ def seconds(text: str) -> float:
 def count_or_share(text: str) -> int | float:
     """Type of an option that takes a number of clips (5) or a share of the clips (0.01)."""
     try:
-        value = float(text) if "." in text else int(text)
+        value = float(text) if set(text) & set(".eE") else int(text)
     except ValueError:
         value = -1
     if value < 0 or (isinstance(value, float) and value > 1):

@@ -22,6 +22,7 @@ from trees import (
 
 from modeling_hdf.cli.main import main
 from modeling_hdf.data import class_counts
+from modeling_hdf.data.builders.checks import allowed_missing
 from modeling_hdf.data.builders.clip_files import ClipFiles, inspect_clip
 from modeling_hdf.data.builders.dfew import DFEWConfig
 from modeling_hdf.data.builders.ferv39k import FERV39kConfig
@@ -121,6 +122,12 @@ def test_max_missing_is_a_number_or_a_share_of_the_listed_clips(tmp_path, capsys
     found, output = check(capsys, "dfew", "--data-dir", tmp_path, "--fold", 1, "--max-missing", allowed)
     assert found == code
     assert "missing: 2" in output
+
+
+def test_the_clips_of_a_share_are_counted_exactly():
+    for percent in range(101):
+        assert allowed_missing(percent / 100, 100) == percent
+        assert allowed_missing(percent / 100, 99) == percent * 99 // 100
 
 
 def test_only_full_decodes_every_frame(tmp_path, capsys):

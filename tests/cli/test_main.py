@@ -51,6 +51,7 @@ sys.exit(code)
         (["evaluate", TINY, "--dataset", "dfw"], 2, "invalid choice 'dfw'; did you mean 'dfew'"),
         (["evaluate", TINY, "--dataset", "dfew", "--data-dir", "nowhere"], 2, "nowhere: there is no such folder"),
         (["evaluate", TINY, "--dataset", "dfew", "--max-missing", "2.0"], 2, "2.0 is neither a number of clips"),
+        (["evaluate", TINY, "--dataset", "dfew", "--max-missing", "1e9"], 2, "1e9 is neither a number of clips"),
         (["predict", "a.mp4", "--tpo", "2"], 2, "unrecognized argument --tpo; did you mean '--top'"),
         (["report", "nowhere"], 2, "nowhere: there is no such folder"),
         (["train", "--recip", "dfew"], 2, "unrecognized argument --recip; did you mean '--recipe'"),

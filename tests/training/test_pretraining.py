@@ -154,7 +154,7 @@ def test_sizes_that_do_not_fit_are_refused(fields, message):
         pretraining_config(HDFConfig.from_pretrained(configuration_path("model", "tiny")), **fields)
 
 
-@pytest.mark.parametrize("limit", ["lots", "1e-2", "5%"])
+@pytest.mark.parametrize("limit", ["lots", "nan", "1e400", "1.5", "5%"])
 def test_a_limit_of_missing_clips_that_is_no_number_is_named(limit):
     with pytest.raises(ValueError, match=rf"`max_missing` \(--max-missing\) is '{limit}'; it must be"):
         PretrainingDataArguments(data_dir="clips", max_missing=limit)

@@ -410,7 +410,7 @@ def test_data_arguments_that_cannot_work_are_refused_before_anything_is_read(arg
         DataArguments(**arguments)
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("3", 3), ("0.25", 0.25), (2, 2), (0.5, 0.5)])
+@pytest.mark.parametrize(("limit", "expected"), [("3", 3), ("0.25", 0.25), (2, 2), (0.5, 0.5), (0.00001, 1e-5)])
 def test_max_missing_is_a_number_or_a_share(tmp_path, limit, expected):
     write_ferv39k(tmp_path, scenes=("Action", "War"))
     builder = DataArguments(dataset="ferv39k", data_dir=str(tmp_path), max_missing=limit).builder({})

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,27 @@ _MEANINGS = {
 
 
 def missing_limit(text: str) -> int | float:
-    """`max_missing` as a command line or a recipe gives it: a number of clips (`"5"`) or a share (`"0.05"`).
+    """`max_missing` as a command line or a recipe gives it: a number of clips (`"5"`) or a share (`"0.05"`, `"1e-5"`).
 
     Raises:
         ValueError: for a text that is neither.
     """
     try:
-        return float(text) if "." in text else int(text)
+        limit = float(text) if set(text) & set(".eE") else int(text)
     except ValueError:
+        limit = -1
+    if limit < 0 or (isinstance(limit, float) and limit > 1):
         raise ValueError(
             f"`max_missing` (--max-missing) is {text!r}; it must be a number of clips (5) or a share (0.05)."
-        ) from None
+        )
+    return limit
 
 
 def allowed_missing(max_missing: int | float, num_listed: int) -> int:
     """Number of clips that may be missing: `max_missing` is this number (`int`) or a share of the clips (`float`)."""
-    return int(max_missing * num_listed) if isinstance(max_missing, float) else max_missing
+    if isinstance(max_missing, float):
+        return int(Fraction(str(max_missing)) * num_listed)  # 0.29 * 100 is 28.999...
+    return max_missing
 
 
 @dataclass

@@ -87,8 +87,9 @@ def _clip(row: dict[str, str], paths: ListedPaths, default_split: str) -> Folder
     if split.lower() not in SPLIT_NAMES:
         raise ValueError(f"{row['place']}: `split` is {split!r}; it must be train, validation or test.")
     fold = row.get("fold") or None
-    if fold is not None and whole_number(fold) is None:
-        raise ValueError(f"{row['place']}: `fold` must be a number, got {fold!r}.")
+    number = None if fold is None else whole_number(fold)
+    if fold is not None and (number is None or abs(number) >= 2**31):  # the column is int32
+        raise ValueError(f"{row['place']}: `fold` must be a number below {2**31}, got {fold!r}.")
     path = paths.find(row["path"])
     if os.name != "nt" and _OF_WINDOWS.match(row["path"]) and not os.path.exists(path):
         raise ValueError(

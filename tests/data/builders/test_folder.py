@@ -268,6 +268,10 @@ def test_numbers_of_no_base_are_refused(root, labels):
         ("path,label,split\nclips/0,happy,exam\n", "line 2: `split` is 'exam'"),
         ("path,label,fold\nclips/0,happy,one\n", "line 2: `fold` must be a number"),
         (
+            "path,label,fold\nclips/0,happy,1\nclips/1,sad,3000000000\n",
+            "line 3: `fold` must be a number below 2147483648",
+        ),
+        (
             "path,label\nclips/0,happy\nclips/0,sad\n",
             "'clips/0' is listed as happiness .*line 2.* sadness .*line 3",
         ),
