@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import datasets
+import pandas as pd
 
 from ..data.arguments import DataArguments, has_folds
 from ..data.builders.base import ExpressionBuilder
@@ -13,7 +14,7 @@ from ..data.frame_sampling import TemporalSampling
 from ..data.locks import folder_lock
 from ..evaluation.environment import environment
 from ..evaluation.liveness import liveness_on_rows
-from ..evaluation.predictions import known_of_clips, write_predictions
+from ..evaluation.predictions import known_of_clips, measured_clips, write_predictions
 from ..evaluation.results import METRICS, Results
 from ..evaluation.running import evaluation_trainer, predict_rows
 from ..evaluation.summary import check_factors, evaluate_predictions
@@ -65,7 +66,7 @@ def _evaluate(arguments: argparse.Namespace, output: Path | None) -> Outcome:
         may_hold_training_clips=is_of_folder or may_be_selected,
         calibration_temperature=model.config.calibration_temperature,
         **scores,
-        gate_liveness=None if output is None else _liveness(model, processor, rows, data, scores["unreadable"]),
+        gate_liveness=None if output is None else _liveness(model, processor, rows, data, table),
         across_datasets=across,
         environment=environment(),
         command=arguments.command_line,
@@ -97,12 +98,15 @@ def _liveness(
     processor: HDFVideoProcessor,
     rows: datasets.Dataset,
     data: DataArguments,
-    unreadable: list[dict],
+    table: pd.DataFrame,
 ) -> dict | None:
-    lost = {entry["clip_id"] for entry in unreadable}
-    readable = rows.select([index for index, clip_id in enumerate(rows["clip_id"]) if clip_id not in lost])
+    """The gates of the model on clips that the figures count; None for an ONNX file, whose layers cannot be seen."""
+    if not isinstance(model, HDFForVideoClassification):
+        return None
+    measured = set(measured_clips(table)["clip_id"])
+    counted = rows.select([index for index, clip_id in enumerate(rows["clip_id"]) if clip_id in measured])
     sampling = TemporalSampling(data.temporal_sampling, processor.num_frames, data.sampling_stride)
-    return liveness_on_rows(model, processor, readable, sampling)
+    return liveness_on_rows(model, processor, counted, sampling)
 
 
 def _measured_line(data: DataArguments, builder: datasets.DatasetBuilder, split: str, may_be_seen: bool) -> str:

@@ -19,6 +19,7 @@ from ..evaluation.robustness import (
     all_conditions,
     check_baseline,
     clips_of_shared_classes,
+    clips_sha256,
     mean_corruption_error,
     measure_robustness,
     read_robustness,
@@ -64,9 +65,12 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
         chosen = np.sort(np.random.default_rng(arguments.seed).permutation(len(rows))[: arguments.max_clips])
     about = {"dataset": data.dataset, "fold": data.fold, "split": arguments.split}
     is_selected = is_selected_on(trained, data.dataset, arguments.split)
+    overrides = data.described(arguments.overrides)["dataset_overrides"]
     title = evaluation_title(**about, num_views=1, peer_protocol=is_selected)
     if baseline is not None:  # before the work, not after it
-        _check_baseline(arguments, baseline, title, len(clips_of_shared_classes(model, rows, chosen)[1]))
+        measured = clips_of_shared_classes(model, rows, chosen)[1]
+        clips = {"num_clips": len(measured), "clips_sha256": clips_sha256(rows, measured)}
+        _check_baseline(arguments, baseline, {"title": title, "dataset_overrides": overrides, **clips})
     result = measure_robustness(
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval(),
         processor,
@@ -84,6 +88,7 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
         "title": title,
         "model": arguments.model,
         **about,
+        "dataset_overrides": overrides,
         **result,
         "unreadable": unreadable_entries(lost),
         **measured_weights(arguments.model),
@@ -100,15 +105,10 @@ def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path 
     return Outcome(result, code=missing_code("hdf robustness", data, builder, len(lost)))
 
 
-def _check_baseline(arguments: argparse.Namespace, baseline: dict, title: str, num_clips: int) -> None:
-    """Refuses a baseline of another measurement. How many of the `num_clips` can be read is not known yet."""
+def _check_baseline(arguments: argparse.Namespace, baseline: dict, alike: dict) -> None:
+    """Refuses a baseline of another measurement. How many of the clips can be read is not known yet."""
     told = baseline | {"num_clips": baseline["num_clips"] + len(baseline["unreadable"])}
-    alike = {
-        "title": title,
-        "num_clips": num_clips,
-        "seed": arguments.seed,
-        "reference_frames": REFERENCE_FRAMES,
-    }
+    alike |= {"seed": arguments.seed, "reference_frames": REFERENCE_FRAMES}
     check_baseline(told, alike, all_conditions(arguments.corruptions, arguments.severities))
 
 
@@ -117,9 +117,9 @@ def _compared(result: dict, baseline: dict | None) -> dict:
     corruption error."""
     if baseline is None:
         return {"baseline": None, "baseline_num_clips": None, "mean_corruption_error": None}
-    is_alike = result["num_clips"] == baseline["num_clips"]
+    lost, lost_there = ({entry["clip_id"] for entry in each["unreadable"]} for each in (result, baseline))
     return {
         "baseline": baseline["model"],
         "baseline_num_clips": baseline["num_clips"],
-        "mean_corruption_error": mean_corruption_error(result, baseline) if is_alike else None,
+        "mean_corruption_error": mean_corruption_error(result, baseline) if lost == lost_there else None,
     }

@@ -16,10 +16,10 @@ LOCAL_PREFIX = "local:"
 # Prefix for a training that started from a checkpoint of this package.
 SHIPPED_PREFIX = "shipped:"
 # Start of an absolute path, a file URL, a path in the home folder, or a path that leaves the working directory.
-_LOCAL_PATH = re.compile(
-    r"""(?:^|(?<=[\s"'=,\[({]))"""
-    r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])[^\s"',]*"""
-)
+_PATH_START = r"""(?:~[^\s"'/\\]*[/\\]|(?:[Ff]ile:)?/+(?=[^\s/"',])|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])"""
+_LOCAL_PATH = re.compile(rf"""(?:^|(?<=[\s"'=,\[({{])){_PATH_START}[^\s"',]*""")
+# The same with spaces within, where a message tells the end: a path before a colon, or in quotes.
+_SPACED_PATH = re.compile(rf"""^{_PATH_START}.*?(?=: )|(?<=["']){_PATH_START}[^"']*(?=["'])""")
 # An option with a token (`--hub_token` in all its spellings and abbreviations), and a Hub token.
 _TOKEN_OPTION = re.compile(r"--(?:[A-Za-z0-9]+[-_])*(?:token|hub[-_](?:t|to|tok|toke))(?=$|[\s=])")
 _WORD_START = r"(?<![A-Za-z0-9])"
@@ -96,10 +96,13 @@ def unreadable_entries(messages: Mapping[str, str]) -> list[dict[str, str]]:
     Args:
         messages (`Mapping[str, str]`): error message by `clip_id`.
     """
-    return [
-        {"clip_id": clip_id, "message": _LOCAL_PATH.sub(lambda match: _last_part(match[0]), message)}
-        for clip_id, message in messages.items()
-    ]
+    return [{"clip_id": clip_id, "message": _without_folders(message)} for clip_id, message in messages.items()]
+
+
+def _without_folders(message: str) -> str:
+    for path in (_SPACED_PATH, _LOCAL_PATH):
+        message = path.sub(lambda match: _last_part(match[0]), message)
+    return message
 
 
 def _last_part(path: str) -> str:

@@ -146,7 +146,7 @@ class Results:
             cut from its training clips, each with a hash of its clips: [`ExpressionConfig.cut_digests`].
         split (`str`, *optional*): `"train"`, `"validation"`, `"test"` or `"all"`.
         may_hold_training_clips (`bool`, *optional*): whether the measured clips may include some that training
-            learned from or selected the model on.
+            learned from or selected the model on, beyond what `split` and `peer_protocol` tell.
         calibration_temperature (`float`, *optional*): the model's temperature at the measurement; above 0.
         war, uar, macro_f1 (`float`, *optional*): the metrics, 0 to 1; see [`classification_scores`].
         num_clips (`int`, *optional*): number of measured clips.

@@ -5,6 +5,8 @@ model takes its own number from them. So every model sees the same pixels, whate
 "foreign" also needs the frames of another clip, which is drawn from the whole split.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ REFERENCE_FRAMES = 64
 FILE = "robustness.json"
 KINDS = {"sequence": tuple(SEQUENCE), "style": tuple(STYLE)}
 CLEAN = ("clean", 0)
+# Fields that two results must share to be compared.
+ALIKE = ("title", "dataset_overrides", "num_clips", "clips_sha256", "seed", "reference_frames")
 _PEOPLE = ("identity", "group")  # columns whose equal values mean the same person
 
 Condition = tuple[str, int]  # corruption and severity
@@ -184,8 +188,8 @@ def measure_robustness(
         progress (`bool`): show a bar that counts clips.
 
     Returns:
-        The result of [`summarize`], with `num_clips`, `unreadable` (`clip_id` and `message`), `across_datasets` (as in
-        [`Results`]), `seed` and `reference_frames`.
+        The result of [`summarize`], with `num_clips`, `unreadable` (`clip_id` and `message`), `clips_sha256` (see
+        [`clips_sha256`]), `across_datasets` (as in [`Results`]), `seed` and `reference_frames`.
 
     Raises:
         ValueError: if no clip can be read, or model and dataset share too few classes; see also [`CorruptedClips`].
@@ -219,6 +223,7 @@ def measure_robustness(
     return {
         "num_clips": len(readable),
         "unreadable": named,
+        "clips_sha256": clips_sha256(rows, chosen),
         "across_datasets": classes.described(left_out),
         "seed": seed,
         "reference_frames": REFERENCE_FRAMES,
@@ -241,6 +246,14 @@ def clips_of_shared_classes(
     chosen = np.arange(len(rows)) if chosen is None else np.asarray(chosen)
     kept, left_out = classes.split(np.array(rows["label"][:])[chosen])
     return classes, chosen[kept], left_out
+
+
+def clips_sha256(rows: datasets.Dataset, chosen: Sequence[int]) -> str:
+    """A checksum of the names and labels of the chosen clips, whatever their order: whether two models were measured
+    on the same clips."""
+    names, clip_ids, labels = rows.features["label"].names, rows["clip_id"][:], rows["label"][:]
+    told = sorted([str(clip_ids[number]), names[labels[number]]] for number in chosen)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @torch.inference_mode()
@@ -312,7 +325,7 @@ def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> f
     Raises:
         ValueError: if the two were measured differently, or the baseline makes no error under a corruption.
     """
-    alike = {name: result[name] for name in ("title", "num_clips", "seed", "reference_frames")}
+    alike = {name: result[name] for name in ALIKE}
     check_baseline(baseline, alike, measured_conditions(result))
     reference = baseline["corruptions"]
     shares = [(1 - each["uar"]) / (1 - reference[name]["uar"]) for name, each in result["corruptions"].items()]
@@ -332,6 +345,8 @@ def check_baseline(baseline: dict[str, Any], alike: dict[str, Any], conditions: 
         ValueError: if the baseline was measured differently, or makes no error under a corruption.
     """
     for name, value in alike.items():
+        if name not in baseline:
+            raise ValueError(f"The baseline has no {name}: measure it again.")
         if value != baseline[name]:
             raise ValueError(f"The baseline has {name} {baseline[name]!r}, the model {value!r}: measure both alike.")
     if measured_conditions(baseline) != {condition for condition in conditions if condition != CLEAN}:
@@ -367,6 +382,7 @@ __all__ = [
     "all_conditions",
     "check_baseline",
     "clips_of_shared_classes",
+    "clips_sha256",
     "mean_corruption_error",
     "measured_conditions",
     "measure_robustness",

@@ -108,7 +108,7 @@ def write_report(
     if model is not None and (rows is not None or Path(model).is_dir()):
         _check_weights(metrics, model)
     config, view = None, None
-    if model is not None and rows is not None:
+    if model is not None and rows is not None and not model.endswith(".onnx"):
         classifier, processor = load_classifier(model)
         config = classifier.config
         sampling = TemporalSampling(metrics.temporal_sampling, processor.num_frames, metrics.sampling_stride)
@@ -125,7 +125,7 @@ def write_report(
         **_run_context(metrics, config, view is not None and bool(view.gated) and show_frames),
         **_number_context(metrics),
         **_error_context(table),
-        **_calibration_context(metrics, table, config, _read_beside(folders, "calibration.json")),
+        **_calibration_context(metrics, table, config, folders),
         **_picture_context(metrics, _read_beside(folders, "trainer_state.json")),
         **_feature_context(view, model),
         **_gate_context(view, config, model, num_clips, metrics.dataset == "synthetic" or show_frames),
@@ -300,17 +300,31 @@ def reliability_panels(metrics: Results, table: pd.DataFrame | None, temperature
 
 
 def _calibration_context(
-    metrics: Results, table: pd.DataFrame | None, config: HDFConfig | None, calibration: dict | None
+    metrics: Results, table: pd.DataFrame | None, config: HDFConfig | None, folders: list[Path]
 ) -> dict:
+    notes, calibration = [], _read_beside(folders, "calibration.json")
+    if calibration is not None and _is_of_other_weights(calibration, folders, metrics):
+        notes.append("Left out: calibration.json is of other weights than this page.")
+        calibration = None
     if metrics.reliability is None:
-        return {"reliability": None, "temperature_note": "", "calibration": calibration}
+        return {"reliability": None, "temperature_note": " ".join(notes), "calibration": calibration}
     measured = metrics.calibration_temperature or 1.0
     temperature = measured if config is None else config.calibration_temperature
     panels = reliability_panels(metrics, table, temperature)
-    note = ""
     if temperature != measured:
-        note = f"The model's temperature is now {temperature:.3g}; all numbers above are at {measured:.3g}."
-    return {"reliability": _png(plot_reliability, panels), "temperature_note": note, "calibration": calibration}
+        notes.append(f"The model's temperature is now {temperature:.3g}; all numbers above are at {measured:.3g}.")
+    picture = _png(plot_reliability, panels)
+    return {"reliability": picture, "temperature_note": " ".join(notes), "calibration": calibration}
+
+
+def _is_of_other_weights(beside: dict, folders: list[Path], metrics: Results) -> bool:
+    """Whether the checksums of a file beside the model tell that it is of other weights than the page."""
+    measured = beside.get("weights_sha256")  # earlier files have none
+    weights = metrics.weights_sha256
+    if weights is None:
+        known = [weights_of(str(folder)) for folder in folders if folder.is_dir()]
+        weights = next((found for found in known if found is not None), None)
+    return None not in (measured, weights) and measured != weights
 
 
 def _robustness_context(folders: list[Path], metrics: Results) -> dict:
@@ -320,12 +334,7 @@ def _robustness_context(folders: list[Path], metrics: Results) -> dict:
         why = "Not measured: run `hdf robustness --output` with this folder or the model's."
         return {"robustness": None, "no_robustness": why}
     result = read_robustness(path)
-    measured = result.get("weights_sha256")  # earlier files have none
-    weights = metrics.weights_sha256
-    if weights is None:
-        known = [weights_of(str(folder)) for folder in folders if folder.is_dir()]
-        weights = next((found for found in known if found is not None), None)
-    if None not in (measured, weights) and measured != weights:
+    if _is_of_other_weights(result, folders, metrics):
         why = f"Left out: {FILE} is of other weights than this page. Run `hdf robustness` again with this model."
         return {"robustness": None, "no_robustness": why}
     levels = sorted({level for each in result["corruptions"].values() for level in each["severities"]}, key=int)
@@ -342,6 +351,8 @@ def _robustness_context(folders: list[Path], metrics: Results) -> dict:
 def _why_no_view(model: str | None) -> str:
     if model is None:
         return "This folder holds no model: name a model with `hdf report --model`."
+    if model.endswith(".onnx"):
+        return "The layers of an ONNX file cannot be seen: evaluate the model that it was exported from."
     return "This needs the clips: give their folder with `hdf report --data-dir`."
 
 

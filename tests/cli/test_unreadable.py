@@ -89,6 +89,16 @@ def test_figures_are_those_of_the_clips_that_can_be_read(saved, videos, tmp_path
         assert metrics["bootstrap"]["num_units"] == len(labels)
 
 
+def test_an_unreadable_clip_of_a_class_that_the_model_lacks_ends_nothing(saved, videos, tmp_path):
+    lost = videos / "test" / "contempt" / "0.mp4"
+    write_video(lost, number=98)
+    lost.write_bytes(lost.read_bytes()[:60])
+    assert evaluate(saved, videos, "--output", tmp_path / "out", "--max-missing", 2) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["gate_liveness"]["num_clips"] == metrics["num_clips"] == 7 * PER_CLASS - 1
+    assert metrics["across_datasets"]["left_out"] == {"contempt": 1}
+
+
 def test_as_many_as_are_allowed_are_no_failure_and_the_page_names_them(saved, videos, tmp_path, capsys):
     out = tmp_path / "out"
     assert evaluate(saved, videos, "--output", out, "--max-missing", 2) == 0

@@ -11,6 +11,7 @@ from modeling_hdf.evaluation.privacy import (
     public_command,
     public_start,
     shorten_paths,
+    unreadable_entries,
 )
 from modeling_hdf.pretrained import SHIPPED
 
@@ -42,6 +43,22 @@ TOKEN = "hf_" + "aB3" * 11 + "x"
 )
 def test_of_a_local_path_only_the_last_part_is_kept(word, shortened):
     assert shorten_paths(word) == shortened
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "/home/me/My Videos/secret project/x 1.mp4: cannot be read: it is empty",
+            "x 1.mp4: cannot be read: it is empty",
+        ),
+        (r"C:\My Videos\x.mp4: cannot be read", "x.mp4: cannot be read"),
+        ("[Errno 2] No such file: '/home/me/My Videos/x.mp4'", "[Errno 2] No such file: 'x.mp4'"),
+        ("happiness/x 1.mp4: no frame of /home/me/x.mp4 was read", "happiness/x 1.mp4: no frame of x.mp4 was read"),
+    ],
+)
+def test_of_a_path_in_a_message_only_the_file_is_kept(message, told):
+    assert unreadable_entries({"a": message}) == [{"clip_id": "a", "message": told}]
 
 
 @pytest.mark.parametrize(

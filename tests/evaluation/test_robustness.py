@@ -7,13 +7,15 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from evaluated_models import assert_error, own_dataset_cache, record, run  # noqa: F401
 from sklearn.metrics import balanced_accuracy_score
 
+from modeling_hdf.cli.robustness import _compared
 from modeling_hdf.data import SyntheticFaces, load_clip
 from modeling_hdf.data.corruptions import CORRUPTIONS, corrupt
 from modeling_hdf.data.frame_sampling import TemporalSampling
-from modeling_hdf.evaluation.robustness import CLEAN, mean_corruption_error, read_robustness, summarize
+from modeling_hdf.evaluation.robustness import CLEAN, clips_sha256, mean_corruption_error, read_robustness, summarize
 from modeling_hdf.inference import load_classifier
 from modeling_hdf.reports.page import write_report
 
@@ -89,7 +91,8 @@ SCORES = {
 
 
 def hand_made(**changes) -> dict:
-    return {"title": "t", "num_clips": 5, "seed": 0, "reference_frames": 64, **summarize(SCORES), **changes}
+    told = {"title": "t", "dataset_overrides": {}, "num_clips": 5, "clips_sha256": "s", "seed": 0}
+    return {**told, "reference_frames": 64, **summarize(SCORES), **changes}
 
 
 def test_the_summary_is_that_of_a_hand_calculation():
@@ -110,6 +113,7 @@ def test_the_summary_is_that_of_a_hand_calculation():
     [
         ({"num_clips": 6}, "num_clips 6"),
         ({"title": "other"}, "title 'other'"),
+        ({"clips_sha256": "other"}, "clips_sha256 'other'"),
         ({"corruptions": {}}, "other corruptions"),
     ],
 )
@@ -140,6 +144,8 @@ def compare(saved, overrides, measured, tmp_path):
         (lambda content: content.update(reference_frames=32), (), "reference_frames 32"),
         (lambda content: content["corruptions"]["noise"].update(uar=1.0), (), "no error under noise"),
         (lambda content: content.pop("model"), (), "baseline.json has no model"),
+        (lambda content: content.pop("clips_sha256"), (), "has no clips_sha256: measure it again"),
+        (lambda content: content["dataset_overrides"].update(seed=7), (), "dataset_overrides .*'seed': 7"),
         (lambda content: None, ("--seed", 4), "seed 3, the model 4"),
         (lambda content: None, ("--severities", 2), "other corruptions or severities"),
         (lambda content: None, ("--corruptions", "noise"), "other corruptions or severities"),
@@ -172,10 +178,27 @@ def test_a_result_is_kept_if_other_clips_of_the_baseline_could_be_read(compare, 
         content |= {"num_clips": 13, "unreadable": [{"clip_id": "a", "message": "damaged"}]}
 
     assert compare(one_lost) == 0
-    assert "no mean corruption error: 14 clips could be read, but 13 of the baseline" in capsys.readouterr().out
+    assert "no mean corruption error: other clips could be read (14) than of the baseline" in capsys.readouterr().out
     result = read_robustness(tmp_path / "out" / "robustness.json")
     assert result["mean_corruption_error"] is None and list(result["corruptions"]) == CHOSEN
     assert (result["num_clips"], result["baseline_num_clips"]) == (14, 13)
+
+
+def test_as_many_but_other_clips_that_could_be_read_give_no_mean_corruption_error():
+    lost = [{"unreadable": [{"clip_id": name, "message": "damaged"}], "model": "m"} for name in "ab"]
+    results = [hand_made(**each) for each in lost]
+    assert _compared(*results)["mean_corruption_error"] is None
+    assert _compared(results[0], hand_made(**lost[0]))["mean_corruption_error"] == pytest.approx(1)
+
+
+def test_the_checksum_of_clips_knows_their_names_and_labels_alone():
+    def checksum(clip_ids: str, labels: list[int], order: list[int]) -> str:
+        features = Features({"clip_id": Value("string"), "label": ClassLabel(names=["fear", "anger"])})
+        return clips_sha256(Dataset.from_dict({"clip_id": list(clip_ids), "label": labels}, features), order)
+
+    assert checksum("abc", [0, 1, 0], [0, 1]) == checksum("xba", [0, 1, 0], [2, 1])
+    assert checksum("abc", [0, 1, 0], [0, 1]) != checksum("abc", [0, 1, 0], [1, 2])
+    assert checksum("abc", [0, 1, 0], [0, 1]) != checksum("abc", [0, 0, 0], [0, 1])
 
 
 def test_fewer_clips_and_unknown_names(saved, overrides, capsys):
@@ -227,7 +250,7 @@ def test_the_report_names_the_baseline_and_what_was_left_out(measured, evaluated
     lost = [{"clip_id": "a", "message": "damaged"}]
     compared |= {"baseline_num_clips": 13, "mean_corruption_error": None}
     section = report(evaluated, measured, **compared, across_datasets=across, unreadable=lost)
-    assert "No mean corruption error: 14 clips could be read, but 13 of the baseline plain" in section
+    assert "No mean corruption error: other clips could be read (14) than of the baseline plain (13)." in section
     assert "the model lacks: 3 calm" in section and "1 clips could not be read" in section
 
 

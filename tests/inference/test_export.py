@@ -323,10 +323,14 @@ def test_the_command_prints_the_loss_of_int8(tmp_path, capsys):
     result = json.loads(captured.out)
     rendered = [path.name for path in tmp_path.rglob("*.arrow")]
     assert rendered and all(name.startswith("synthetic_faces-test") for name in rendered)
-    assert main(["evaluate", str(tmp_path / "model_int8.onnx"), *command[4:], "--json"]) == 0
+    out = ["--output", str(tmp_path / "out")]
+    assert main(["evaluate", str(tmp_path / "model_int8.onnx"), *command[4:], *out, "--json"]) == 0
     captured_again = capsys.readouterr()
     measured = json.loads(captured_again.out)
     assert "21 of 35 clips (test split)" in captured_again.err
+    assert "gate_liveness" not in measured  # ONNX hides its layers
+    assert main(["report", out[1]]) == 0
+    assert "layers of an ONNX file cannot be seen" in (tmp_path / "out" / "report.html").read_text()
     assert result["int8"]["uar"] == pytest.approx(measured["uar"]) and result["int8"]["clips"] == 21
     loss = 100 * (result["int8"]["uar_of_the_model"] - result["int8"]["uar"])
     assert f"a {'gain' if loss < 0 else 'loss'} of {abs(loss):.1f} points on 21 clips" in captured.err

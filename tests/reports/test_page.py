@@ -330,7 +330,12 @@ def test_a_calibrated_model_is_recognised_and_its_calibration_shown(run, rows):
     (run / "config.json").write_text(json.dumps(config | {"calibration_temperature": 1.7}))
     page = Page(write_report(run, rows))  # the same model, though its probabilities are others now
     assert "temperature is now 1.7; all numbers above are at 1." in page.texts["calibration"]
-    assert ["validation", "9", "0.123", "0.032", "0.500", "0.500"] in page.rows
+    shown = ["validation", "9", "0.123", "0.032", "0.500", "0.500"]
+    assert shown in page.rows
+
+    (run / "calibration.json").write_text(json.dumps(calibration | {"weights_sha256": {"model.safetensors": "other"}}))
+    page = Page(write_report(run))
+    assert "calibration.json is of other weights" in page.texts["calibration"] and shown not in page.rows
 
 
 @pytest.mark.usefixtures("small_pictures")
