@@ -15,6 +15,7 @@ from ..frame_reading_hdf import PictureFrame
 
 _NON_MAXIMUM_SUPPRESSION, _MOST_FACES = 0.3, 5000  # YuNet's own defaults
 _MAX_OVERSAMPLING = 8
+_THIN, _WIDENED = 32, 64  # pixels: sides that are too short for YuNet, and their length after padding
 # A closer look: edge of its picture in pixels, side of its square as a multiple of the box, most repetitions, and the
 # tilt in radians below which it stops.
 _CLOSE_SIZE, _CLOSE_SIDE, _CLOSE_LOOKS, _LEVEL = 256, 1.2, 3, 0.06
@@ -123,9 +124,23 @@ def _detect(net: Any, picture: np.ndarray) -> np.ndarray:
     """Faces `(n, 15)` that a `cv2.FaceDetectorYN` finds in a picture, in its pixels."""
     import cv2
 
+    height, width = picture.shape[:2]
+    is_thin = min(height, width) <= _THIN
+    if is_thin:  # OpenCV then reads memory that nothing has written, and gives faces by chance
+        below, beside = max(_WIDENED - height, 0), max(_WIDENED - width, 0)
+        picture = cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT)
     net.setInputSize(picture.shape[1::-1])
     _, faces = net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return np.empty((0, 15), np.float32) if faces is None else faces
+    if faces is None:
+        return np.empty((0, 15), np.float32)
+    return _within(faces, height, width) if is_thin else faces
+
+
+def _within(faces: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The faces `(n, 15)` that have a size, and whose centre lies in a picture of this size."""
+    faces = faces[np.isfinite(faces).all(axis=1)]
+    x, y = (faces[:, :2] + faces[:, 2:4] / 2.0).T
+    return faces[(faces[:, 2:4] > 0).all(axis=1) & (x >= 0) & (x < width) & (y >= 0) & (y < height)]
 
 
 def cut_square(picture: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
