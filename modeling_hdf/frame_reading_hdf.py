@@ -324,6 +324,8 @@ def _channels_first(
             raise TypeError(f"{name}: pixels must be integers or floats, got dtype {pixels.dtype}.")
         # torch shares no memory with arrays that are read-only or have negative strides.
         pixels = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+    if not isinstance(pixels, torch.Tensor):
+        raise TypeError(f"{name}: a frame must be a PIL image, an array or a tensor, got {type(pixels).__name__}.")
     if pixels.dtype == torch.bool or pixels.is_complex():
         raise TypeError(f"{name}: pixels must be integers or floats, got dtype {pixels.dtype}.")
     shape = tuple(pixels.shape)

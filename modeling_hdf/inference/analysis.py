@@ -25,10 +25,18 @@ from .classifier import class_names, load_classifier, move
 from .progress import Progress, ProgressBar
 from .rows import TrackRows
 from .timeline import Person, Timeline, rename
-from .windows import SlidingWindows, Window
+from .windows import SlidingWindows, Window, exact_seconds
 
 _COMPARED = (0, 8, 16, 24)  # frames of a track in which its face is compared with itself after quarter turns
 _MOST_THUMBNAILS, _THUMBNAIL_SIDE = 24, 160  # pixels of the longer side
+
+
+def _frames(source: ClipSource) -> Iterator[Frame]:
+    """All frames of a clip. Raises a `ValueError` for floats."""
+    try:
+        yield from source.stream()
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(eq=False)
@@ -225,11 +233,9 @@ class VideoAnalyzer:
         dtype: str | None = None,
         detector: FaceDetector | None = None,
     ):
-        if not 0.0 < hop <= window:
-            raise ValueError(f"`hop` must be above 0 and at most the window of {window} seconds, got {hop}.")
+        self.window, self.hop = exact_seconds(window, hop)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-        self.window, self.hop = (Fraction(value).limit_denominator(1_000_000) for value in (window, hop))
         self.same_person = same_person
         needs_module("scenedetect", "face", "Finding cuts")  # before the model is loaded
         self.detector = detector or FaceDetector()
@@ -290,7 +296,10 @@ class VideoAnalyzer:
 
     def _analyze(self, video: Any, name: str, progress: Progress | None) -> Timeline:
         """The timeline of one video, whose last windows may still wait in the queue."""
-        source = open_clip(video, name)
+        try:
+            source = open_clip(video, name)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
         num_frames, first = self._follow(source, 0, video, progress)
         timeline = first.timeline
         if timeline.people:
@@ -302,7 +311,6 @@ class VideoAnalyzer:
             if again.timeline.people:
                 self.queue.drop(timeline)
                 timeline = again.timeline
-        timeline.problems = source.problems(timeline.end - timeline.start)
         timeline.clock_start = float(getattr(source, "clock_start", 0.0))
         return timeline
 
@@ -314,12 +322,14 @@ class VideoAnalyzer:
         each_pass.compares = None if quarter_turns else self.detector
         timeline, num_frames = each_pass.timeline, 0
         try:
-            for moment in self.moments(turned(source, quarter_turns).stream()):
+            for moment in self.moments(_frames(turned(source, quarter_turns))):
                 each_pass.add(moment)
                 num_frames += 1
                 if progress:
                     progress(video, timeline.end - timeline.start, getattr(source, "declared_duration", None) or None)
             each_pass.finish()
+            # Now, since the passes that look for turns end early.
+            timeline.problems = source.problems(timeline.end - timeline.start)
         except BaseException:  # also Ctrl-C
             self.queue.drop(timeline)
             raise

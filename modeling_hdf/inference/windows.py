@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 import numpy as np
 
@@ -22,6 +22,18 @@ class Window:
     start: Fraction
     end: Fraction
     crops: np.ndarray
+
+
+def exact_seconds(window: float, hop: float) -> tuple[Fraction, Fraction]:
+    """Window and hop as exact fractions of a second. Raises a `ValueError` if one is out of its range."""
+    if not (isfinite(window) and isfinite(hop)):
+        raise ValueError(f"`window` and `hop` must be finite, got {window} and {hop} seconds.")
+    exact_window, exact_hop = (Fraction(value).limit_denominator(1_000_000) for value in (window, hop))
+    if not 0 < exact_hop <= exact_window:
+        raise ValueError(
+            f"`hop` must be at least a microsecond and at most the window of {window} seconds, got {hop}."
+        )
+    return exact_window, exact_hop
 
 
 def sample_times(start: Fraction, end: Fraction, num_frames: int) -> list[Fraction]:
@@ -92,4 +104,4 @@ class SlidingWindows:
         return Window(start, end, np.stack([self._crops[index][1] for index in shown]))
 
 
-__all__ = ["SlidingWindows", "Window", "sample_times"]
+__all__ = ["SlidingWindows", "Window", "exact_seconds", "sample_times"]

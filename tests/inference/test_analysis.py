@@ -101,6 +101,27 @@ def test_batches_change_nothing_and_a_bad_file_does_not_cost_the_others(pair, pa
         np.testing.assert_allclose(table[numbers], expected[numbers], atol=1e-5)
 
 
+def test_objects_that_are_no_videos_are_named_and_do_not_cost_the_others(pair, party, tmp_path, monkeypatch):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    analyzer = VideoAnalyzer(pair)
+    with text.open() as opened:
+        objects = [np.zeros((3, 20, 20, 3), np.float32), None, 5, opened, {"x": 1}, [None]]
+        results = list(analyzer.analyze_all([*objects, party]))
+    assert [type(error) for _, error in results[:-1]] == [ValueError] * len(objects)
+    messages = [str(error) for _, error in results[:-1]]
+    assert "got floats" in messages[0] and "text mode" in messages[3] and "got ['x']" in messages[4]
+    assert "a frame must be a PIL image, an array or a tensor, got NoneType" in messages[5]
+    assert len(results[-1][1].people) == 2
+
+    def wrong(*_):
+        raise TypeError("of our own")
+
+    monkeypatch.setattr(analyzer.queue, "_classify", wrong)
+    with pytest.raises(TypeError, match="of our own"):
+        list(analyzer.analyze_all([party]))
+
+
 def test_an_analyzer_works_as_before_after_an_interruption(pair, party, monkeypatch):
     analyzer, sizes = VideoAnalyzer(pair, batch_size=2), []
     classify, add_result = analyzer.queue._classify, TrackRows.add_result
@@ -162,6 +183,19 @@ def test_pictures_cuts_and_damage_are_told_of_a_long_video(pair, tmp_path):
         assert np.abs(picture.mean((0, 1)) - frames[int(time), 0, 0]).max() < 10
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "declares 60.00 s, but its pictures end" in analyze(path, pair).problems[-1]
+
+
+def test_damage_after_the_last_good_frame_is_told_although_the_search_for_turns_ends_before_it(pair, tmp_path):
+    frames = [np.full((180, 320, 3), 100 + number, np.uint8) for number in range(20)]
+    path = write_video(tmp_path / "empty.mkv", frames, rate=FPS, max_b_frames=0, gop_size=1)
+    with av.open(str(path)) as container:
+        last = [packet for packet in container.demux(video=0) if packet.size][-1]
+    content = bytearray(path.read_bytes())
+    content[last.pos + 20 : last.pos + last.size] = bytes(last.size - 20)
+    path.write_bytes(content)
+    timeline = analyze(path, pair)
+    assert not timeline.people and len(timeline.problems) == 1
+    assert f"{path}: 1 packets or frames are damaged" in timeline.problems[0]
 
 
 @pytest.mark.parametrize("seconds", [Fraction(1, 25), Fraction(7, 10), Fraction(3, 2)])
@@ -245,7 +279,11 @@ def test_classes_are_renamed_and_wrong_settings_named(pair, party):
         ({"labels": {"joy": "x"}}, "'joy' is no class"),
         ({"labels": {names[0]: names[1]}}, "Two classes would have one name"),
         ({"labels": {names[0]: "start"}}, "'start' is a column of the table"),
-        ({"hop": 3.0}, "`hop` must be above 0 and at most the window of 2.0 seconds, got 3.0"),
+        ({"hop": 3.0}, "`hop` must be at least a microsecond and at most the window of 2.0 seconds, got 3.0"),
+        ({"hop": 1e-7}, "`hop` must be at least a microsecond and at most the window of 2.0 seconds, got 1e-07"),
+        ({"hop": 0.0}, "`hop` must be at least a microsecond"),
+        ({"window": float("inf")}, "`window` and `hop` must be finite, got inf and 0.5 seconds"),
+        ({"hop": float("nan")}, "`window` and `hop` must be finite, got 2.0 and nan seconds"),
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
     ]:
         with pytest.raises(ValueError, match=message):
