@@ -76,13 +76,15 @@ def walk_files(
     Args:
         folder (`str` or `Path`): the tree.
         onerror (`Callable`): called with the error of a folder that cannot be listed.
-        leave_out (`Sequence[str]`, *optional*): folders to skip.
+        leave_out (`Sequence[str]`, *optional*): folders and files to skip.
     """
+    skipped = {os.path.normpath(other) for other in leave_out}
     visited = {os.path.realpath(other) for other in (folder, *leave_out)}
     for here, subfolders, names in os.walk(folder, onerror=onerror, followlinks=True):
         fresh = {name: os.path.realpath(os.path.join(here, name)) for name in subfolders if not is_clutter(name)}
         subfolders[:] = [name for name, real in fresh.items() if real not in visited]  # links may form a cycle
         visited.update(fresh.values())
+        names = [name for name in names if os.path.normpath(os.path.join(here, name)) not in skipped]
         yield here, FoundFiles.among(here, names)
 
 

@@ -1,6 +1,6 @@
 """Cutting the faces out of whole folders: the list of clips, and the crops of one clip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,7 +42,7 @@ def find_clips(
     target: Path,
     output_format: str = "same",
     single_images: bool = False,
-    leave_out: Sequence[Path] = (),
+    leave_out: Collection[Path] = (),
 ) -> Inventory:
     """List the clips of a folder tree, in natural order.
 
@@ -55,7 +55,7 @@ def find_clips(
         target: the output folder.
         output_format: see [`CropSettings`].
         single_images: whether images are independent pictures and not frames.
-        leave_out: further folders to skip.
+        leave_out: further folders, and files below `source`, to skip.
     """
     unreadable: dict[str, str] = {}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..downloading_hdf import Download, is_url
 from ..faces.folders import find_clips
-from ..file_kinds_hdf import file_kind, natural_key
+from ..file_kinds_hdf import file_kind, frame_files, natural_key
 from .tables import FORMATS
 
 ANNOTATED, PLOT = "annotated.mp4", "png"  # suffixes of outputs that could be taken for inputs
@@ -53,7 +53,7 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
         arguments: each a file, an http(s) URL, a folder of frames, another folder, which is searched for videos,
             frame folders and pictures at any depth, a pattern such as `"videos/*.mp4"`, or `"-"` for standard input.
         output: the output folder, which is not searched below a folder, nor are those of earlier runs. Annotated
-            videos and plots that an earlier run wrote there are no inputs.
+            videos and plots that an earlier run wrote there, or among the videos of a folder, are no inputs.
 
     Raises:
         ValueError: if two videos would have the same files in the output folder, or one would have those of the
@@ -121,7 +121,7 @@ def _of_argument(argument: str, output: Path) -> Iterator[Input]:
 
 
 def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
-    results = [path.parent for path in folder.rglob(SETTINGS) if path.parent != folder and _holds_results(path.parent)]
+    results = _results(folder)
     inventory = find_clips(folder, output, leave_out=results)
     if not inventory.clips and not inventory.unreadable:
         yield Input(str(folder), None, folder.resolve().name, f"{folder}: holds no video and no image.")
@@ -130,12 +130,35 @@ def _of_folder(folder: Path, output: Path) -> Iterator[Input]:
         clip.kind == "image" and clip.path.parent == folder for clip in inventory.clips
     )
     if is_frame_folder:
-        yield Input(str(folder), str(folder), folder.resolve().name)
-        return
-    for clip in inventory.clips:
-        yield Input(str(clip.path), str(clip.path), clip.path.relative_to(folder).as_posix())
+        yield Input(str(folder), _frames(folder, results), folder.resolve().name)
+    else:
+        for clip in inventory.clips:
+            video = _frames(clip.path, results) if clip.kind == "frames" else str(clip.path)
+            yield Input(str(clip.path), video, clip.path.relative_to(folder).as_posix())
     for name, message in inventory.unreadable.items():
         yield Input(str(folder / name), None, name, message)
+
+
+def _results(folder: Path) -> set[Path]:
+    """What earlier runs wrote at any depth: output folders that hold nothing else, and files beside videos."""
+    found = set()
+    for settings in folder.rglob(SETTINGS):
+        output = settings.parent
+        if output != folder and _holds_results(output):
+            found.add(output)
+        else:
+            found.update(path for path in output.rglob("*") if _has_table(path))
+    return found
+
+
+def _frames(folder: Path, results: set[Path]) -> str | dict[str, list[str]]:
+    """A folder of frames as [`analyze`] takes it: only its frames are named if plots lie among them."""
+    try:
+        files = frame_files(folder) if results else []
+    except (OSError, ValueError):  # told when it is analysed
+        return str(folder)
+    frames = [file for file in files if Path(file) not in results]
+    return str(folder) if len(frames) == len(files) else {"frames": frames}
 
 
 def _holds_results(folder: Path) -> bool:
@@ -144,9 +167,16 @@ def _holds_results(folder: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    if path.name.endswith(f".{ANNOTATED}"):  # also in what a killed run left
-        return True
-    return path.suffix == f".{PLOT}" and any(path.with_suffix(f".{kind}").is_file() for kind in FORMATS)
+    return path.name.endswith(f".{ANNOTATED}") or _has_table(path)  # a killed run leaves copies without a table
+
+
+def _has_table(path: Path) -> bool:
+    """Whether it is the copy or the plot of a video whose table lies beside it."""
+    for suffix in (f".{ANNOTATED}", f".{PLOT}"):
+        if path.name.endswith(suffix):
+            video = path.name.removesuffix(suffix)
+            return any(path.with_name(f"{video}.{kind}").is_file() for kind in FORMATS)
+    return False
 
 
 __all__ = ["ANNOTATED", "PLOT", "SETTINGS", "Input", "find_inputs"]

@@ -1,5 +1,6 @@
 """`hdf predict`: the files that it writes, what it says of bad input, and how it goes on after it was killed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -384,11 +385,48 @@ def test_results_of_earlier_runs_in_a_folder_are_no_inputs_but_videos_beside_res
         write(*(f"{place}/a.mp4.{kind}" for kind in ("jsonl", "annotated.mp4", "png", "html")))
     write("first/.x.hdf-part/c.mp4.annotated.mp4", "first/c.mp4.annotated.mp4")  # it was killed
     assert found() == ["a.mp4", "deep/b.mp4"]
-    write("first/deep/own.mp4")  # a folder of videos that took the results too
-    assert [name for name in found() if "own" in name] == ["first/deep/own.mp4"]
+    write("first/deep/own.mp4")  # a folder of videos that took the results too; what has no table may be one's own
+    assert found() == ["a.mp4", "deep/b.mp4", "first/c.mp4.annotated.mp4", "first/deep/own.mp4"]
     (tmp_path / "first" / "deep" / "own.mp4").unlink()
     (tmp_path / "first" / "predict.json").unlink()
     assert len(found()) > 2
+
+
+def test_a_folder_of_frames_may_take_its_own_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("frames").mkdir()
+    for number, frame in enumerate(place_faces({0: straight((40, 40), (50, 40), 6)}, 6, size=(200, 240))):
+        Image.fromarray(frame).save(f"frames/{number}.png")
+    arguments = ("frames", "--output", "frames", "--plot", "--annotate", "--model", TINY)
+    assert predict(*arguments) == 0 and "frames: 1 person in 0.2 s" in capsys.readouterr().out
+    assert predict(*arguments) == 0 and "1 of 1 videos were done before" in capsys.readouterr().out
+    for folder in ("frames", "."):
+        (each,) = find_inputs([folder], "elsewhere")
+        assert each.video == {"frames": [f"frames/{number}.png" for number in range(6)]}
+    os.remove("frames/frames.annotated.mp4")
+    assert predict(*arguments) == 0 and "frames: 1 person in 0.2 s" in capsys.readouterr().out  # without the plot
+    # The plot of a lone picture does not make a folder of frames of it.
+    Path("single").mkdir()
+    Path("frames/0.png").rename("single/0.png")
+    assert predict("single", "--output", "single", "--plot", "--model", TINY) == 0
+    assert [each.output for each in find_inputs(["single"])] == ["0.png"]
+
+
+def test_a_locked_folder_among_frames_is_named(tmp_path, monkeypatch):
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):  # a mode of 0 would not stop root
+        if os.fspath(folder).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    frames, locked = find_inputs([str(tmp_path)])
+    assert frames.video == str(tmp_path) and not frames.problem
+    assert locked.problem == f"{tmp_path}/locked: cannot be listed (Permission denied)."
 
 
 def test_a_device_that_cannot_be_used_is_named(short, capsys):
