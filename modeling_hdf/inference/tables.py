@@ -1,6 +1,7 @@
 """Tables of timelines: their columns, their summary per person, and their files."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
         if path.suffix == ".csv":
             table.round(6).to_csv(part, index=False)
         elif path.suffix == ".parquet":
-            table.to_parquet(part, index=False)
+            part.write_bytes(table.to_parquet(index=False))  # pyarrow opens no path whose name is not UTF-8
         else:
             table.to_json(part, orient="records", lines=True, force_ascii=False, double_precision=6)
 
@@ -75,25 +76,28 @@ def read_table(path: Path, labels: Sequence[str]) -> "pd.DataFrame":
         labels: names of the classes.
 
     Raises:
+        OSError: if it cannot be read.
         ValueError: if it is damaged or has other classes; the message names it.
     """
     import pandas as pd
 
     expected = [*FIRST, *labels, *LAST]
     texts = dict.fromkeys(_TEXTS, str)  # a folder of frames may be called 00017
+    content = path.read_bytes()
     try:
         if path.suffix == ".csv":
-            table = pd.read_csv(path, keep_default_na=False, dtype=texts)
+            table = pd.read_csv(BytesIO(content), keep_default_na=False, dtype=texts)
         elif path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = pd.read_parquet(BytesIO(content))
+        elif content:
+            table = pd.read_json(BytesIO(content), lines=True, dtype=texts)
         else:
-            lines = path.stat().st_size > 0
-            table = pd.read_json(path, lines=True, dtype=texts) if lines else pd.DataFrame(columns=expected)
-    except ValueError as error:
+            table = pd.DataFrame(columns=expected)
+        if list(table.columns) == expected:
+            return _typed(table.values.tolist(), expected)
+    except (OSError, TypeError, ValueError) as error:  # also of pyarrow, and of values that are no numbers
         raise ValueError(f"{path}: is no table of this command ({error}); remove it, and run again.") from error
-    if list(table.columns) != expected:
-        raise ValueError(f"{path}: has other columns than this run; remove it, or give another folder.")
-    return _typed(table.values.tolist(), expected)
+    raise ValueError(f"{path}: has other columns than this run; remove it, or give another folder.")
 
 
 __all__ = ["FORMATS", "read_table", "rows_table", "summary_table", "write_table"]
