@@ -8,6 +8,7 @@ from ..data.builders.base import ExpressionConfig
 from ..data.builders.listing import count_labels
 from ..data.overrides import check_overrides
 from .outcome import Outcome
+from .parser import WrongCallError
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -40,14 +41,14 @@ def _configs(arguments: argparse.Namespace) -> list[ExpressionConfig]:
     unknown = sorted(set(fields) - set(make.__dataclass_fields__))
     if unknown:
         option = unknown[0].replace("_", "-")
-        raise ValueError(f"--{option} has no meaning for {make.dataset}.")
+        raise WrongCallError(f"--{option} has no meaning for {make.dataset}.")
     fields |= _overrides(arguments, make, fields)
     if make.folds == ("default",):
         if arguments.fold is not None:
-            raise ValueError(f"--fold has no meaning for {make.dataset}, which has one split.")
+            raise WrongCallError(f"--fold has no meaning for {make.dataset}, which has one split.")
         return [make(**fields)]
     if arguments.fold is not None and arguments.fold > len(make.folds):
-        raise ValueError(f"--fold is {arguments.fold}; {make.dataset} has folds 1 to {len(make.folds)}.")
+        raise WrongCallError(f"--fold is {arguments.fold}; {make.dataset} has folds 1 to {len(make.folds)}.")
     if arguments.fold is not None:
         return [make(name=f"fold{arguments.fold}", **fields)]
     return _folds_that_are_there([make(name=name, **fields) for name in make.folds])
@@ -58,7 +59,7 @@ def _overrides(arguments: argparse.Namespace, make: type[ExpressionConfig], fiel
     check_overrides(make, arguments.dataset, arguments.overrides)
     twice = sorted(set(fields) & set(arguments.overrides))
     if twice:
-        raise ValueError(f"--{twice[0].replace('_', '-')} and --overrides both give `{twice[0]}`: give it once.")
+        raise WrongCallError(f"--{twice[0].replace('_', '-')} and --overrides both give `{twice[0]}`: give it once.")
     return {name: value for name, value in arguments.overrides.items() if name != "cache_dir"}  # nothing is prepared
 
 

@@ -25,6 +25,7 @@ from ..reports.plots import plot_confusion_matrix
 from ..video_processing_hdf import HDFVideoProcessor
 from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
+from .parser import WrongCallError
 from .text import evaluation_lines
 
 
@@ -85,12 +86,12 @@ def _check_split(arguments: argparse.Namespace) -> None:
     if arguments.split != "all":
         return
     if arguments.dataset == "synthetic":
-        raise ValueError(
+        raise WrongCallError(
             "`--split all` is for real clips; the test split of the synthetic faces takes any size, such as "
             """--overrides '{"num_test": 2100}'."""
         )
     if arguments.fold is not None:
-        raise ValueError("`--split all` measures the clips of all folds: leave --fold out.")
+        raise WrongCallError("`--split all` measures the clips of all folds: leave --fold out.")
 
 
 def _liveness(

@@ -24,15 +24,16 @@ from ..modeling_hdf import HDFForVideoClassification
 from ..video_processing_hdf import HDFVideoProcessor
 from .measuring import chosen_data, missing_code, prepared_builder, trainer_arguments
 from .outcome import Outcome
+from .parser import WrongCallError
 from .text import across_lines, unreadable_lines
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Writes the files, and prints by how much the exported model differs."""
     if arguments.int8 and (arguments.to != "onnx" or arguments.dataset is None):
-        raise ValueError("--int8 is for `--to onnx`, and needs a --dataset, on which its loss of UAR is measured.")
+        raise WrongCallError("--int8 is for `--to onnx`, and needs a --dataset, on which its loss of UAR is measured.")
     if arguments.dataset is not None and not arguments.int8:
-        raise ValueError("--dataset serves to measure --int8: give both or none.")
+        raise WrongCallError("--dataset serves to measure --int8: give both or none.")
     if arguments.model.endswith(".onnx"):
         raise ValueError(f"{arguments.model} is exported already: give the model that it was exported from.")
     model, processor = load_classifier(arguments.model)

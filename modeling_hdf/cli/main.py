@@ -16,7 +16,7 @@ from io import TextIOWrapper
 
 from .commands import TRAINING_COMMANDS, build_parser
 from .outcome import Outcome
-from .parser import print_error
+from .parser import WrongCallError, print_error
 from .start import prepare_transformers
 from .training import prepare_training
 
@@ -61,7 +61,7 @@ def _run(run: Callable[[], Outcome], prog: str, options) -> int:
         if options.debug:
             raise
         print_error(prog, _without_traceback(str(error)))
-        return 1
+        return 2 if isinstance(error, WrongCallError) else 1
     except Exception as error:  # the last resort: the user gets one line that says how to see more
         if options.debug:
             raise

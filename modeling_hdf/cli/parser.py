@@ -49,6 +49,10 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(2, f"{self.format_usage()}{self.prog}: error: {message}\n")
 
 
+class WrongCallError(ValueError):
+    """Options that do not fit each other or the dataset; the exit code is that of an unknown option, 2."""
+
+
 def common_options() -> argparse.ArgumentParser:
     """Options of every command."""
     common = argparse.ArgumentParser(add_help=False)
@@ -174,6 +178,7 @@ def print_error(prog: str, message: str) -> None:
 __all__ = [
     "DATASETS",
     "CommandParser",
+    "WrongCallError",
     "at_least",
     "common_options",
     "count_or_share",

@@ -15,8 +15,10 @@ from ..inference.inputs import Input, find_inputs
 from ..inference.output_folder import OutputFolder, OutputSettings
 from ..inference.progress import Progress, ProgressBar
 from ..inference.timeline import rename
+from ..inference.windows import exact_seconds
 from ..inference.workers import Result, analyze_in_processes, keep_result
 from .outcome import Outcome
+from .parser import WrongCallError
 
 _OPTIONS = ("window", "hop", "same_person", "batch_size", "device", "dtype")  # of the analyzer
 _MOST_PEOPLE = 10  # that the summary of a video names
@@ -26,13 +28,17 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Prints the expressions of each video, and writes their tables; the exit code is 1 if a video cannot be read."""
     for option in ("annotate", "plot", "subtitles"):
         if getattr(arguments, option) and not arguments.output:
-            raise ValueError(f"--{option} needs --output DIR, the folder for its files.")
+            raise WrongCallError(f"--{option} needs --output DIR, the folder for its files.")
     if arguments.whole and (arguments.output or arguments.workers > 1):
-        raise ValueError("--whole prints one answer per clip, in one process: leave out --output and --workers.")
+        raise WrongCallError("--whole prints one answer per clip, in one process: leave out --output and --workers.")
     videos = find_inputs(arguments.inputs, arguments.output)
     names = read_json(arguments.labels, "It must map class names to new names.") if arguments.labels else {}
     if arguments.whole:
         return _whole(arguments, videos, names)
+    try:
+        exact_seconds(arguments.window, arguments.hop)
+    except ValueError as error:
+        raise WrongCallError(str(error)) from error
     options = {name: getattr(arguments, name) for name in _OPTIONS} | {"labels": names}
     analyzer = VideoAnalyzer(arguments.model, **options)
     if not arguments.output:

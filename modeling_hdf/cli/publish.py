@@ -12,6 +12,7 @@ from ..data.synthetic.builder import SyntheticFaces
 from ..hub.datasets import publish_dataset, refuse_forbidden
 from .check import given
 from .outcome import Outcome
+from .parser import WrongCallError
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
@@ -32,7 +33,7 @@ _NOT_GIVEN = {"overrides": {}, "max_missing": 0}  # all others: None
 def _refuse_unused(arguments: argparse.Namespace, kind: str) -> None:
     for name in {name for names in _USED.values() for name in names} - set(_USED[kind]):
         if getattr(arguments, name) != _NOT_GIVEN.get(name):
-            raise ValueError(f"--{name.replace('_', '-')} has no meaning for {arguments.dataset}: leave it out.")
+            raise WrongCallError(f"--{name.replace('_', '-')} has no meaning for {arguments.dataset}: leave it out.")
 
 
 def _publish(arguments: argparse.Namespace) -> Outcome:
@@ -45,7 +46,7 @@ def _publish(arguments: argparse.Namespace) -> Outcome:
         builder, license, title = SyntheticFaces(**arguments.overrides), "cc0-1.0", "Synthetic faces"
     elif terms is not None:
         if license not in (None, terms.license):
-            raise ValueError(f"{title} is under {terms.license}, which its authors chose: leave --license out.")
+            raise WrongCallError(f"{title} is under {terms.license}, which its authors chose: leave --license out.")
         make = BUILDERS[arguments.dataset]
         config = make.BUILDER_CONFIG_CLASS
         options = given(arguments, "data_dir", "max_missing")
@@ -53,7 +54,7 @@ def _publish(arguments: argparse.Namespace) -> Outcome:
         license, description = terms.license, f"{terms.notice} {description}".strip()
     else:
         if not license:
-            raise ValueError("Your own data need --license: under which terms may others use the clips?")
+            raise WrongCallError("Your own data need --license: under which terms may others use the clips?")
         builder = VideoFolder(**given(arguments, "data_dir", "metadata", "labels", "label_base", "max_missing"))
         places = {clip.clip_id: clip.place for clip in builder.config.listing.clips}
     builder.download_and_prepare()

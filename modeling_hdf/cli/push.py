@@ -12,6 +12,7 @@ from ..hub.release import REPLACES, model_release
 from ..hub.space import push_space, space_files, space_needs
 from ..pretrained import SHIPPED, checkpoint_path
 from .outcome import Outcome
+from .parser import WrongCallError
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
@@ -19,13 +20,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
     repository, space = arguments.repository, arguments.space
     ships = arguments.folder in SHIPPED
     if repository is None and not (space and ships):
-        raise ValueError("Give the repository of the model, owner/name; only a model that ships can do without.")
+        raise WrongCallError("Give the repository of the model, owner/name; only a model that ships can do without.")
     if repository is None and arguments.benchmark:
-        raise ValueError("--benchmark needs the repository of the model, owner/name: the results lie there.")
+        raise WrongCallError("--benchmark needs the repository of the model, owner/name: the results lie there.")
     if space:
         needs_module("gradio", "demo", "A Space")
         if arguments.revision is not None:
-            raise ValueError("The page of a Space loads the model's main branch: leave out --revision or --space.")
+            raise WrongCallError("The page of a Space loads the model's main branch: leave out --revision or --space.")
     result = {}
     if repository is not None:
         result = _push_model(arguments)

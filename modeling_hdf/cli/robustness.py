@@ -29,6 +29,7 @@ from ..inference.classifier import load_classifier
 from ..reports.plots import plot_robustness
 from .measuring import chosen_data, missing_code, prepared_builder
 from .outcome import Outcome
+from .parser import WrongCallError
 from .text import robustness_lines, unreadable_lines
 
 
@@ -49,7 +50,7 @@ def _check_names(names: list[str] | None) -> None:
     known = [name for kind in KINDS.values() for name in kind]
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
-        raise ValueError(f"--corruptions has {', '.join(unknown)}; choose from {', '.join(known)}.")
+        raise WrongCallError(f"--corruptions has {', '.join(unknown)}; choose from {', '.join(known)}.")
 
 
 def _measure(arguments: argparse.Namespace, baseline: dict | None, output: Path | None) -> Outcome:

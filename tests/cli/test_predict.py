@@ -310,8 +310,20 @@ def test_an_output_that_cannot_be_written_is_named(party, tmp_path, capsys):
     for place in (tmp_path / "file", Path("/proc/nowhere")):
         assert predict(party, "--output", place) == 1
         assert f"{place}: cannot be written (" in capsys.readouterr().err
-    assert predict(party, "--plot") == 1
-    assert "--plot needs --output DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--plot"], "--plot needs --output DIR"),
+        (["--whole", "--output", "out"], "--whole prints one answer per clip"),
+        (["--hop", 3], "`hop` must be at least a microsecond and at most the window of 2.0 seconds, got 3.0."),
+        (["--hop", 1e-7], "`hop` must be at least a microsecond and at most the window of 2.0 seconds, got 1e-07."),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_wrong_call(short, capsys, options, message):
+    assert predict(short, *options) == 2
+    assert capsys.readouterr().err.startswith(f"hdf predict: error: {message}")
 
 
 def test_inputs_are_files_folders_frame_folders_and_patterns(party, tmp_path, monkeypatch):

@@ -332,7 +332,7 @@ def test_no_split_is_cut_where_it_is_not_measured(model, tmp_path, capsys):
 
 
 def test_all_clips_are_of_real_data_alone(model, capsys):
-    assert run("evaluate", model, "--dataset", "synthetic", "--split", "all") == 1
+    assert run("evaluate", model, "--dataset", "synthetic", "--split", "all") == 2
     assert_error(capsys, "`--split all` is for real clips.*num_test")
 
 

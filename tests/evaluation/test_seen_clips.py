@@ -211,14 +211,14 @@ def test_every_clip_is_refused_to_a_model_that_was_trained_on_the_dataset(model,
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "message"),
     [
-        (("--split", "all", "--fold", 1), "all folds: leave --fold out"),
-        ((), "`fold` is missing; cremad has folds 1 to 5: give one"),
+        (("--split", "all", "--fold", 1), 2, "all folds: leave --fold out"),
+        ((), 1, "`fold` is missing; cremad has folds 1 to 5: give one"),
     ],
 )
-def test_a_fold_is_given_for_a_split_and_not_for_every_clip(model, cremad, capsys, options, message):
-    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, *options) == 1
+def test_a_fold_is_given_for_a_split_and_not_for_every_clip(model, cremad, capsys, options, code, message):
+    assert run("evaluate", model, "--dataset", "cremad", "--data-dir", cremad, *options) == code
     assert_error(capsys, message)
 
 

@@ -70,6 +70,6 @@ def test_a_benchmark_needs_numbers_and_a_name_and_a_repository(online, folder, c
     with pytest.raises(SystemExit):
         push(folder, "--benchmark", "faces")
     assert "a repository of the Hub is written owner/name" in capsys.readouterr().err
-    assert main(["push", "hdf-tiny-synthetic", "--space", "org/demo", "--benchmark", "org/faces"]) == 1
+    assert main(["push", "hdf-tiny-synthetic", "--space", "org/demo", "--benchmark", "org/faces"]) == 2
     assert "--benchmark needs the repository of the model" in capsys.readouterr().err
     assert not online.requests

@@ -210,7 +210,7 @@ def test_open_datasets_are_published_under_the_licence_of_their_authors(
 )
 def test_an_option_that_the_dataset_does_not_use_is_refused(own, tmp_path, capsys, dataset, option):
     data = () if dataset == "synthetic" else ("--data-dir", own)
-    assert run(dataset, tmp_path / "out", *data, *option) == 1
+    assert run(dataset, tmp_path / "out", *data, *option) == 2
     assert f"{option[0]} has no meaning for {dataset}: leave it out" in capsys.readouterr().err
 
 
@@ -233,7 +233,7 @@ def test_clips_of_a_gated_dataset_are_refused_under_another_name(tmp_path, capsy
 
 
 def test_own_data_need_a_licence_and_an_empty_folder(own, tmp_path, capsys):
-    assert run("folder", tmp_path / "out", "--data-dir", own) == 1
+    assert run("folder", tmp_path / "out", "--data-dir", own) == 2
     assert "--license" in capsys.readouterr().err
     write_frames(tmp_path / "full", padded(0))
     assert run("folder", tmp_path / "full", "--data-dir", own, "--license", "mit") == 1

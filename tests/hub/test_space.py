@@ -61,13 +61,13 @@ def test_the_command_says_what_the_space_needs_to_start(online, folder, tmp_path
 
 
 def test_a_branch_that_the_page_would_not_load_is_refused(online, folder, capsys):
-    assert main(["push", str(folder), "org/hdf-dfew", "--space", "org/demo", "--revision", "fold2"]) == 1
+    assert main(["push", str(folder), "org/hdf-dfew", "--space", "org/demo", "--revision", "fold2"]) == 2
     assert "leave out --revision or --space" in capsys.readouterr().err and not online.requests
 
 
 @pytest.mark.parametrize("options", [[], ["--space", "org/demo"]])
 def test_a_folder_of_ones_own_needs_a_repository(online, folder, capsys, options):
-    assert main(["push", str(folder), *options]) == 1
+    assert main(["push", str(folder), *options]) == 2
     assert "Give the repository of the model" in capsys.readouterr().err and not online.requests
 
 

@@ -365,5 +365,5 @@ def test_the_record_of_the_training_travels_and_training_clips_are_refused(tiny,
     ],
 )
 def test_int8_and_a_dataset_belong_together(tmp_path, capsys, options, message):
-    assert main(["export", "hdf-tiny-synthetic", str(tmp_path / "out"), *options]) == 1
+    assert main(["export", "hdf-tiny-synthetic", str(tmp_path / "out"), *options]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
