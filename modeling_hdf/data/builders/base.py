@@ -213,7 +213,7 @@ class ExpressionConfig(datasets.BuilderConfig):
         """Name of the cache folder: from all fields, the contents of the annotation files, and the clips found."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["version"]  # a folder of its own
-        fields["listing"] = self.listing.digest()
+        fields["listing"] = self.listing.digest(with_frames=self.max_missing > 0)
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return super().create_config_id({"fields": digest}, custom_features)
 

@@ -69,20 +69,21 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     has_groups: bool = False
 
-    def digest(self) -> str:
+    def digest(self, with_frames: bool) -> str:
         """Hash of the annotation files' contents, and of the path, newest modification time and size of each clip.
 
         It is part of the cache folder's name, so that a corrected label, a new clip or a repaired frame renews the
-        cache.
+        cache. Without a look at each frame in a folder, which takes time, the last passes unseen; it matters only if
+        the cache may have left clips out.
         """
         state = hashlib.sha256()
         for file in self.files:
             with open(file, "rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())
         for clip in self.clips:
-            state.update(
-                f"{clip.split}\0{clip.label}\0{clip.path}\0{_state(clip.path)}\n".encode(errors="surrogateescape")
-            )
+            found = _state(clip.path, with_frames)
+            told = f"{clip.split}\0{clip.label}\0{clip.path}\0{found}\n"
+            state.update(told.encode(errors="surrogateescape"))
         return state.hexdigest()[:16]
 
     def split_digest(self, split: str) -> str:
@@ -91,13 +92,13 @@ class Listing:
         return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _state(path: str) -> tuple[int, int]:
-    """Newest modification time (ns) and size (bytes) of a file, or of a folder and its frames: the time of the folder
-    alone does not change when a frame is repaired in place. Zeros if there is nothing."""
+def _state(path: str, with_frames: bool) -> tuple[int, int]:
+    """Newest modification time (ns) and size (bytes) of a file, or of a folder and, if asked, its frames: the time of
+    the folder alone does not change when a frame is repaired in place. Zeros if there is nothing."""
     files = [path]
     for folder, folders, names in os.walk(path):
         folders[:] = {os.path.basename(folder)}.intersection(folders)  # frames unpacked into a folder of its name
-        files += [os.path.join(folder, name) for name in names]
+        files += [os.path.join(folder, name) for name in (*folders, *(names if with_frames else ()))]
     newest = size = 0
     for file in files:
         try:

@@ -75,7 +75,7 @@ class UnlabelledClipsConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Name of the cache folder: from the fields, and from the paths, times and sizes of the clips."""
-        fields = [self.data_dir, self.max_missing, self.listing.digest()]
+        fields = [self.data_dir, self.max_missing, self.listing.digest(with_frames=self.max_missing > 0)]
         digest = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
         return super().create_config_id({"fields": digest}, custom_features)
 
