@@ -228,7 +228,7 @@ def test_several_videos_go_to_several_processes_and_one_does_not(short, tmp_path
     assert len(pd.read_csv(tmp_path / "out" / "summary.csv")) == 2
     assert predict(short, "missing.mp4", "--workers", 3) == 1
     assert asked == [(2, 3, 1.0)]
-    assert predict(short, "--whole", "--workers", 2) == 1
+    assert predict(short, "--whole", "--workers", 2) == 2
     assert "--whole prints one answer per clip, in one process" in capsys.readouterr().err
 
 

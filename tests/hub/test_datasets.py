@@ -185,7 +185,7 @@ def test_open_datasets_are_published_under_the_licence_of_their_authors(
         expected = write_ravdess(root, (1, 2), channels=("01", "02"))  # calm and song too: nothing is left out
     else:
         expected = write_cremad(root, (1001, 1006))
-    assert run(dataset, out, "--data-dir", root, "--license", "mit") == 1
+    assert run(dataset, out, "--data-dir", root, "--license", "mit") == 2
     assert f"is under {licence}, which its authors chose" in capsys.readouterr().err
     assert run(dataset, out, "--data-dir", root) == 0
     assert f"may be handed on under {licence}: {notice}" in capsys.readouterr().out
