@@ -148,8 +148,8 @@ def robustness_lines(result: dict) -> list[str]:
         lines.append(f"mean corruption error {result['mean_corruption_error']:.3f} (1: as {result['baseline']})")
     elif result["baseline"] is not None:
         lines.append(
-            f"no mean corruption error: other clips could be read ({result['num_clips']}) than of the baseline "
-            f"{result['baseline']} ({result['baseline_num_clips']})"
+            f"no mean corruption error: the clips that could be read ({result['num_clips']}) are not those of the "
+            f"baseline {result['baseline']} ({result['baseline_num_clips']})"
         )
     return lines
 

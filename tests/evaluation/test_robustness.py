@@ -178,7 +178,7 @@ def test_a_result_is_kept_if_other_clips_of_the_baseline_could_be_read(compare, 
         content |= {"num_clips": 13, "unreadable": [{"clip_id": "a", "message": "damaged"}]}
 
     assert compare(one_lost) == 0
-    assert "no mean corruption error: other clips could be read (14) than of the baseline" in capsys.readouterr().out
+    assert "error: the clips that could be read (14) are not those of the baseline" in capsys.readouterr().out
     result = read_robustness(tmp_path / "out" / "robustness.json")
     assert result["mean_corruption_error"] is None and list(result["corruptions"]) == CHOSEN
     assert (result["num_clips"], result["baseline_num_clips"]) == (14, 13)
@@ -250,7 +250,7 @@ def test_the_report_names_the_baseline_and_what_was_left_out(measured, evaluated
     lost = [{"clip_id": "a", "message": "damaged"}]
     compared |= {"baseline_num_clips": 13, "mean_corruption_error": None}
     section = report(evaluated, measured, **compared, across_datasets=across, unreadable=lost)
-    assert "No mean corruption error: other clips could be read (14) than of the baseline plain (13)." in section
+    assert "the clips that could be read (14) are not those of the baseline plain (13)." in section
     assert "the model lacks: 3 calm" in section and "1 clips could not be read" in section
 
 

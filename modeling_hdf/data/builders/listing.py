@@ -72,9 +72,11 @@ class Listing:
     def digest(self, with_frames: bool) -> str:
         """Hash of the annotation files' contents, and of the path, newest modification time and size of each clip.
 
-        It is part of the cache folder's name, so that a corrected label, a new clip or a repaired frame renews the
-        cache. Without a look at each frame in a folder, which takes time, the last passes unseen; it matters only if
-        the cache may have left clips out.
+        It is part of the cache folder's name, so that a corrected label or a new clip renews the cache.
+
+        Args:
+            with_frames: also look at each frame in a folder, which takes time. A frame that was repaired in place is
+                seen only then. It makes a difference only if the cache may have left clips out.
         """
         state = hashlib.sha256()
         for file in self.files:
