@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from robust import RECORD, RECORDS, SINGLE
 from safetensors.torch import load_file, save_file
-from train import SHARE_OF_CLIPS
 
 from modeling_hdf import SMALL_FACES, HDFForVideoClassification, HDFVideoProcessor
 from modeling_hdf.evaluation import evaluate_predictions, gate_liveness
@@ -36,7 +35,7 @@ BATCH = 64
 COMMANDS = (
     "python benchmarks/small_faces/train.py --data-dir fer2013",
     "python benchmarks/small_faces/install.py",
-    "python benchmarks/small_faces/robust.py outputs/small_faces/data.safetensors --searched 300",
+    "python benchmarks/small_faces/robust.py outputs/small_faces/data_48.safetensors --searched 300",
     "python benchmarks/small_faces/install.py --card",
 )
 
@@ -55,8 +54,8 @@ def main() -> None:
 
 def install(trained: Path, target: Path) -> None:
     """Measures the checkpoint in the folder of `train.py`, and writes it into `target` with what belongs to it."""
-    data = load_file(trained / "data.safetensors")
     model, processor = load_classifier(str(trained / "checkpoint"))
+    data = load_file(trained / f"data_{model.config.image_size}.safetensors")
     model.eval()
     shown = data["validation_stills"][:, None], data["validation_clips"]
     logits = [logits_of(model, processor, clips) for clips in shown]
@@ -198,16 +197,16 @@ figures, and what the size, the colours and the margin of a picture change."""
 
 
 def training_section(curve: list[dict], shipped: dict | None) -> str:
-    """Minutes and machine of the training, the scores at the end of each stage, and those of the weights that ship,
-    from the record of `robust.py`."""
-    minutes = sum(
-        now["seconds"]
-        for now, after in pairwise([*curve, None])
-        if after is None or after["stage"] != now["stage"] or after["seconds"] < now["seconds"]  # it was resumed
-    )
+    """Minutes of the training on each machine, the scores at the end of each stage, and those of the weights that
+    ship, from the record of `robust.py`."""
+    seconds = {}
+    for now, after in pairwise([*curve, None]):
+        if after is None or after["stage"] != now["stage"] or after["seconds"] < now["seconds"]:  # it was resumed
+            seconds[now["device"]] = seconds.get(now["device"], 0) + now["seconds"]
+    took = " and ".join(f"{each / 60:.1f} minutes on {device}" for device, each in seconds.items())
     stages = {entry["stage"]: entry for entry in curve}
     lines = [
-        f"It took {minutes / 60:.1f} minutes on {' and '.join(dict.fromkeys(e['device'] for e in curve))}, seed 0.",
+        f"It took {took}, seed 0.",
         "The teacher, a ResNet-18, learnt from the same stills; it does not ship.",
         "Scores on the held-out stills as single frames, after each stage, and of what ships (95 % interval):",
         "",
@@ -217,8 +216,7 @@ def training_section(curve: list[dict], shipped: dict | None) -> str:
     for name, end in stages.items():
         lines.append(f"| `{name}` | {end['step']} | {end['stills_war']:.4f} | {end['stills_uar']:.4f} |")
     if shipped is not None:
-        name = f"ships: {SHARE_OF_CLIPS} of `clips`, {1 - SHARE_OF_CLIPS} of `stills`"
-        lines.append(f"| {name} | | {as_text(shipped['war'])} | {as_text(shipped['uar'])} |")
+        lines.append(f"| what ships | | {as_text(shipped['war'])} | {as_text(shipped['uar'])} |")
     return "\n".join(lines)
 
 
@@ -244,8 +242,8 @@ def as_history(curve: list[dict], num_stills: int) -> list[dict]:
     for now, before in zip(curve, [None, *curve], strict=False):
         new_stage = before is None or before["stage"] != now["stage"]
         done += now["pictures"] - (0 if new_stage else before["pictures"])
-        scores = {"eval_war": now["stills_war"], "eval_uar": now["stills_uar"]}
-        history.append({"epoch": done / num_stills, "loss": now["loss"], **scores})
+        told = {"loss": "loss", "stills_war": "eval_war", "stills_uar": "eval_uar"}
+        history.append({"epoch": done / num_stills} | {told[key]: now[key] for key in told if key in now})
     return history
 
 

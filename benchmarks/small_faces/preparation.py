@@ -12,26 +12,28 @@ from modeling_hdf.configuration import configuration_path
 from modeling_hdf.data import FER2013, SyntheticFaces
 
 HELD_OUT = 10  # one still in so many is for validation
+STILL = 48  # pixels, edge of FER2013's stills
+NUM_FRAMES = HDFConfig.from_pretrained(configuration_path("model", "x3d_faces")).num_frames
 
 
-def prepare(data_dir: str) -> dict[str, torch.Tensor]:
+def prepare(data_dir: str, edge: int) -> dict[str, torch.Tensor]:
     """
     Reads and renders all pictures.
 
     Args:
         data_dir: FER2013 as its builder takes it. Only its Training part is used.
+        edge: height and width of the pictures that come out.
 
     Returns:
         `dict[str, torch.Tensor]`: uint8 `stills` and `validation_stills` `(N, H, W)`, `clips`, `validation_clips`
         `(N, T, H, W)`, and their labels as `<name>.labels`. A still is held out by the hash of its pixels, so that
         equal stills are on one side.
     """
-    config = HDFConfig.from_pretrained(configuration_path("model", "x3d_faces"))
     stills = FER2013(data_dir=data_dir, cut_splits=())
     stills.download_and_prepare()
-    pictures, labels = as_grey(stills.as_dataset(split="train"), 1, config.image_size)
-    digests = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in pictures[:, 0]]
-    held_out = torch.tensor([int.from_bytes(digest[:8], "big") % HELD_OUT == 0 for digest in digests])
+    rows = stills.as_dataset(split="train")
+    held_out = torch.tensor([is_held_out(picture) for picture in as_grey(rows, 1, STILL)[0]])
+    pictures, labels = as_grey(rows, 1, edge)
     found = {
         "stills": pictures[~held_out, 0], "stills.labels": labels[~held_out],
         "validation_stills": pictures[held_out, 0], "validation_stills.labels": labels[held_out],
@@ -40,8 +42,14 @@ def prepare(data_dir: str) -> dict[str, torch.Tensor]:
     clips.download_and_prepare()
     for split, name in (("train", "clips"), ("validation", "validation_clips")):
         rows = clips.as_dataset(split=split)
-        found[name], found[f"{name}.labels"] = as_grey(rows, config.num_frames, config.image_size)
+        found[name], found[f"{name}.labels"] = as_grey(rows, NUM_FRAMES, edge)
     return found
+
+
+def is_held_out(still: torch.Tensor) -> bool:
+    """Whether a still, as FER2013 has it, is one of those for validation."""
+    digest = hashlib.sha256(still.numpy().tobytes()).digest()
+    return int.from_bytes(digest[:8], "big") % HELD_OUT == 0
 
 
 def as_grey(rows: Iterable[dict], num_frames: int, edge: int) -> tuple[torch.Tensor, torch.Tensor]:

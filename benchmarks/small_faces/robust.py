@@ -1,6 +1,6 @@
 """What the checkpoint for real faces keeps under changes of the picture, and whether motion counts.
 
-    python benchmarks/small_faces/robust.py outputs/small_faces/data.safetensors [--changes "24 pixels"] [--output DIR]
+    python benchmarks/small_faces/robust.py outputs/small_faces/data_48.safetensors [--changes NAME] [--output DIR]
     python benchmarks/small_faces/robust.py --table
 
 The first table is of the stills that training held out (`validation_stills`, see `train.py`), each through the video
@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tempfile
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -61,13 +62,13 @@ RECORD = "robust.json"
 RECORDS = Path(__file__).parents[1] / "results" / "small_faces"
 AS_THEY_ARE, SINGLE = "as they are", "as one single frame"
 
-Change = Callable[[np.ndarray], np.ndarray]  # of a still, `(48, 48, 3)` uint8
+Change = Callable[[np.ndarray, int], np.ndarray]  # of a still, `(48, 48, 3)` uint8, and the edge of the model's input
 
 
-def framed(still: np.ndarray, margin: float) -> np.ndarray:
-    """The still as a crop with this margin frames the face; beyond its edge its border is repeated."""
-    edge = len(still)
-    return cut_square(still, np.array([edge / 2, edge / 2, edge * BOX * (1 + 2 * margin), 0.0]), edge)
+def framed(still: np.ndarray, edge: int, margin: float) -> np.ndarray:
+    """The still as a crop of this edge and margin frames the face; beyond the still its border is repeated."""
+    side = len(still)
+    return cut_square(still, np.array([side / 2, side / 2, side * BOX * (1 + 2 * margin), 0.0]), edge)
 
 
 def tinted(still: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
@@ -79,12 +80,12 @@ def resized(still: np.ndarray, edge: int) -> np.ndarray:
 
 
 CHANGES: dict[str, Change] = {
-    AS_THEY_ARE: lambda still: still,
-    "warm colours": lambda still: tinted(still, WARM),
-    "cold colours": lambda still: tinted(still, COLD),
-    **{f"{edge} pixels": lambda still, e=edge: resized(still, e) for edge in EDGES},
-    "mirrored": lambda still: still[:, ::-1],
-    **{f"framed with a margin of {margin}": lambda still, m=margin: framed(still, m) for margin in MARGINS},
+    AS_THEY_ARE: lambda still, _: still,
+    "warm colours": lambda still, _: tinted(still, WARM),
+    "cold colours": lambda still, _: tinted(still, COLD),
+    **{f"{size} pixels": lambda still, _, s=size: resized(still, s) for size in EDGES},
+    "mirrored": lambda still, _: still[:, ::-1],
+    **{f"framed with a margin of {margin}": partial(framed, margin=margin) for margin in MARGINS},
 }
 
 
@@ -122,8 +123,9 @@ def on_stills(
 ) -> dict[str, dict]:
     """Scores of the held-out stills `(N, 48, 48)` as they are, and changed in each chosen way."""
     pictures = [np.repeat(still[..., None], 3, axis=-1) for still in stills]
+    edge = processor.crop_size["height"]
     values = {
-        name: probabilities(model, processor, [change(picture) for picture in pictures])
+        name: probabilities(model, processor, [change(picture, edge) for picture in pictures])
         for name, change in CHANGES.items()
         if name in chosen or name == AS_THEY_ARE
     }
@@ -243,7 +245,7 @@ def text_of(record: dict) -> str:
 def main(given: list[str] | None = None, clips: dict | None = None) -> dict:
     """`clips` are fields of [`SyntheticFaces`], for a quick trial."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="?", help="data.safetensors of train.py")
+    parser.add_argument("data", type=Path, nargs="?", help="data_48.safetensors of train.py")
     parser.add_argument("--model", default=RAW_VIDEO_MODEL, help=f"checkpoint, default {RAW_VIDEO_MODEL}")
     parser.add_argument("--searched", type=int, default=1000, help="stills in which faces are searched, default 1000")
     parser.add_argument("--changes", nargs="+", metavar="NAME", choices=(*CHANGES, SINGLE), help="measure only these")
@@ -254,7 +256,7 @@ def main(given: list[str] | None = None, clips: dict | None = None) -> dict:
     record = json.loads(file.read_text()) if file.exists() else {}
     if not options.table:
         if options.data is None:
-            parser.error("Give the data.safetensors of train.py, or --table.")
+            parser.error("Give the data_48.safetensors of train.py, or --table.")
         torch.set_num_threads(1)
         record = merged(record, measure(options, clips or {}))
         options.output.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ class Stage:
         moving: further stills in a batch, as clips.
         clips: rendered clips in a batch.
         taught: weight of the teacher's answers to stills, beside their labels.
+        remembered: weight of the answers that the data holds to the stills as they are, beside their labels.
+        balanced: whether the weights on neighbouring frames always sum to zero, see [`balance_neighbours`].
         strength: of the augmentation, at the first step and from the middle on.
         weight_decay: of matrices and kernels, see [`make_optimizer`].
         warmup: steps in which the learning rate grows to its peak.
@@ -55,6 +58,8 @@ class Stage:
     moving: int = 0
     clips: int = 0
     taught: float = 0.0
+    remembered: float = 0.0
+    balanced: bool = False
     strength: tuple[float, float] = (1.0, 1.0)
     weight_decay: float = 0.05
     warmup: int = 200
@@ -106,6 +111,17 @@ def forget_neighbours(model: nn.Module) -> None:
             weights.zero_()
 
 
+def balance_neighbours(model: nn.Module) -> None:
+    """Makes the weights on neighbouring frames sum to zero, so that they see changes alone: the answer to a repeated
+    frame is then nearly that to the frame."""
+    weights = model.hdf.backbone_kind.weights_on_neighbours(model.hdf.backbone)
+    with torch.no_grad():
+        for before, after in zip(weights[::2], weights[1::2], strict=True):
+            mean = torch.cat([before, after], 2).mean(2, keepdim=True)
+            before -= mean
+            after -= mean
+
+
 def as_pixels(clips: torch.Tensor) -> torch.Tensor:
     """Grey clips `(B, T, 1, H, W)` from 0 to 1 as the model takes them."""
     return ((clips - MEAN) / STD).expand(-1, -1, 3, -1, -1)
@@ -135,19 +151,23 @@ class Batches:
             weak, strong = self.stage.strength
             strength = weak + (strong - weak) * min(1.0, 2 * self.drawn / self.stage.steps)
             self.drawn += 1
-            views, labels = self._views("stills", self.stage.stills)
-            parts = [self._part(views[:, None, None], labels, len(labels), strength)]
+            views, targets = self._views("stills", self.stage.stills)
+            parts = [self._part(views[:, None, None], targets, len(targets), strength)]
             if self.stage.clips:
-                views, labels = self._views("stills", self.stage.moving)
-                clips, labels_of_clips = self._views("clips", self.stage.clips)
+                views, targets = self._views("stills", self.stage.moving)
+                clips, targets_of_clips = self._views("clips", self.stage.clips)
                 clips = torch.cat([self._moving(views), clips[:, :, None]])
-                parts.append(self._part(clips, torch.cat([labels, labels_of_clips]), len(labels), strength))
+                parts.append(self._part(clips, torch.cat([targets, targets_of_clips]), len(targets), strength))
             yield parts
 
     def _views(self, name: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Stills `(B, H, W)` or clips `(B, T, H, W)`, from 0 to 1, and their labels."""
+        """Stills `(B, H, W)` or clips `(B, T, H, W)`, from 0 to 1, and soft labels `(B, 7)`."""
         chosen = self.samplers[name].draw(count).to(self.device)
-        return self.data[name][chosen].float() / 255, self.data[f"{name}.labels"][chosen]
+        smoothing, remembered = self.stage.smoothing, self.stage.remembered
+        targets = F.one_hot(self.data[f"{name}.labels"][chosen], 7).float() * (1 - smoothing) + smoothing / 7
+        if remembered and name == "stills":
+            targets = targets.lerp(self.data["stills.answers"][chosen], remembered)
+        return self.data[name][chosen].float() / 255, targets
 
     def _moving(self, stills: torch.Tensor) -> torch.Tensor:
         """Stills `(B, H, W)` as clips `(B, T, 1, H, W)`, half of which do not move at all."""
@@ -155,11 +175,9 @@ class Batches:
         frozen = stills[half:, None, None].expand(-1, self.num_frames, -1, -1, -1)
         return torch.cat([animate_stills(stills[:half, None], self.num_frames, self.draws.generator), frozen])
 
-    def _part(self, clips: torch.Tensor, labels: torch.Tensor, stills: int, strength: float) -> Part:
+    def _part(self, clips: torch.Tensor, targets: torch.Tensor, stills: int, strength: float) -> Part:
         """Random views of clips, the first `stills` of which are of stills."""
-        smoothing = self.stage.smoothing
-        targets = F.one_hot(labels, 7).float() * (1 - smoothing) + smoothing / 7
-        taught = (torch.arange(len(labels), device=clips.device) < stills)[:, None].float()
+        taught = (torch.arange(len(targets), device=clips.device) < stills)[:, None].float()
         part = Part(augment(clips, self.draws, strength), targets, taught)
         if self.draws.number(0, 1) < self.stage.mixed:
             part = self._mixed(part)
@@ -177,6 +195,21 @@ def freeze_statistics(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, GlobalBatchNorm):
             module.weight.requires_grad_(False)
+
+
+@torch.no_grad()
+def take_statistics(model: nn.Module, data: dict[str, torch.Tensor], stage: Stage, batches: int = 100) -> None:
+    """Takes the statistics of the batch norms anew, as means over batches of the stills of a stage."""
+    device = next(model.parameters()).device
+    stage = replace(stage, clips=0, mixed=0.0)
+    norms = {m: m.momentum for m in model.modules() if isinstance(m, GlobalBatchNorm)}
+    model.train()
+    for number, (part,) in enumerate(islice(Batches(data, stage, model.config, device), batches), 1):
+        for norm in norms:
+            norm.momentum = 1 / number
+        model(part.clips)
+    for norm, momentum in norms.items():
+        norm.momentum = momentum
 
 
 def predict(model: nn.Module, clips: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
@@ -277,6 +310,8 @@ def train_stage(
     started = time.monotonic()
     if stage.clips:
         freeze_statistics(model)
+    if stage.balanced:
+        balance_neighbours(model)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=partial(_average, decay=stage.decay_of_average), use_buffers=True
     )
@@ -295,6 +330,8 @@ def train_stage(
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * _rate(step - 1, stage)
         losses.append(take_step(model, optimizer, next(batch), teacher, stage.taught))
+        if stage.balanced:
+            balance_neighbours(model)
         average.update_parameters(model)
         if step % save_every == 0 or step == stage.steps:
             found = validate(average.module, data, model.config.num_frames, with_clips=stage.clips > 0)

@@ -36,9 +36,9 @@ def robust():
 def test_a_framed_still_shows_the_face_as_a_crop_with_the_margin_does(robust, margin):
     ramp = np.tile(np.arange(48) * 5, (48, 1)).astype(np.uint8)
     side = 48 * 1.05 * (1 + 2 * margin)
-    source = (np.arange(48) + 0.5) * side / 48 - side / 2 + 24 - 0.5
+    source = (np.arange(64) + 0.5) * side / 64 - side / 2 + 24 - 0.5
     expected = 5 * np.clip(source, 0, 47)
-    found = robust.framed(np.repeat(ramp[..., None], 3, axis=-1), margin)
+    found = robust.framed(np.repeat(ramp[..., None], 3, axis=-1), 64, margin)
     np.testing.assert_allclose(found[20, :, 1], expected, atol=1.0)
 
 
@@ -64,7 +64,7 @@ def save_model(folder: Path, stills: np.ndarray) -> None:
     """A model of single frames and clips whose answers differ between the stills, with its processor."""
     torch.manual_seed(0)
     model = randomize(HDFForVideoClassification(HDFConfig.from_pretrained(configuration_path("model", "x3d_faces"))))
-    size = {"height": 48, "width": 48}
+    size = {"height": 64, "width": 64}
     processor = HDFVideoProcessor(num_frames=8, size=size, crop_size=size)
     clips = [np.repeat(still[None, ..., None], 3, axis=-1) for still in stills]
     with torch.no_grad():
@@ -83,9 +83,9 @@ def measured(robust, tmp_path_factory) -> SimpleNamespace:
     save_model(folder / "model", stills)
     labels = np.arange(12) % 7
     data = {"validation_stills": torch.from_numpy(stills), "validation_stills.labels": torch.from_numpy(labels)}
-    save_file(data, folder / "data.safetensors")
+    save_file(data, folder / "data_48.safetensors")
     clips = {"num_train": 7, "num_validation": 7, "num_test": 7, "image_size": 32, "duration": 0.8}
-    arguments = [str(folder / "data.safetensors"), "--model", str(folder / "model")]
+    arguments = [str(folder / "data_48.safetensors"), "--model", str(folder / "model")]
     printed = StringIO()
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
