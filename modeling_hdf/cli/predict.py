@@ -51,8 +51,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     )
     output = OutputFolder(*(Path(arguments.output), settings, arguments.subtitles, arguments.annotate, arguments.plot))
     with output.lock():
-        output.prepare()
-        missing = [video for video in videos if not output.is_done(video)]
+        missing = output.prepare(videos)
         if len(missing) < len(videos):
             print(f"{len(videos) - len(missing)} of {len(videos)} videos were done before")
         try:

@@ -1,6 +1,7 @@
 """The videos that the arguments of `hdf predict` name."""
 
 import glob
+import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,13 +10,14 @@ from os.path import samefile
 from pathlib import Path
 from typing import Any
 
+from ..data.files import files_signature
 from ..downloading_hdf import Download, is_url
 from ..faces.folders import find_clips
 from ..file_kinds_hdf import file_kind, frame_files, natural_key
 from .tables import FORMATS
 
 ANNOTATED, PLOT = "annotated.mp4", "png"  # suffixes of outputs that could be taken for inputs
-SETTINGS = "predict.json"  # of the runs that fill an output folder
+SETTINGS, SUMMARY = "predict.json", "summary.csv"  # of the runs that fill an output folder
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,19 @@ class Input:
         """This video, to be read twice: a URL is downloaded once, and kept until `close`."""
         remote = isinstance(self.video, str) and is_url(self.video)
         return replace(self, video=Download(self.video)) if remote else self
+
+    def signature(self) -> list[int] | str | None:
+        """What tells whether it has changed: see [`files_signature`], or a checksum; of a URL nothing does."""
+        if isinstance(self.video, dict) and "bytes" in self.video:
+            return hashlib.sha256(self.video["bytes"]).hexdigest()
+        try:
+            if isinstance(self.video, dict):
+                return files_signature(self.video["frames"])
+            if isinstance(self.video, str) and not is_url(self.video):
+                return files_signature(frame_files(self.video) if os.path.isdir(self.video) else [self.video])
+        except (OSError, ValueError):  # told when it is analysed
+            pass
+        return None
 
     def close(self) -> None:
         """Removes what was downloaded."""
@@ -66,7 +81,7 @@ def find_inputs(arguments: Iterable[str], output: str | None = None) -> list[Inp
     videos, places = _without_written(list(found.values()), output), {}
     for each in videos[:]:
         if output is not None and each.output.casefold() == "summary":
-            raise ValueError(f"{each.name}: its table would take the place of summary.csv; rename the folder.")
+            raise ValueError(f"{each.name}: its table would take the place of {SUMMARY}; rename the folder.")
         other = places.setdefault(each.output.casefold(), each)
         if other is not each and _is_one_file(other.video, each.video):
             videos.remove(each)
@@ -179,4 +194,4 @@ def _has_table(path: Path) -> bool:
     return False
 
 
-__all__ = ["ANNOTATED", "PLOT", "SETTINGS", "Input", "find_inputs"]
+__all__ = ["ANNOTATED", "PLOT", "SETTINGS", "SUMMARY", "Input", "find_inputs"]

@@ -13,7 +13,7 @@ from typing import Any
 from ..data.files import read_json, remove_parts, write_json, write_text
 from ..data.locks import folder_lock
 from .drawing import annotate
-from .inputs import ANNOTATED, PLOT, SETTINGS, Input
+from .inputs import ANNOTATED, PLOT, SETTINGS, SUMMARY, Input
 from .plots import timeline_page, write_plot
 from .subtitles import subtitles
 from .tables import FORMATS, read_table, summary_table, write_table
@@ -77,22 +77,50 @@ class OutputFolder:
         """Keeps other runs out of the folder."""
         return folder_lock(self.folder, "hdf predict")
 
-    def prepare(self) -> None:
-        """Checks the settings of an earlier run, and removes what it left when it was killed."""
-        path, settings = self.folder / SETTINGS, asdict(self.settings)
-        settings["labels"] = list(self.settings.labels)
-        if path.exists():
-            before = read_json(path, "Remove it to start afresh, or give another folder.")
-            before.setdefault("weights_sha256", self.settings.weights_sha256)  # earlier versions did not write it
-            different = [name for name, value in settings.items() if before.get(name) != value]
-            if different:
-                name = different[0]
-                raise ValueError(
-                    f"{self.folder}: holds the results of another run, with {name} {before.get(name)!r} and not "
-                    f"{settings[name]!r}; give another folder."
-                )
+    def prepare(self, videos: Sequence[Input]) -> list[Input]:
+        """
+        Checks the settings of an earlier run, removes what it left when it was killed, and finds what it did not do.
+
+        Returns:
+            `list[Input]`: the videos without files, and those that have changed since they got theirs.
+
+        Raises:
+            ValueError: if the folder holds results of other settings, of another video of the same name, or a
+                `summary.csv` that no run has written.
+        """
+        settings = asdict(self.settings) | {"labels": list(self.settings.labels)}
+        known = self._known(settings)
+        missing, records = [], dict(known)
+        for video in videos:
+            record, source = known.get(video.output, {}), video.signature()
+            changed = source is not None and record.get("source", source) != source
+            if not self._is_done(video, record.get("name")) or changed:
+                missing.append(video)
+                record = {"name": video.name}
+            if changed:
+                self.table(video).unlink(missing_ok=True)
+            records[video.output] = {"name": video.name} | record | ({} if source is None else {"source": source})
         self.remove_remains()
-        write_json(path, settings)
+        write_json(self.folder / SETTINGS, settings | {"videos": records})
+        return missing
+
+    def _known(self, settings: dict[str, Any]) -> dict[str, dict]:
+        """The videos of earlier runs, by their output, if their settings are these."""
+        path = self.folder / SETTINGS
+        if not path.exists():
+            if (self.folder / SUMMARY).exists():
+                raise ValueError(f"{self.folder / SUMMARY}: was not written by this command; give another folder.")
+            return {}
+        before = read_json(path, "Remove it to start afresh, or give another folder.")
+        before.setdefault("weights_sha256", self.settings.weights_sha256)  # earlier versions did not write it
+        different = [name for name, value in settings.items() if before.get(name) != value]
+        if different:
+            name = different[0]
+            raise ValueError(
+                f"{self.folder}: holds the results of another run, with {name} {before.get(name)!r} and not "
+                f"{settings[name]!r}; give another folder."
+            )
+        return before.get("videos", {})
 
     def remove_remains(self) -> None:
         """Removes what killed processes were writing."""
@@ -110,14 +138,15 @@ class OutputFolder:
         kinds = [self.subtitles] * bool(self.subtitles) + [ANNOTATED] * self.annotate
         return [self._path(video, kind) for kind in [*kinds, *[PLOT, "html"] * self.plot]]
 
-    def is_done(self, video: Input) -> bool:
-        """Whether all files of the video are there. Raises a `ValueError` if its table is of another video."""
+    def _is_done(self, video: Input, name: str | None) -> bool:
+        """Whether all files are there. Raises a `ValueError` if they are of another video: `name`, or as they say."""
         if not self.table(video).is_file():
             return False
-        names = read_table(self.table(video), self.settings.labels)["video"]
-        if len(names) and not _is_same(names[0], video.name):
+        shown = read_table(self.table(video), self.settings.labels)["video"]
+        name = name or (shown[0] if len(shown) else video.name)
+        if not _is_same(name, video.name):
             raise ValueError(
-                f"{self.table(video)}: is of the video {names[0]}, and not of {video.name}; give another folder."
+                f"{self.table(video)}: is of the video {name}, and not of {video.name}; give another folder."
             )
         return all(path.is_file() for path in self._others(video))
 
@@ -136,11 +165,12 @@ class OutputFolder:
         """Writes `summary.csv` of the videos that are done, one line per video and person."""
         import pandas as pd
 
-        tables = [read_table(self.table(video), self.settings.labels) for video in videos if self.is_done(video)]
+        done = [video for video in videos if self.table(video).is_file()]
+        tables = [read_table(self.table(video), self.settings.labels) for video in done]
         if tables:
             summaries = [summary_table(table) for table in tables]
             filled = [summary for summary in summaries if len(summary)] or summaries[:1]
-            write_table(pd.concat(filled), self.folder / "summary.csv")
+            write_table(pd.concat(filled), self.folder / SUMMARY)
 
 
 def _is_same(first: str, second: str) -> bool:

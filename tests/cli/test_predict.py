@@ -50,6 +50,13 @@ def short(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "short.mp4", list(frames), rate=FPS)
 
 
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory) -> Path:
+    """Half a second without a face."""
+    frames = place_faces({}, 12, size=(200, 240))
+    return write_video(tmp_path_factory.mktemp("videos") / "wall.mp4", list(frames), rate=FPS)
+
+
 def predict(*arguments) -> int:
     return main(["predict", *map(str, arguments)])
 
@@ -174,6 +181,52 @@ def test_results_of_another_video_of_the_same_name_are_not_taken_for_its_own(
     assert "1 of 1 videos were done before" in capsys.readouterr().out
     assert predict("b/clip.mp4", "--model", TINY, "--output", "out") == 1
     assert "clip.mp4.csv: is of the video a/clip.mp4, and not of b/clip.mp4; give another" in capsys.readouterr().err
+
+
+def test_a_changed_video_is_done_again(short, wall, tmp_path, capsys, monkeypatch):
+    video, frames, out = tmp_path / "a.mp4", tmp_path / "frames", tmp_path / "out"
+    shutil.copy(short, video)
+    frames.mkdir()
+    for number, frame in enumerate(place_faces({0: straight((40, 40), (50, 40), 3)}, 3, size=(200, 240))):
+        Image.fromarray(frame).save(frames / f"{number}.png")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(short.read_bytes())))
+    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
+    assert sorted(before) == ["a.mp4.csv", "frames.csv", "stdin.csv", "summary.csv"]
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(short.read_bytes())))
+    capsys.readouterr()
+    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
+    assert "3 of 3 videos were done before" in capsys.readouterr().out
+
+    shutil.copy(wall, video)
+    (frames / "2.png").unlink()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(wall.read_bytes())))
+    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
+    printed = capsys.readouterr().out
+    assert "done before" not in printed and printed.count("no face") == 2
+    assert all((out / name).read_bytes() != content for name, content in before.items())
+
+    video.write_bytes(b"no video")  # what was said of the other video is not said of this one
+    assert predict(video, "--model", TINY, "--output", out) == 1
+    assert not (out / "a.mp4.csv").exists()
+
+
+def test_another_video_of_the_same_name_is_told_also_if_the_first_one_had_no_face(wall, short, tmp_path, capsys):
+    for name, video in (("a", wall), ("b", short)):
+        (tmp_path / name).mkdir()
+        shutil.copy(video, tmp_path / name / "clip.mp4")
+    out = tmp_path / "out"
+    assert predict(tmp_path / "a" / "clip.mp4", "--model", TINY, "--output", out) == 0
+    assert predict(tmp_path / "b" / "clip.mp4", "--model", TINY, "--output", out) == 1
+    assert f"is of the video {tmp_path}/a/clip.mp4, and not of {tmp_path}/b/clip.mp4" in capsys.readouterr().err
+
+
+def test_a_summary_of_another_origin_is_not_overwritten(short, tmp_path, capsys):
+    (tmp_path / "summary.csv").write_text("mine")
+    assert predict(short, "--model", TINY, "--output", tmp_path) == 1
+    assert "summary.csv: was not written by this command; give another folder" in capsys.readouterr().err
+    assert (tmp_path / "summary.csv").read_text() == "mine"
 
 
 def test_results_of_other_weights_are_not_mixed_in(short, tmp_path, capsys):
