@@ -118,15 +118,15 @@ def test_it_is_the_tiny_preset():
     assert list(shipped.id2label.values()) == list(EXPRESSIONS)
 
 
-@pytest.mark.parametrize("model", [TINY_SYNTHETIC, SMALL_FACES])
-def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path, model):
+@pytest.mark.parametrize("model, least", [(TINY_SYNTHETIC, 56), (SMALL_FACES, 50)])
+def test_the_pipeline_knows_the_rendered_faces(rows, tmp_path, model, least):
     classify = pipeline("video-classification", model=model)
     names, hits = rows.features["label"].names, 0
     for row in rows:
         path = tmp_path / f"{row['clip_id']}.mp4"
         path.write_bytes(row["clip"]["bytes"])
         hits += classify(str(path))[0]["label"] == names[row["label"]]
-    assert hits >= 50  # of 70; chance is 10
+    assert hits >= least  # of 70; chance is 10
 
 
 def test_the_example_answers_without_a_download():

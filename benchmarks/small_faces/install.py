@@ -208,7 +208,10 @@ def training_section(curve: list[dict], shipped: dict | None) -> str:
     lines = [
         f"It took {took}, seed 0.",
         "The teacher, a ResNet-18, learnt from the same stills; it does not ship.",
-        "Scores on the held-out stills as single frames, after each stage, and of what ships (95 % interval):",
+        "The stages `larger` and `balanced` see pictures of 64 pixels, those before them 48. What ships lies halfway",
+        "between the weights at the start of `balanced`, whose sums over neighbours are zero already, and at its end;",
+        "films of two men took part in this choice. Scores on the held-out stills as single frames, after each stage,",
+        "and of what ships (95 % interval):",
         "",
         "| stage | steps | WAR | UAR |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""What the checkpoint for real faces says of two men, in 285 seconds of real film.
+"""What the checkpoint for real faces says of two men on film.
 
     python benchmarks/small_faces/talking_faces.py [FOLDER] [--output DIR]
     python benchmarks/small_faces/talking_faces.py --table

@@ -51,7 +51,7 @@ from modeling_hdf.evaluation.calibration import fit_temperature
 SEED = 0
 FIRST_EDGE = 48  # pixels, in steps 1 to 4
 TAUGHT = 0.7  # weight of the teacher beside the labels
-REMEMBERED = 0.5  # weight of what the weights after step 4 answer, beside the labels
+REMEMBERED = 0.5  # weight of the answers of step 5, beside the labels
 SHARE_OF_CLIPS = 0.75  # of the weights after step 4, beside those after step 3
 SHARE_OF_BALANCED = 0.5  # of the weights after step 7, beside those before it
 PRESET = configuration_path("model", "x3d_faces")
@@ -86,7 +86,7 @@ def main() -> None:
     model = HDFForVideoClassification(config).to(device)
     model.load_state_dict(small.state_dict())
     enlarge(model, data, run, options)
-    finish(model, data, options.output / "checkpoint")
+    finish(model, data, options.output / "checkpoint", is_trial=options.divide > 1)
 
 
 def load_pictures(
@@ -134,11 +134,12 @@ def learn(data: dict[str, torch.Tensor], run: Callable, options: argparse.Namesp
 def enlarge(
     model: HDFForVideoClassification, data: dict[str, torch.Tensor], run: Callable, options: argparse.Namespace
 ) -> None:
-    """Steps 6 and 7, with the model of step 4. Stills and clips are in every batch, so that what motion teaches cannot
-    part from what stills do."""
+    """Steps 6 and 7, with the weights of step 5. Stills and clips are in every batch, so that what motion teaches
+    cannot part from what stills do."""
     mixture = {"stills": 128, "moving": 12, "clips": 6}
     larger = Stage("larger", options.steps[3], 1e-3, **mixture, remembered=REMEMBERED, seed=30)
-    take_statistics(model, data, divided(larger, options.divide))
+    if not (options.output / "larger.safetensors").exists():
+        take_statistics(model, data, divided(larger, options.divide))
     run(model, data, larger)
     mixture = {"stills": 96, "moving": 8, "clips": 16}
     settings = {"balanced": True, "warmup": 50, "remembered": REMEMBERED}
@@ -190,7 +191,9 @@ def blend(model: torch.nn.Module, before: dict[str, torch.Tensor], share: float)
                 weight.copy_(before[name].to(weight).lerp(weight, share))
 
 
-def finish(model: HDFForVideoClassification, data: dict[str, torch.Tensor], folder: Path) -> None:
+def finish(
+    model: HDFForVideoClassification, data: dict[str, torch.Tensor], folder: Path, is_trial: bool = False
+) -> None:
     """Folds the colours, fits the temperature on the held-out stills as clips, and saves model and processor. After
     the few steps of a trial there may be no temperature that fits; it stays 1 then."""
     fold_colours(model)
@@ -199,6 +202,8 @@ def finish(model: HDFForVideoClassification, data: dict[str, torch.Tensor], fold
     try:
         model.config.calibration_temperature = fit_temperature(logits.numpy(), labels.numpy())
     except ValueError as error:
+        if not is_trial:
+            raise
         print(f"Not calibrated. {error}")
     model.save_pretrained(folder)
     edge = model.config.image_size

@@ -39,7 +39,7 @@ class Stage:
         clips: rendered clips in a batch.
         taught: weight of the teacher's answers to stills, beside their labels.
         remembered: weight of the answers that the data holds to the stills as they are, beside their labels.
-        balanced: whether the weights on neighbouring frames always sum to zero, see [`balance_neighbours`].
+        balanced: whether [`balance_neighbours`] follows each step.
         strength: of the augmentation, at the first step and from the middle on.
         weight_decay: of matrices and kernels, see [`make_optimizer`].
         warmup: steps in which the learning rate grows to its peak.
@@ -310,8 +310,6 @@ def train_stage(
     started = time.monotonic()
     if stage.clips:
         freeze_statistics(model)
-    if stage.balanced:
-        balance_neighbours(model)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=partial(_average, decay=stage.decay_of_average), use_buffers=True
     )

@@ -51,12 +51,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
     )
     output = OutputFolder(*(Path(arguments.output), settings, arguments.subtitles, arguments.annotate, arguments.plot))
     with output.lock():
-        missing = output.prepare(videos)
+        output.prepare()
+        missing = [video for video in videos if not output.is_done(video)]
         if len(missing) < len(videos):
             print(f"{len(videos) - len(missing)} of {len(videos)} videos were done before")
         try:
             outcome = _report(_analyze(arguments, analyzer, options, missing, output), arguments.json)
-            output.write_summary(videos)
+            output.write_summary([video for video in videos if video.name not in outcome.value["failures"]])
         except OutputError as error:
             raise ValueError(f"{error}. Finished videos are kept; run the same command again to go on.") from error
     print(f"tables: {output.folder}")

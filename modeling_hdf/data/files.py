@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -128,12 +128,6 @@ def write_json(path: str | os.PathLike, value: Any, *, sort_keys: bool = False) 
     write_text(path, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n")
 
 
-def files_signature(files: Sequence[str | os.PathLike]) -> list[int]:
-    """Number, total size in bytes and latest change in nanoseconds of files. Raises an `OSError` if one is missing."""
-    stats = [os.stat(file) for file in files]
-    return [len(stats), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
-
-
 def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Name (such as `intervals.war.0`) and value of each NaN or infinite number."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -228,7 +222,6 @@ def _remove_part(part: Path) -> bool:
 
 __all__ = [
     "OutputError",
-    "files_signature",
     "parse_json",
     "read_json",
     "refuse_filled",

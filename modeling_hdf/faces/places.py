@@ -1,12 +1,12 @@
 """The clips of a folder and the paths of their crops. No crop has the path of another or lies inside another."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data.file_names import CROP_RECORDS
-from ..data.files import files_signature
 from ..file_kinds_hdf import frame_files
 
 JOURNAL, REJECTED = CROP_RECORDS
@@ -40,8 +40,10 @@ class Clip:
         return self.target.with_name(f"{self.target.name}{number}{self.suffix}")
 
     def signature(self) -> list[int]:
-        """What changes with the clip, see [`files_signature`]."""
-        return files_signature(frame_files(self.path) if self.kind == "frames" else [self.path])
+        """Number, total size in bytes and latest change in nanoseconds of its files."""
+        files = frame_files(self.path) if self.kind == "frames" else [self.path]
+        stats = [os.stat(file) for file in files]
+        return [len(stats), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
 
 
 def _mirrored(path: Path, kind: str, source: Path, target: Path, output_format: str) -> Clip:

@@ -1,7 +1,7 @@
 """The videos that the arguments of `hdf predict` name."""
 
 import glob
-import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,6 @@ from os.path import samefile
 from pathlib import Path
 from typing import Any
 
-from ..data.files import files_signature
 from ..downloading_hdf import Download, is_url
 from ..faces.folders import find_clips
 from ..file_kinds_hdf import file_kind, frame_files, natural_key
@@ -41,18 +40,20 @@ class Input:
         remote = isinstance(self.video, str) and is_url(self.video)
         return replace(self, video=Download(self.video)) if remote else self
 
-    def signature(self) -> list[int] | str | None:
-        """What tells whether it has changed: see [`files_signature`], or a checksum; of a URL nothing does."""
+    def modified(self) -> float:
+        """When its files were last written, in seconds since 1970; 0 if nothing tells, infinity for standard input."""
         if isinstance(self.video, dict) and "bytes" in self.video:
-            return hashlib.sha256(self.video["bytes"]).hexdigest()
+            return math.inf
         try:
             if isinstance(self.video, dict):
-                return files_signature(self.video["frames"])
-            if isinstance(self.video, str) and not is_url(self.video):
-                return files_signature(frame_files(self.video) if os.path.isdir(self.video) else [self.video])
+                files = self.video["frames"]
+            elif isinstance(self.video, str) and not is_url(self.video):
+                files = frame_files(self.video) if os.path.isdir(self.video) else [self.video]
+            else:
+                files = []
+            return max(map(os.path.getmtime, files), default=0.0)
         except (OSError, ValueError):  # told when it is analysed
-            pass
-        return None
+            return 0.0
 
     def close(self) -> None:
         """Removes what was downloaded."""

@@ -16,7 +16,7 @@ from .drawing import annotate
 from .inputs import ANNOTATED, PLOT, SETTINGS, SUMMARY, Input
 from .plots import timeline_page, write_plot
 from .subtitles import subtitles
-from .tables import FORMATS, read_table, summary_table, write_table
+from .tables import FORMATS, read_table, rows_table, summary_table, write_table
 from .timeline import Timeline
 
 
@@ -77,50 +77,33 @@ class OutputFolder:
         """Keeps other runs out of the folder."""
         return folder_lock(self.folder, "hdf predict")
 
-    def prepare(self, videos: Sequence[Input]) -> list[Input]:
-        """
-        Checks the settings of an earlier run, removes what it left when it was killed, and finds what it did not do.
-
-        Returns:
-            `list[Input]`: the videos without files, and those that have changed since they got theirs.
-
-        Raises:
-            ValueError: if the folder holds results of other settings, of another video of the same name, or a
-                `summary.csv` that no run has written.
-        """
-        settings = asdict(self.settings) | {"labels": list(self.settings.labels)}
-        known = self._known(settings)
-        missing, records = [], dict(known)
-        for video in videos:
-            record, source = known.get(video.output, {}), video.signature()
-            changed = source is not None and record.get("source", source) != source
-            if not self._is_done(video, record.get("name")) or changed:
-                missing.append(video)
-                record = {"name": video.name}
-            if changed:
-                self.table(video).unlink(missing_ok=True)
-            records[video.output] = {"name": video.name} | record | ({} if source is None else {"source": source})
-        self.remove_remains()
-        write_json(self.folder / SETTINGS, settings | {"videos": records})
-        return missing
-
-    def _known(self, settings: dict[str, Any]) -> dict[str, dict]:
-        """The videos of earlier runs, by their output, if their settings are these."""
-        path = self.folder / SETTINGS
+    def prepare(self) -> None:
+        """Checks the settings of an earlier run, and removes what it left when it was killed."""
+        path, settings = self.folder / SETTINGS, asdict(self.settings)
+        settings["labels"] = list(self.settings.labels)
         if not path.exists():
-            if (self.folder / SUMMARY).exists():
-                raise ValueError(f"{self.folder / SUMMARY}: was not written by this command; give another folder.")
-            return {}
-        before = read_json(path, "Remove it to start afresh, or give another folder.")
-        before.setdefault("weights_sha256", self.settings.weights_sha256)  # earlier versions did not write it
-        different = [name for name, value in settings.items() if before.get(name) != value]
-        if different:
-            name = different[0]
-            raise ValueError(
-                f"{self.folder}: holds the results of another run, with {name} {before.get(name)!r} and not "
-                f"{settings[name]!r}; give another folder."
-            )
-        return before.get("videos", {})
+            self._check_summary()
+        else:
+            before = read_json(path, "Remove it to start afresh, or give another folder.")
+            before.setdefault("weights_sha256", self.settings.weights_sha256)  # earlier versions did not write it
+            different = [name for name, value in settings.items() if before.get(name) != value]
+            if different:
+                name = different[0]
+                raise ValueError(
+                    f"{self.folder}: holds the results of another run, with {name} {before.get(name)!r} and not "
+                    f"{settings[name]!r}; give another folder."
+                )
+        self.remove_remains()
+        write_json(path, settings)
+
+    def _check_summary(self) -> None:
+        """Raises a `ValueError` if a file is in the way of the summary that no run wrote."""
+        path = self.folder / SUMMARY
+        if path.exists():
+            columns = ",".join(summary_table(rows_table("", self.settings.labels, [])).columns)
+            with path.open("rb") as file:
+                if file.readline().decode("utf-8", "replace").strip() != columns:
+                    raise ValueError(f"{path}: is no summary of this command; move it, or give another folder.")
 
     def remove_remains(self) -> None:
         """Removes what killed processes were writing."""
@@ -138,17 +121,19 @@ class OutputFolder:
         kinds = [self.subtitles] * bool(self.subtitles) + [ANNOTATED] * self.annotate
         return [self._path(video, kind) for kind in [*kinds, *[PLOT, "html"] * self.plot]]
 
-    def _is_done(self, video: Input, name: str | None) -> bool:
-        """Whether all files are there. Raises a `ValueError` if they are of another video: `name`, or as they say."""
+    def is_done(self, video: Input) -> bool:
+        """Whether all files of the video are there, none older than the video itself. Raises a `ValueError` if its
+        table is of another video."""
         if not self.table(video).is_file():
             return False
-        shown = read_table(self.table(video), self.settings.labels)["video"]
-        name = name or (shown[0] if len(shown) else video.name)
-        if not _is_same(name, video.name):
+        names = read_table(self.table(video), self.settings.labels)["video"]
+        if len(names) and not _is_same(names[0], video.name):
             raise ValueError(
-                f"{self.table(video)}: is of the video {name}, and not of {video.name}; give another folder."
+                f"{self.table(video)}: is of the video {names[0]}, and not of {video.name}; give another folder."
             )
-        return all(path.is_file() for path in self._others(video))
+        written = video.modified()
+        files = [self.table(video), *self._others(video)]
+        return all(path.is_file() and path.stat().st_mtime >= written for path in files)
 
     def write(self, video: Input, timeline: Timeline) -> None:
         """Writes the files of a video. Raises `OutputError` if that fails, for example for a full disk."""
@@ -162,15 +147,16 @@ class OutputFolder:
         write_table(timeline.to_pandas(), self.table(video))
 
     def write_summary(self, videos: Sequence[Input]) -> Any:
-        """Writes `summary.csv` of the videos that are done, one line per video and person."""
+        """Writes `summary.csv` of videos that are done, one line per video and person."""
         import pandas as pd
 
-        done = [video for video in videos if self.table(video).is_file()]
-        tables = [read_table(self.table(video), self.settings.labels) for video in done]
+        tables = [read_table(self.table(video), self.settings.labels) for video in videos]
         if tables:
             summaries = [summary_table(table) for table in tables]
             filled = [summary for summary in summaries if len(summary)] or summaries[:1]
             write_table(pd.concat(filled), self.folder / SUMMARY)
+        else:
+            (self.folder / SUMMARY).unlink(missing_ok=True)
 
 
 def _is_same(first: str, second: str) -> bool:

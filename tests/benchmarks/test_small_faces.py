@@ -199,7 +199,11 @@ def test_the_checkpoint_is_calibrated_on_the_held_out_stills_if_they_allow_it(tr
         logits = model(repeated).logits
     order = logits.argsort(1, descending=right)
     labels = order[torch.arange(20), torch.arange(20) % 3 // 2]  # two in three are right, or as wrong as can be
-    finish(model, {"validation_stills": stills, "validation_stills.labels": labels}, tmp_path)
+    held_out = {"validation_stills": stills, "validation_stills.labels": labels}
+    if not right:
+        with pytest.raises(ValueError, match="No temperature fits"):
+            finish(model, held_out, tmp_path)
+    finish(model, held_out, tmp_path, is_trial=True)
 
     found = HDFConfig.from_pretrained(tmp_path).calibration_temperature
     candidates = np.geomspace(0.01, 100, 4001)

@@ -183,50 +183,51 @@ def test_results_of_another_video_of_the_same_name_are_not_taken_for_its_own(
     assert "clip.mp4.csv: is of the video a/clip.mp4, and not of b/clip.mp4; give another" in capsys.readouterr().err
 
 
-def test_a_changed_video_is_done_again(short, wall, tmp_path, capsys, monkeypatch):
-    video, frames, out = tmp_path / "a.mp4", tmp_path / "frames", tmp_path / "out"
-    shutil.copy(short, video)
-    frames.mkdir()
+def test_a_video_that_is_newer_than_its_files_is_done_again(short, wall, tmp_path, capsys, monkeypatch):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    (videos / "frames").mkdir(parents=True)
     for number, frame in enumerate(place_faces({0: straight((40, 40), (50, 40), 3)}, 3, size=(200, 240))):
-        Image.fromarray(frame).save(frames / f"{number}.png")
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(short.read_bytes())))
-    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
-    before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-    assert sorted(before) == ["a.mp4.csv", "frames.csv", "stdin.csv", "summary.csv"]
-
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(short.read_bytes())))
+        Image.fromarray(frame).save(videos / "frames" / f"{number}.png")
+    for name in ("a.mp4", "kept.mp4"):
+        shutil.copy(short, videos / name)
+    assert predict(videos, "--model", TINY, "--output", out, "--subtitles", "vtt") == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
-    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
+    assert predict(videos, "--model", TINY, "--output", out, "--subtitles", "vtt") == 0
     assert "3 of 3 videos were done before" in capsys.readouterr().out
 
-    shutil.copy(wall, video)
-    (frames / "2.png").unlink()
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(wall.read_bytes())))
-    assert predict(video, frames, "-", "--model", TINY, "--output", out) == 0
-    printed = capsys.readouterr().out
-    assert "done before" not in printed and printed.count("no face") == 2
-    assert all((out / name).read_bytes() != content for name, content in before.items())
+    shutil.copy(wall, videos / "a.mp4")
+    shutil.copy(videos / "frames" / "0.png", videos / "frames" / "3.png")
+    assert predict(videos, "--model", TINY, "--output", out) == 0
+    assert "1 of 3 videos were done before" in capsys.readouterr().out
+    assert predict(videos, "--model", TINY, "--output", out, "--subtitles", "vtt") == 0  # the old ones do not pass
+    changed = {name for name, content in before.items() if (out / name).read_bytes() != content}
+    assert changed == {"a.mp4.csv", "a.mp4.vtt", "frames.csv", "frames.vtt", "summary.csv"}
 
-    video.write_bytes(b"no video")  # what was said of the other video is not said of this one
-    assert predict(video, "--model", TINY, "--output", out) == 1
-    assert not (out / "a.mp4.csv").exists()
+    (videos / "kept.mp4").write_bytes(b"no video")
+    assert predict(videos, "--model", TINY, "--output", out) == 1
+    assert set(pd.read_csv(out / "summary.csv")["video"]) == {str(videos / "frames")}
+    assert predict(videos / "kept.mp4", "--model", TINY, "--output", out) == 1
+    assert not (out / "summary.csv").exists()
 
 
-def test_another_video_of_the_same_name_is_told_also_if_the_first_one_had_no_face(wall, short, tmp_path, capsys):
-    for name, video in (("a", wall), ("b", short)):
-        (tmp_path / name).mkdir()
-        shutil.copy(video, tmp_path / name / "clip.mp4")
-    out = tmp_path / "out"
-    assert predict(tmp_path / "a" / "clip.mp4", "--model", TINY, "--output", out) == 0
-    assert predict(tmp_path / "b" / "clip.mp4", "--model", TINY, "--output", out) == 1
-    assert f"is of the video {tmp_path}/a/clip.mp4, and not of {tmp_path}/b/clip.mp4" in capsys.readouterr().err
+def test_standard_input_is_analysed_each_time(short, wall, tmp_path, capsys, monkeypatch):
+    for video in (short, wall):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(video.read_bytes())))
+        assert predict("-", "--model", TINY, "--output", tmp_path) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "stdin.csv")) == 0
 
 
 def test_a_summary_of_another_origin_is_not_overwritten(short, tmp_path, capsys):
-    (tmp_path / "summary.csv").write_text("mine")
+    (tmp_path / "summary.csv").write_text("video,label\nmine,1\n")
     assert predict(short, "--model", TINY, "--output", tmp_path) == 1
-    assert "summary.csv: was not written by this command; give another folder" in capsys.readouterr().err
-    assert (tmp_path / "summary.csv").read_text() == "mine"
+    assert "summary.csv: is no summary of this command; move it, or give another folder" in capsys.readouterr().err
+    assert (tmp_path / "summary.csv").read_text() == "video,label\nmine,1\n"
+    (tmp_path / "summary.csv").unlink()
+    assert predict(short, "--model", TINY, "--output", tmp_path) == 0
+    (tmp_path / "predict.json").unlink()  # as the message about a damaged one says
+    assert predict(short, "--model", TINY, "--output", tmp_path) == 0
 
 
 def test_results_of_other_weights_are_not_mixed_in(short, tmp_path, capsys):

@@ -218,7 +218,7 @@ def test_the_open_recipe_runs_with_its_own_preset_and_its_model_is_evaluated_on_
         *("--dataloader_num_workers", 0, "--num_views", 1),
     )
     config = HDFConfig.from_pretrained(run)
-    assert config.backbone_config.model_type == "hdf_x3d" and (config.num_frames, config.image_size) == (8, 48)
+    assert config.backbone_config.model_type == "hdf_x3d" and (config.num_frames, config.image_size) == (8, 64)
     for name, folder in (("ravdess", "RAVDESS"), ("cremad", "CREMA-D"), ("fer2013", "fer2013")):
         fold = () if name == "fer2013" else ("--fold", 1)
         evaluate = ("evaluate", run, "--dataset", name, "--data-dir", open_data / folder, *fold)
