@@ -5,7 +5,8 @@
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
 
@@ -162,10 +163,12 @@ class X3DForVideoClassification(X3DPreTrainedModel):
         self.classifier = nn.Linear(config.head_channels, config.num_labels)
         self.post_init()
 
-    def forward(self, pixel_values: torch.Tensor, **kwargs) -> ImageClassifierOutput:
-        """Clips `(B, T, 3, H, W)` to `logits` `(B, num_labels)`."""
-        hidden_states = self.x3d(pixel_values).last_hidden_state
-        return ImageClassifierOutput(logits=self.classifier(self.fc_norm(hidden_states)))
+    def forward(
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
+    ) -> ImageClassifierOutput:
+        """Clips `(B, T, 3, H, W)` to `logits` `(B, num_labels)`, and with `labels` `(B,)` to the cross-entropy."""
+        logits = self.classifier(self.fc_norm(self.x3d(pixel_values).last_hidden_state))
+        return ImageClassifierOutput(loss=None if labels is None else F.cross_entropy(logits, labels), logits=logits)
 
 
 class X3DBackbone(Backbone):
@@ -254,5 +257,7 @@ class X3DBackbone(Backbone):
 
 
 AutoConfig.register(X3DConfig.model_type, X3DConfig, exist_ok=True)
+AutoModel.register(X3DConfig, X3DModel, exist_ok=True)
+AutoModelForVideoClassification.register(X3DConfig, X3DForVideoClassification, exist_ok=True)
 
 __all__ = ["X3DBackbone", "X3DConfig", "X3DForVideoClassification", "X3DModel"]

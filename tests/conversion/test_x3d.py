@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from pytorchvideo_x3d import KINETICS, SMALL, X3DReference, randomize_layers
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
 
 from modeling_hdf import HDFForVideoClassification
 from modeling_hdf.cli.main import main
@@ -38,6 +38,13 @@ def test_a_checkpoint_keeps_its_logits(tmp_path, capsys, fields):
     assert expected.std(0).mean() > 0.01 * expected.abs().mean()  # clips differ
     model = X3DForVideoClassification.from_pretrained(out)
     torch.testing.assert_close(model(clips).logits, expected, rtol=0, atol=1e-5)
+    labels = torch.tensor([0, 1, 2])
+    auto = AutoModelForVideoClassification.from_pretrained(out)(clips, labels=labels)
+    torch.testing.assert_close(auto.logits, expected, rtol=0, atol=1e-5)
+    correct = expected.log_softmax(1)[range(3), labels]
+    torch.testing.assert_close(auto.loss, -correct.mean(), rtol=1e-4, atol=1e-5)
+    features = AutoModel.from_pretrained(out)(clips).last_hidden_state
+    torch.testing.assert_close(features, model.x3d(clips).last_hidden_state, rtol=0, atol=1e-5)
     hdf = HDFForVideoClassification.from_backbone_pretrained(str(out))
     torch.testing.assert_close(hdf(clips).logits, expected, rtol=0, atol=1e-5)
 
