@@ -118,9 +118,10 @@ def test_the_page_shows_how_live_the_recorded_gates_are(backbone, title):
         assert float(cells.split(" | ")[-1]) == pytest.approx(flipped, abs=0.051)
 
 
-def test_the_page_shows_what_the_augmentation_gained():
-    text = section("Training on corrupted clips")
-    arms = {condition: scores_of("videomae", condition, "none") for condition in ("plain", "augmented")}
+@pytest.mark.parametrize(("backbone", "part"), [("videomae", None), ("x3d", "Small X3D")])
+def test_the_page_shows_what_the_augmentation_gained(backbone, part):
+    text = section("Training on corrupted clips", part)
+    arms = {condition: scores_of(backbone, condition, "none") for condition in ("plain", "augmented")}
     for condition, scores in arms.items():
         check_scores(text, condition, scores)
     cells = check_contrast(text, "augmented - plain", arms["augmented"], arms["plain"])
