@@ -133,6 +133,7 @@ CONTRASTS = {
     "DAM - none": ("temporal", "none"),
     "best - none": ("static", "none"),
     "normalized - static": ("normalized", "static"),
+    "DSM - none": ("dsm", "none"),
 }
 COMPARED = ["DAM - static", "DAM - none", "best - none"]
 
