@@ -134,6 +134,7 @@ CONTRASTS = {
     "best - none": ("static", "none"),
     "normalized - static": ("normalized", "static"),
     "DSM - none": ("dsm", "none"),
+    "DAM + DSM - none": ("temporal_dsm", "none"),
 }
 COMPARED = ["DAM - static", "DAM - none", "best - none"]
 
@@ -154,7 +155,7 @@ def test_the_page_shows_the_recorded_runs_of_a_condition(title, part, backbone, 
     arms = {arm: scores_of(backbone, condition, arm) for pair in contrasts.values() for arm in pair}
     for arm, scores in arms.items():
         check_scores(text, arm, scores)
-    for arm in {"temporal", "normalized"} & arms.keys():
+    for arm in {"temporal", "normalized", "temporal_dsm"} & arms.keys():
         flipped = [each["liveness"]["trained"]["flipped"] for each in records_of(backbone, condition, arm)]
         (shown,) = re.findall(rf"^\| {arm} \| 8 \| .+ \| ([\d.]+) \|$", text, re.MULTILINE)
         assert float(shown) == pytest.approx(100 * np.mean(flipped), abs=0.051)
