@@ -3,6 +3,7 @@
 The table of a video is written last: if it is there, so are the other files. A killed run leaves no half file.
 """
 
+import csv
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -100,9 +101,9 @@ class OutputFolder:
         """Raises a `ValueError` if a file is in the way of the summary that no run wrote."""
         path = self.folder / SUMMARY
         if path.exists():
-            columns = ",".join(summary_table(rows_table("", self.settings.labels, [])).columns)
-            with path.open("rb") as file:
-                if file.readline().decode("utf-8", "replace").strip() != columns:
+            columns = list(summary_table(rows_table("", self.settings.labels, [])).columns)
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+                if next(csv.reader(file), []) != columns:
                     raise ValueError(f"{path}: is no summary of this command; move it, or give another folder.")
 
     def remove_remains(self) -> None:

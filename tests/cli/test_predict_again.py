@@ -98,9 +98,11 @@ def test_a_summary_of_another_origin_is_not_overwritten(short, tmp_path, capsys)
     assert "summary.csv: is no summary of this command; move it, or give another folder" in capsys.readouterr().err
     assert (tmp_path / "summary.csv").read_text() == "video,label\nmine,1\n"
     (tmp_path / "summary.csv").unlink()
-    assert predict(short, "--model", TINY, "--output", tmp_path) == 0
-    (tmp_path / "predict.json").unlink()  # as the message about a damaged one says
-    assert predict(short, "--model", TINY, "--output", tmp_path) == 0
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"fear": "fear, fright"}))
+    for _ in range(2):
+        assert predict(short, "--model", TINY, "--output", tmp_path, "--labels", labels) == 0
+        (tmp_path / "predict.json").unlink()  # as the message about a damaged one says
 
 
 def test_results_of_other_weights_are_not_mixed_in(short, tmp_path, capsys):
